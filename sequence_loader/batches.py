@@ -1,0 +1,289 @@
+"""BatchReader: row ids -> features, targets and weights of one batch.
+
+What a worker runs: gathering and the user's transform. It is picklable, knows no
+backend, and what it returns is sparse where the rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.csr import Array, CsrRows, canonical, from_scipy
+from sequence_loader.permutation import Integers
+from sequence_loader.plan import BatchRows
+from sequence_loader.rows import (
+    Block,
+    CsrSource,
+    RowSource,
+    as_row_source,
+    check_real,
+    is_input_list,
+)
+from sequence_loader.structures import (
+    Structure,
+    described,
+    leaves,
+    map_structure,
+    names,
+    same_shape,
+)
+
+Transform = Callable[[Any], Any]
+
+
+class Batch(NamedTuple):
+    """One batch, before it is assembled for a backend.
+
+    Attributes:
+        features: Structure of canonical `CsrRows` and arrays of shape (batch, ...).
+        targets: Structure of arrays of shape (batch, ...), or `None`.
+        weights: Structure of floating arrays of shape (batch,), or `None`.
+    """
+
+    features: Structure
+    targets: Structure | None
+    weights: Structure | None
+
+
+class BatchReader:
+    """Reads batches by row id. Safe to share by threads; picklable.
+
+    Args:
+        x: Row source or structure of them, as `SparseBatchSequence` takes it.
+        y: Targets, or `None` for those of the store.
+        sample_weight: Weights, or `None` for those of the store.
+        transform: Callable, structure of callables, or `None`.
+
+    Raises:
+        TypeError: An argument is of a kind that cannot be served.
+        ValueError: Rows are missing, or arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        transform: Structure | None = None,
+    ) -> None:
+        if isinstance(x, list) and is_input_list(x):
+            x = tuple(x)
+        self._names = names("x", x)
+        self._features = map_structure(as_row_source, x, self._names)
+        if not leaves(self._features):
+            raise ValueError(
+                f"`x` must hold at least one input; received {shown(x)}. Pass a matrix, "
+                f"or a dict or tuple of matrices."
+            )
+        if isinstance(x, RowSource):  # a store may carry its own labels and weights
+            y = getattr(x, "y", None) if y is None else y
+            if sample_weight is None:
+                sample_weight = getattr(x, "sample_weight", None)
+        self.num_rows: int = leaves(self._features)[0].num_rows
+        self._targets = None if y is None else self._sources("y", y)
+        self._weights = self._checked_weights(sample_weight)
+        self._check_lengths()
+        self._transforms = self._checked_transforms(transform)
+        self._widths: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether batches have targets."""
+        return self._targets is not None
+
+    @property
+    def sources(self) -> list[RowSource]:
+        """The row sources of the features."""
+        return leaves(self._features)
+
+    def read(self, batch: BatchRows) -> Batch:
+        """Reads one batch.
+
+        Args:
+            batch: Row ids, and the weights that mark padding.
+
+        Returns:
+            The batch; its arrays belong to nobody else.
+        """
+        rows = batch.rows
+        features = map_structure(
+            lambda source, name, transform: self._read_input(
+                source, name, transform, rows
+            ),
+            self._features,
+            self._names,
+            self._transforms,
+        )
+        if self._targets is None:
+            return Batch(features, None, None)
+        targets = map_structure(lambda s: _dense(s.read(rows)), self._targets)
+        weights = None
+        if self._weights is not None:
+            weights = map_structure(lambda s: _floating(s.read(rows)), self._weights)
+            if batch.weights is not None:
+                weights = map_structure(
+                    lambda w: w * _like(batch.weights, w), weights
+                )
+        elif batch.weights is not None:
+            weights = map_structure(lambda _: batch.weights.copy(), targets)
+        return Batch(features, targets, weights)
+
+    def _read_input(
+        self,
+        source: RowSource,
+        name: str,
+        transform: Transform | None,
+        rows: Integers,
+    ) -> Block:
+        block = source.read(rows)
+        if transform is None:
+            return block
+        if isinstance(block, CsrRows):
+            kind = source.container if isinstance(source, CsrSource) else sp.csr_array
+            block = block.to_scipy(kind)
+        served = _checked_result(transform(block), len(rows), name)
+        width = (
+            (served.num_features,) if isinstance(served, CsrRows) else served.shape[1:]
+        )
+        expected = self._widths.setdefault(name, width)
+        if width != expected:
+            raise ValueError(
+                f"`transform` of `{name}` must give every batch the same features; it "
+                f"gave shape {width} after {expected}. Pass the `.transform` of an "
+                f"object that was fitted before, not `.fit_transform`."
+            )
+        return served
+
+    def _sources(self, argument: str, value: Any) -> Structure:
+        """Wraps targets or weights, which must be numbers already."""
+
+        def wrap(leaf: Any, name: str) -> RowSource:
+            if not sp.issparse(leaf):
+                leaf = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+                if leaf.dtype.kind in "OUST":
+                    raise TypeError(
+                        f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
+                        f"{shown(leaf[:3].tolist() if leaf.ndim else leaf)}. Encode "
+                        f"labels as integers, for example with "
+                        f"np.unique({name}, return_inverse=True)[1]."
+                    )
+                if leaf.ndim == 0:
+                    raise ValueError(
+                        f"`{name}` must have one entry for each row of `x`; received "
+                        f"the scalar {shown(leaf.item())}. Pass an array."
+                    )
+            return as_row_source(leaf, name)
+
+        return map_structure(wrap, value, names(argument, value))
+
+    def _checked_weights(self, sample_weight: Any) -> Structure | None:
+        if sample_weight is None:
+            return None
+        if self._targets is None:
+            raise ValueError(
+                "`sample_weight` needs `y`: Keras weights the loss of targets; "
+                "received sample_weight without y. Pass y as well."
+            )
+        nested = isinstance(sample_weight, dict | tuple)
+        if nested and not same_shape(self._targets, sample_weight):
+            raise ValueError(
+                f"`sample_weight` must be one array, or have the structure of `y`, "
+                f"{described(self._targets)}; received {described(sample_weight)}. "
+                f"Pass one weight array for each target."
+            )
+        return self._sources("sample_weight", sample_weight)
+
+    def _check_lengths(self) -> None:
+        for argument, structure in (
+            ("x", self._features),
+            ("y", self._targets),
+            ("sample_weight", self._weights),
+        ):
+            if structure is None:
+                continue
+            for name, source in zip(leaves(names(argument, structure)),
+                                    leaves(structure)):
+                if source.num_rows != self.num_rows:
+                    first = leaves(self._names)[0]
+                    raise ValueError(
+                        f"`{name}` must have as many rows as `{first}`, which has "
+                        f"{self.num_rows}; received {source.num_rows} rows. Pass "
+                        f"arrays that describe the same rows."
+                    )
+
+    def _checked_transforms(self, transform: Structure | None) -> Structure:
+        if transform is None:
+            transform = map_structure(lambda _: None, self._features)
+        if not same_shape(self._features, transform):
+            raise ValueError(
+                f"`transform` must have the structure of `x`, "
+                f"{described(self._features)}; received {described(transform)}. Pass "
+                f"one callable (or None) for each input."
+            )
+
+        map_structure(_check_transform, transform, self._features, self._names)
+        return transform
+
+
+def _check_transform(transform: Any, source: RowSource, name: str) -> None:
+    if transform is None and not source.numeric:
+        raise TypeError(
+            f"`{name}` holds items that are not numbers, such as texts, and needs a "
+            f"`transform` that turns them into numbers; received transform=None. Pass "
+            f"for example transform=HashingVectorizer().transform, or a numeric array."
+        )
+    if transform is not None and not callable(transform):
+        raise TypeError(
+            f"`transform` must be callable; received {shown(transform)} of type "
+            f"{type(transform).__name__}. Pass its method, for example "
+            f"transform=vectorizer.transform."
+        )
+
+
+def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
+    """What a transform gave, as rows that nothing else refers to."""
+    if not sp.issparse(result) and not isinstance(result, np.ndarray):
+        raise TypeError(
+            f"`transform` of `{name}` must return a scipy sparse matrix or an array; "
+            f"it returned {shown(result)} of type {type(result).__name__}. Return the "
+            f"rows as one of those."
+        )
+    check_real(f"transform({name})", result.dtype)
+    if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
+        raise ValueError(
+            f"`transform` of `{name}` must return one row, of at least one feature, "
+            f"for each of the {num_rows} rows it is given; it returned shape "
+            f"{result.shape}. Transform rows one by one; filter them with `rows=`."
+        )
+    if not sp.issparse(result):
+        return np.array(result)  # a copy: it may be the transform's own
+    batch = from_scipy(result)
+    batch = batch._replace(indices=batch.indices.copy(), data=batch.data.copy())
+    return canonical(
+        batch._replace(indptr=batch.indptr.astype(np.int64)), f"transform({name})"
+    )
+
+
+def _dense(block: Block) -> Array:
+    if isinstance(block, CsrRows):
+        shape = (block.num_rows, block.num_features)
+        return block.to_dense(np.zeros(shape, block.data.dtype))
+    return np.asarray(block)
+
+
+def _floating(block: Block) -> Array:
+    weights = _dense(block)
+    if weights.dtype.kind == "f":
+        return weights
+    return weights.astype(np.float32)
+
+
+def _like(mask: Array | None, weights: Array) -> Array:
+    """The padding mask, with axes and dtype to multiply `weights` by."""
+    shaped = np.asarray(mask).reshape(-1, *[1] * (weights.ndim - 1))
+    return shaped.astype(weights.dtype)

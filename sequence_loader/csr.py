@@ -1,0 +1,183 @@
+"""Rows of compressed sparse row data: gathered, checked, made canonical, densified.
+
+`CsrRows` is what travels between the stages. It is a plain tuple of arrays, not
+a scipy object: constructing one of those costs as much as gathering a batch, and
+scipy trusts what it is given. An index out of range makes its compiled loops
+write outside their memory, so nothing reaches them, or a dense buffer, that
+`canonical` has not seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from sequence_loader.permutation import Integers
+
+Array = npt.NDArray[Any]
+
+
+class CsrRows(NamedTuple):
+    """A few rows in CSR form.
+
+    Attributes:
+        indptr: int64 array of shape (rows + 1,), from 0 to nnz.
+        indices: int32 array (int64 beyond 2^31 features) of shape (nnz,).
+        data: Array of shape (nnz,), any real dtype.
+        num_features: Number of columns.
+    """
+
+    indptr: Integers
+    indices: Array
+    data: Array
+    num_features: int
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.indptr) - 1
+
+    def to_scipy(self, container: type = sp.csr_array) -> Any:
+        """The same rows as a `container` (``csr_array`` or ``csr_matrix``)."""
+        shape = (self.num_rows, self.num_features)
+        # scipy wants both index arrays of one type, and would upcast `indices`.
+        indptr = self.indptr.astype(self.indices.dtype, copy=False)
+        matrix = container((self.data, self.indices, indptr), shape=shape, copy=False)
+        matrix.has_canonical_format = True
+        return matrix
+
+    def to_dense(self, out: Array) -> Array:
+        """Writes the rows into `out`.
+
+        Args:
+            out: Array of shape (rows, num_features), zeroed and C-contiguous. Its
+                dtype decides that of the values.
+
+        Returns:
+            `out`.
+        """
+        starts = np.arange(self.num_rows, dtype=np.int64) * self.num_features
+        positions = np.repeat(starts, np.diff(self.indptr))
+        positions += self.indices
+        out.reshape(-1)[positions] = self.data
+        return out
+
+    def row_of_each(self) -> Integers:
+        """int64 array of shape (nnz,): the row each stored value belongs to."""
+        rows = np.arange(self.num_rows, dtype=np.int64)
+        return np.repeat(rows, np.diff(self.indptr))
+
+
+def gather(
+    indptr: Array, indices: Array, data: Array, rows: Integers, num_features: int
+) -> CsrRows:
+    """Takes rows of CSR arrays, without a check of their content.
+
+    NumPy's ``take`` releases the GIL, works on any dtype and on a memmap, and
+    keeps an int64 `indptr` beside int32 `indices`, which scipy would upcast.
+
+    Args:
+        indptr: Integer array of shape (all rows + 1,).
+        indices: Integer array of shape (nnz,).
+        data: Array of shape (nnz,).
+        rows: int64 array of shape (n,), each in ``[0, all rows)``.
+        num_features: Number of columns.
+
+    Returns:
+        The rows, in the order asked for; to be passed through `canonical`.
+
+    Raises:
+        ValueError: `indptr` points outside the arrays.
+    """
+    starts = indptr[rows].astype(np.int64, copy=False)
+    stops = indptr[rows + 1].astype(np.int64, copy=False)
+    lengths = stops - starts
+    limit = min(len(indices), len(data))
+    if len(rows) and (starts.min() < 0 or lengths.min() < 0 or stops.max() > limit):
+        raise ValueError(
+            "`x` is a damaged CSR matrix: `indptr` must not decrease and must stay "
+            f"within the {limit} stored values, which it does not at rows "
+            f"{_first_rows(rows, (starts < 0) | (lengths < 0) | (stops > limit))}. "
+            "Build it again, for example with scipy.sparse.csr_array(coo)."
+        )
+    ends = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    positions = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
+    return CsrRows(
+        ends, indices.take(positions), data.take(positions), int(num_features)
+    )
+
+
+def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRows:
+    """Checks the column indices; sorts them and sums duplicates where need be.
+
+    Args:
+        batch: Any CSR rows.
+        name: What they are, for the error message: ``x``, ``transform``, ...
+        rows: int64 array of the row ids, for the error message.
+
+    Returns:
+        Rows whose indices are in range, strictly ascending in each row, and of
+        the smallest type that scipy and TensorFlow take.
+
+    Raises:
+        ValueError: A column index is out of range.
+    """
+    indptr, indices, data, num_features = batch
+    if len(indices) == 0:
+        return batch._replace(indices=indices.astype(_index_type(num_features)))
+    if indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` has column indices of dtype {indices.dtype}, which must be "
+            f"integers. Build the matrix again with integer column indices."
+        )
+    # Read as unsigned, a negative index is a huge one: one pass finds both.
+    unsigned = indices.view(np.dtype(f"u{indices.dtype.itemsize}"))
+    if int(unsigned.max()) >= num_features:
+        wrong = unsigned >= num_features
+        owner = batch.row_of_each()[wrong]
+        named = owner[:1] if rows is None else rows[owner[:1]]
+        raise ValueError(
+            f"`{name}` has a column index out of range: it must be in "
+            f"[0, {num_features}), the number of features, but row {named[0]} holds "
+            f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
+        )
+    indices = indices.astype(_index_type(num_features), copy=False)
+    ascending = indices[1:] > indices[:-1]
+    breaks = indptr[1:-1]  # the first value of a row need not exceed the last before
+    ascending[breaks[(breaks > 0) & (breaks < len(indices))] - 1] = True
+    if not ascending.all():
+        return _summed(CsrRows(indptr, indices, data, num_features))
+    return CsrRows(indptr, indices, data, num_features)
+
+
+def from_scipy(matrix: Any) -> CsrRows:
+    """The arrays of any two-dimensional scipy sparse matrix; a CSR is not copied."""
+    matrix = matrix.tocsr()
+    return CsrRows(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
+
+
+def _summed(batch: CsrRows) -> CsrRows:
+    """Sorts by (row, column) and sums values at the same place."""
+    row = batch.row_of_each()
+    order = np.lexsort((batch.indices, row))
+    row, indices, data = row[order], batch.indices[order], batch.data[order]
+    fresh = np.ones(len(row), dtype=bool)
+    fresh[1:] = (row[1:] != row[:-1]) | (indices[1:] != indices[:-1])
+    first = np.flatnonzero(fresh)
+    counts = np.bincount(row[first], minlength=batch.num_rows)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    summed = np.add.reduceat(data, first, dtype=data.dtype)
+    return CsrRows(indptr, indices[first], summed, batch.num_features)
+
+
+def _index_type(num_features: int) -> type[np.signedinteger[Any]]:
+    return np.int32 if num_features <= 2**31 - 1 else np.int64
+
+
+def _first_rows(rows: Integers, wrong: npt.NDArray[np.bool_]) -> list[int]:
+    found: list[int] = rows[wrong][:3].tolist()
+    return found

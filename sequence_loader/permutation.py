@@ -1,0 +1,136 @@
+"""A keyed permutation of ``0 .. size - 1``, evaluated per position.
+
+Nothing is stored and nothing is prepared: the image of any few positions of an
+order over 10^12 rows costs the same as over 10^4. Only unsigned 64-bit integer
+arithmetic is used, so the order does not depend on the NumPy version or the
+machine.
+
+Above `SMALL` the permutation is the generalised Feistel cipher of Black and
+Rogaway, "Ciphers with Arbitrary Finite Domains" (CT-RSA 2002): write the
+position as a pair (left, right) in ``Z_a x Z_b`` with ``a * b`` just above
+`size`, add a keyed function of one half to the other in turn, and walk again
+while the result is not below `size`. Each step can be undone, so it is a
+bijection for every size; with ``a`` even both parities of permutation occur,
+which a Feistel network over two halves of bits does not give.
+
+Below, where a Feistel network is visibly not uniform, positions are ranked by a
+keyed hash, which is uniform over all orders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+ORDER_VERSION = 1
+"""Changes if, and only if, the rows that a (seed, epoch, position) names do."""
+
+ROUNDS = 8
+SMALL = 1024  # halves of 32 and more: the bias of 8 rounds is below 1e-4 there
+
+_ADD = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_SHIFTS = tuple(np.uint64(bits) for bits in (30, 27, 31))
+_HALF = np.uint64(32)
+
+Integers = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+
+def derive_key(purpose: str, *numbers: int) -> Words:
+    """Hashes what an order depends on to the eight round keys it is drawn with.
+
+    Args:
+        purpose: What the key is for; other purposes get unrelated keys.
+        *numbers: Non-negative integers below 2^64, (seed, epoch, ...). They are
+            hashed together, never added: (s, e + 1) and (s + 1, e) are unrelated.
+
+    Returns:
+        uint64 array of shape (8,).
+    """
+    message = purpose.encode() + b"\0" + struct.pack(f"<{len(numbers)}Q", *numbers)
+    digest = hashlib.blake2b(message, person=b"sequence_loader").digest()
+    return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+
+
+def permute(positions: Integers, size: int, key: Words) -> Integers:
+    """Maps positions through the permutation of ``range(size)`` that `key` names.
+
+    Args:
+        positions: int64 array of shape (n,), each in ``[0, size)``.
+        size: How many there are to permute, from 1 to 2^62.
+        key: uint64 array of shape (8,), from `derive_key`.
+
+    Returns:
+        int64 array of shape (n,): where each position goes.
+    """
+    if size <= SMALL:
+        return _ranked(size, key)[positions]
+    width, height = _grid(size)
+    values = _feistel(positions.astype(np.uint64), width, height, key)
+    outside = np.flatnonzero(values >= size)
+    while outside.size:
+        walked = _feistel(values[outside], width, height, key)
+        values[outside] = walked
+        outside = outside[walked >= size]
+    return values.astype(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _grid(size: int) -> tuple[int, int]:
+    """The near-square ``(a, b)``, a even, with the least ``a * b >= size``."""
+    root = int(np.sqrt(size)) // 2 * 2
+    candidates = range(max(2, root - 32), root + 34, 2)
+    return min(((a, -(-size // a)) for a in candidates), key=lambda g: g[0] * g[1])
+
+
+def _feistel(values: Words, width: int, height: int, key: Words) -> Words:
+    a, b = np.uint64(width), np.uint64(height)
+    left = values // b
+    right = values - left * b
+    scratch = np.empty_like(left)
+    for round_number in range(0, ROUNDS, 2):
+        _add_keyed(left, right, a, key[round_number], scratch)
+        _add_keyed(right, left, b, key[round_number + 1], scratch)
+    left *= b
+    left += right
+    return left
+
+
+def _add_keyed(
+    half: Words, other: Words, modulus: np.uint64, key: np.uint64, scratch: Words
+) -> None:
+    """``half = (half + hash(other, key)) % modulus``, in place."""
+    hashed = np.bitwise_xor(other, key)
+    _mix(hashed, scratch)
+    hashed >>= _HALF
+    hashed *= modulus  # the upper 32 bits of the hash, scaled to [0, modulus)
+    hashed >>= _HALF
+    half += hashed
+    # Where half < modulus the difference wraps around to a huge number.
+    np.subtract(half, modulus, out=scratch)
+    np.minimum(half, scratch, out=half)
+
+
+def _mix(words: Words, scratch: Words) -> None:
+    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), in place."""
+    words += _ADD
+    for shift, factor in zip(_SHIFTS, (_MULTIPLY_1, _MULTIPLY_2, None)):
+        np.right_shift(words, shift, out=scratch)
+        words ^= scratch
+        if factor is not None:
+            words *= factor
+
+
+def _ranked(size: int, key: Words) -> Integers:
+    words = np.arange(size, dtype=np.uint64)
+    scratch = np.empty_like(words)
+    for word in key[:2]:
+        words ^= word
+        _mix(words, scratch)
+    return np.argsort(words, kind="stable")

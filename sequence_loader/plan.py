@@ -1,0 +1,242 @@
+"""The plan: (epoch, batch number) -> row ids and weights, a pure function.
+
+Positions of the sampler's order are cut into global batches of
+``batch_size * count`` rows; the process with shard ``(index, count)`` serves the
+index-th part of each. The global batches therefore depend on the order and their
+size alone, not on how many processes share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.permutation import Integers
+from sequence_loader.samplers import Sampler
+
+REMAINDERS = ("keep", "drop", "pad")
+
+
+class BatchRows(NamedTuple):
+    """What goes into one batch.
+
+    Attributes:
+        rows: int64 array of shape (batch,), row ids of the source.
+        weights: float32 array of shape (batch,), 0 where the row is padding and 1
+            elsewhere; `None` unless ``remainder="pad"``.
+    """
+
+    rows: Integers
+    weights: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """Which rows are in which batch.
+
+    Args:
+        num_rows: Rows of the source.
+        sampler: The order of an epoch.
+        batch_size: Rows in a batch of this process.
+        remainder: ``"keep"``, ``"drop"`` or ``"pad"`` the smaller last batch.
+        shard: ``(index, count)`` of this process.
+        subset: int64 array of shape (n,): the rows to serve; `None` for all.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or no batch is left.
+    """
+
+    num_rows: int
+    sampler: Sampler
+    batch_size: int
+    remainder: str = "keep"
+    shard: tuple[int, int] = (0, 1)
+    subset: Integers | None = None
+    length: int = field(init=False)
+    num_batches: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        integer("batch_size", self.batch_size, minimum=1)
+        one_of("remainder", self.remainder, REMAINDERS)
+        index, count = _checked_shard(self.shard)
+        object.__setattr__(self, "shard", (index, count))
+        if self.remainder == "keep" and count > 1:
+            raise ValueError(
+                f"`remainder` must be 'pad' or 'drop' when `shard` has count > 1, so "
+                f"that every process serves the same number of equal batches; received "
+                f"remainder='keep' with shard={self.shard}. Pass remainder='pad' to "
+                f"train on every row, or remainder='drop'."
+            )
+        length = integer(
+            f"{type(self.sampler).__name__}.length()",
+            self.sampler.length(self.num_served),
+            minimum=1,
+        )
+        object.__setattr__(self, "length", length)
+        whole, rest = divmod(length, self.global_batch_size)
+        batches = whole + (rest > 0 and self.remainder != "drop")
+        if batches == 0:
+            raise ValueError(
+                f"`batch_size` must leave at least one batch when remainder='drop'; "
+                f"received batch_size={self.batch_size} with shard={self.shard}, which "
+                f"needs {self.global_batch_size} rows of the {length} there are. Lower "
+                f"`batch_size`, or pass remainder='pad'."
+            )
+        object.__setattr__(self, "num_batches", batches)
+
+    @property
+    def num_served(self) -> int:
+        """Rows to choose from: those of the subset, or all."""
+        return self.num_rows if self.subset is None else len(self.subset)
+
+    @property
+    def global_batch_size(self) -> int:
+        """Rows that all processes together serve at one step."""
+        return self.batch_size * self.shard[1]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all batches have exactly `batch_size` rows."""
+        return self.remainder != "keep" or self.length % self.batch_size == 0
+
+    def batch(self, epoch: int, index: int) -> BatchRows:
+        """The rows of one batch.
+
+        Args:
+            epoch: Epoch of the data, from 0.
+            index: Batch number in ``[0, num_batches)``.
+
+        Returns:
+            Row ids and weights. Padding repeats rows from the start of the epoch.
+        """
+        start = index * self.global_batch_size + self.shard[0] * self.batch_size
+        stop = start + self.batch_size
+        if stop <= self.length:
+            rows = self.positions(epoch, start, stop)
+            weights = np.ones(self.batch_size, np.float32)
+        elif self.remainder == "keep":
+            return BatchRows(self.positions(epoch, start, self.length), None)
+        else:
+            places = np.arange(start, stop)
+            rows = np.concatenate(
+                [
+                    self.positions(epoch, *run)
+                    for run in _runs(start, stop, self.length)
+                ]
+            )
+            weights = (places < self.length).astype(np.float32)
+        return BatchRows(rows, weights if self.remainder == "pad" else None)
+
+    def positions(self, epoch: int, start: int, stop: int) -> Integers:
+        """The rows at positions ``start .. stop - 1`` of the order of `epoch`.
+
+        Returns:
+            int64 array of shape (stop - start,).
+
+        Raises:
+            ValueError: The sampler broke its contract.
+        """
+        rows = self.sampler.rows(self.num_served, epoch, start, stop)
+        rows = _checked_rows(rows, stop - start, self.num_served, self.sampler)
+        return rows if self.subset is None else self.subset[rows]
+
+
+def checked_subset(rows: Any, num_rows: int) -> Integers | None:
+    """Turns the argument `rows` into row ids.
+
+    Args:
+        rows: `None`, integer array-like of distinct row ids, or boolean mask of
+            shape (num_rows,).
+        num_rows: Rows of the source.
+
+    Returns:
+        int64 array of row ids in the order given, or `None`.
+
+    Raises:
+        TypeError: Neither integers nor booleans.
+        ValueError: Empty, out of range, repeated, or a mask of another length.
+    """
+    if rows is None:
+        return None
+    given = np.asarray(rows)
+    if given.ndim != 1 or len(given) == 0:
+        raise ValueError(
+            f"`rows` must be a one-dimensional array of at least one row; received "
+            f"shape {given.shape}. Pass what a scikit-learn splitter gives, or None."
+        )
+    if given.dtype.kind == "b":
+        if len(given) != num_rows:
+            raise ValueError(
+                f"`rows` as a mask must have one entry for each of the {num_rows} rows; "
+                f"received {len(given)}. Pass a mask of that length, or row ids."
+            )
+        given = np.flatnonzero(given)
+        if len(given) == 0:
+            raise ValueError(
+                "`rows` must select at least one row; received a mask that is False "
+                "everywhere. Check the condition it was made with."
+            )
+    if given.dtype.kind not in "iu":
+        raise TypeError(
+            f"`rows` must hold integers or booleans; received dtype {given.dtype}. "
+            f"Convert it with rows.astype('int64')."
+        )
+    if int(given.min()) < 0 or int(given.max()) >= num_rows:
+        wrong = given[(given < 0) | (given >= num_rows)][0]
+        raise ValueError(
+            f"`rows` must be in [0, {num_rows}); received {wrong}. Number the rows of "
+            f"`x` from 0."
+        )
+    ids = given.astype(np.int64)
+    seen = np.zeros(num_rows, dtype=bool)
+    seen[ids] = True
+    if int(seen.sum()) != len(ids):
+        values, counts = np.unique(ids, return_counts=True)
+        raise ValueError(
+            f"`rows` must hold each row once; received row {values[counts > 1][0]} "
+            f"{counts.max()} times. Pass np.unique(rows), or draw with replacement "
+            f"by a sampler."
+        )
+    ids.flags.writeable = False
+    return ids
+
+
+def _checked_shard(shard: Any) -> tuple[int, int]:
+    if not isinstance(shard, tuple | list) or len(shard) != 2:
+        raise TypeError(
+            f"`shard` must be a pair (index, count); received {shown(shard)}. "
+            f"Pass for example shard=(0, 1)."
+        )
+    count = integer("shard[1]", shard[1], minimum=1)
+    return integer("shard[0]", shard[0], minimum=0, maximum=count - 1), count
+
+
+def _checked_rows(rows: Any, wanted: int, limit: int, sampler: Sampler) -> Integers:
+    found: Integers = np.asarray(rows)
+    if (
+        found.shape != (wanted,)
+        or found.dtype.kind not in "iu"
+        or (wanted and (int(found.min()) < 0 or int(found.max()) >= limit))
+    ):
+        raise ValueError(
+            f"`sampler` must return {wanted} integers in [0, {limit}); "
+            f"{type(sampler).__name__}.rows() returned {shown(rows)}. Return the rows "
+            f"at positions start .. stop - 1 of the epoch, as int64."
+        )
+    return found.astype(np.int64, copy=False)
+
+
+def _runs(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Cuts positions that go on past the end of the order into runs within it."""
+    runs = []
+    while start < stop:
+        first = start % length
+        size = min(stop - start, length - first)
+        runs.append((first, first + size))
+        start += size
+    return runs

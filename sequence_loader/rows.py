@@ -1,0 +1,221 @@
+"""Row sources: what rows can be taken from, behind one small interface.
+
+A row source must be picklable, and `read` must be pure and safe to call from
+several threads at once. What `read` returns decides what can be done with it:
+sparse rows and arrays can be served as they are, other items only after a
+`transform` has turned them into numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.permutation import Integers
+
+Block: TypeAlias = CsrRows | Array | Any
+"""Some rows: canonical `CsrRows`, an array, or (items) any sequence."""
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows by number."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether rows are numbers, and need no transform."""
+
+    def read(self, rows: Integers) -> Block:
+        """The given rows, in that order.
+
+        Args:
+            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
+        """
+
+
+class CsrSource:
+    """Rows of a scipy sparse matrix in memory; a CSR matrix is used without a copy.
+
+    Args:
+        matrix: Two-dimensional scipy sparse matrix or array. Other formats than
+            CSR are converted once, here.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        ValueError: It has no rows or features, or is damaged.
+        TypeError: Its values are not real numbers.
+    """
+
+    numeric = True
+
+    def __init__(self, matrix: Any, name: str = "x") -> None:
+        if matrix.ndim != 2:
+            raise ValueError(
+                f"`{name}` must be a two-dimensional sparse matrix; received shape "
+                f"{matrix.shape}. Reshape it to (rows, features)."
+            )
+        check_not_empty(name, matrix.shape)
+        check_real(name, matrix.dtype)
+        # What a user's transform is given: the kind of matrix the user has.
+        self.container = (
+            sp.csr_matrix if isinstance(matrix, sp.spmatrix) else sp.csr_array
+        )
+        matrix = matrix.tocsr()
+        self.indptr, self.indices, self.data = matrix.indptr, matrix.indices, matrix.data
+        self.num_rows, self.num_features = map(int, matrix.shape)
+        self.name = name
+        self._check()
+
+    def _check(self) -> None:
+        """Finds damage while the user is looking; `read` checks each batch again."""
+        if isinstance(self.indices, np.memmap):
+            return  # checked batch by batch: a pass over it would read the file
+        indptr = self.indptr
+        if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+            raise ValueError(
+                f"`{self.name}` is a damaged CSR matrix: `indptr` must start at 0 and "
+                f"must not decrease; it starts {indptr[:4].tolist()}. Build it again, "
+                f"for example with scipy.sparse.csr_array(coo)."
+            )
+        stored = int(indptr[-1])
+        unsigned = self.indices.view(np.dtype(f"u{self.indices.dtype.itemsize}"))
+        if stored and int(unsigned[:stored].max()) >= self.num_features:
+            for start in range(0, self.num_rows, 4096):  # finds and names the row
+                stop = min(start + 4096, self.num_rows)
+                self.read(np.arange(start, stop, dtype=np.int64))
+
+    def read(self, rows: Integers) -> CsrRows:
+        """See `RowSource.read`."""
+        batch = gather(self.indptr, self.indices, self.data, rows, self.num_features)
+        return canonical(batch, self.name, rows)
+
+
+class DenseSource:
+    """Rows of an array or memmap of any number of dimensions.
+
+    Args:
+        array: Array of shape (rows, ...), of real numbers.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        ValueError: It has no rows or no features.
+        TypeError: Its values are not real numbers.
+    """
+
+    numeric = True
+
+    def __init__(self, array: Array, name: str = "x") -> None:
+        check_not_empty(name, array.shape)
+        check_real(name, array.dtype)
+        self.array = array
+        self.num_rows = len(array)
+
+    def read(self, rows: Integers) -> Array:
+        """See `RowSource.read`."""
+        taken: Array = np.asarray(self.array).take(rows, axis=0)
+        return taken
+
+
+class ItemSource:
+    """Items of any sequence, for a transform to turn into numbers.
+
+    Args:
+        items: Anything with ``len`` and integer indexing. An array (of strings,
+            say) is sliced as an array; what has ``iloc`` (a pandas DataFrame or
+            Series) is taken from by position and stays what it is.
+        name: The argument it came in, for error messages.
+    """
+
+    numeric = False
+
+    def __init__(self, items: Any, name: str = "x") -> None:
+        self.num_rows = len(items)
+        check_not_empty(name, (self.num_rows,))
+        self.items = items
+
+    def read(self, rows: Integers) -> Any:
+        """See `RowSource.read`; a list, or the kind of container `items` is."""
+        if isinstance(self.items, np.ndarray):
+            return self.items[rows]
+        if hasattr(self.items, "iloc"):
+            return self.items.iloc[rows]
+        return [self.items[row] for row in rows.tolist()]
+
+
+def as_row_source(value: Any, name: str = "x") -> RowSource:
+    """Wraps one value a user passed; row sources pass through.
+
+    Args:
+        value: scipy sparse, array, row source, or sequence of items.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        TypeError: Rows cannot be taken from it.
+        ValueError: It has no rows or no features.
+    """
+    if sp.issparse(value):
+        return CsrSource(value, name)
+    if isinstance(value, RowSource):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
+        return DenseSource(value, name)
+    if hasattr(value, "iloc") and _all_real(value):
+        return DenseSource(np.asarray(value), name)
+    if (
+        isinstance(value, str | bytes)
+        or not hasattr(value, "__len__")
+        or not hasattr(value, "__getitem__")
+    ):
+        raise TypeError(
+            f"`{name}` must be a scipy sparse matrix, a store, an array, or a sequence "
+            f"of items indexed by row; received {shown(value)} of type "
+            f"{type(value).__name__}. Wrap it in one of those, for example list(...)."
+        )
+    return ItemSource(value, name)
+
+
+def is_input_list(value: list[Any]) -> bool:
+    """Whether a list is one input for each element, rather than one row for each."""
+    return bool(value) and all(
+        sp.issparse(item)
+        or isinstance(item, RowSource)
+        or (isinstance(item, np.ndarray) and item.ndim >= 2)
+        for item in value
+    )
+
+
+def check_not_empty(name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError where there are no rows or no features."""
+    if 0 in shape or not shape:
+        missing = "rows" if not shape or shape[0] == 0 else "features"
+        raise ValueError(
+            f"`{name}` must have at least one row and one feature; received shape "
+            f"{tuple(shape)}, which has no {missing}. Check how it was loaded."
+        )
+
+
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError unless values of `dtype` are booleans or real numbers."""
+    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
+    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+        raise TypeError(
+            f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
+            f"example with {name}.astype('float32')."
+        )
+
+
+def _all_real(table: Any) -> bool:
+    kinds = [table.dtype] if hasattr(table, "dtype") else list(table.dtypes)
+    return all(getattr(kind, "kind", "O") in "biuf" for kind in kinds)
+
+
+Items: TypeAlias = Sequence[Any]

@@ -1,0 +1,160 @@
+"""Samplers: (seed, epoch, position) -> row ids.
+
+A sampler is a frozen, picklable value. Its order is a pure function: any slice
+of any epoch can be asked for, in any order, by any process, at no start-up cost
+and without memory that grows with the number of rows.
+
+A sampler of your own needs two methods:
+
+    rows(num_rows, epoch, start, stop) -> int64 array of shape (stop - start,),
+        the rows at those positions of that epoch, each in [0, num_rows);
+    length(num_rows) -> how many positions an epoch has.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from sequence_loader.checks import integer
+from sequence_loader.permutation import Integers, derive_key, permute
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """The order of an epoch. Must be picklable, pure and safe to share by threads."""
+
+    def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
+        """The rows at positions ``start .. stop - 1`` of `epoch`, as int64."""
+
+    def length(self, num_rows: int) -> int:
+        """The number of positions of an epoch over `num_rows` rows."""
+
+
+@dataclass(frozen=True)
+class SequentialSampler:
+    """Rows in the order they are stored, the same in every epoch."""
+
+    def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
+        """See `Sampler.rows`."""
+        return np.arange(start, stop, dtype=np.int64)
+
+    def length(self, num_rows: int) -> int:
+        """One position for each row."""
+        return num_rows
+
+
+@dataclass(frozen=True)
+class ShuffleSampler:
+    """A uniform permutation of all rows, another one in every epoch.
+
+    Args:
+        seed: Integer in [0, 2^64). `None` draws one, which is then kept.
+    """
+
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _settle_seed(self)
+
+    def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
+        """See `Sampler.rows`."""
+        positions = np.arange(start, stop, dtype=np.int64)
+        return permute(positions, num_rows, derive_key("rows", self.seed or 0, epoch))
+
+    def length(self, num_rows: int) -> int:
+        """One position for each row."""
+        return num_rows
+
+
+@dataclass(frozen=True)
+class BlockShuffleSampler:
+    """Shuffled blocks of neighbouring rows, mixed row by row in large windows.
+
+    Reading from disk wants neighbours, training wants strangers. Rows are cut
+    into blocks at an offset drawn for each epoch, the blocks are permuted, and
+    all rows of `window` consecutive blocks are permuted among themselves. How
+    well a batch is mixed depends almost only on the number of blocks in the
+    window: with four times as many blocks as the batch has rows, about 0.05 bit
+    of label entropy is lost on rows that are sorted by label.
+
+    Windows are of equal size, to within a block, so none is left with a few
+    badly mixed rows at the end.
+
+    Args:
+        seed: Integer in [0, 2^64). `None` draws one, which is then kept.
+        block_size: Neighbouring rows in a block.
+        window: Blocks that are mixed together. A window of
+            ``block_size * window`` rows is what a reader holds in memory.
+    """
+
+    seed: int | None = None
+    block_size: int = 16
+    window: int = 1024
+
+    def __post_init__(self) -> None:
+        _settle_seed(self)
+        integer("block_size", self.block_size, minimum=1)
+        integer("window", self.window, minimum=1)
+
+    def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
+        """See `Sampler.rows`."""
+        blocks = -(-num_rows // self.block_size)
+        windows = -(-blocks // self.window)
+        pieces = []
+        while start < stop:
+            # The window of the block that position `start` would fall in unmixed:
+            # the last one whose first block, index * blocks // windows, is not after.
+            block = start // self.block_size
+            index = -(-(block + 1) * windows // blocks) - 1
+            first = index * blocks // windows * self.block_size
+            end = min((index + 1) * blocks // windows * self.block_size, num_rows)
+            upto = min(stop, end)
+            mixed = permute(
+                np.arange(start - first, upto - first, dtype=np.int64),
+                end - first,
+                derive_key("window", self.seed or 0, epoch, index),
+            )
+            pieces.append(first + mixed)
+            start = upto
+        return self._place(_concatenate(pieces), num_rows, epoch)
+
+    def _place(self, slots: Integers, num_rows: int, epoch: int) -> Integers:
+        """Maps slots of the permuted blocks to rows."""
+        # Only whole blocks are permuted; the short one stays last, where slot
+        # arithmetic is exact, and the epoch's offset decides which rows it holds.
+        whole = num_rows // self.block_size
+        blocks, within = np.divmod(slots, self.block_size)
+        if whole > 1:
+            key = derive_key("blocks", self.seed or 0, epoch)
+            inside = blocks < whole
+            blocks[inside] = permute(blocks[inside], whole, key)
+        word = int(derive_key("offset", self.seed or 0, epoch)[0])
+        rows = blocks * self.block_size + within + (word * num_rows >> 64)
+        return np.where(rows >= num_rows, rows - num_rows, rows)
+
+    def length(self, num_rows: int) -> int:
+        """One position for each row."""
+        return num_rows
+
+
+def draw_seed() -> int:
+    """A seed nobody chose: 32 bits, short enough to copy from a log."""
+    return secrets.randbits(32)
+
+
+def _settle_seed(sampler: ShuffleSampler | BlockShuffleSampler) -> None:
+    """Validates the seed of a frozen sampler, or draws it where it is None."""
+    if sampler.seed is None:
+        object.__setattr__(sampler, "seed", draw_seed())
+    else:
+        integer("seed", sampler.seed, minimum=0, maximum=2**64 - 1)
+
+
+def _concatenate(pieces: list[Integers]) -> Integers:
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.empty(0, np.int64)

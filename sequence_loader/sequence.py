@@ -1,0 +1,389 @@
+"""SparseBatchSequence: the stages behind the contract of a Keras Sequence."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from sequence_loader.assembly import Assembler, Augment
+from sequence_loader.batches import Batch, BatchReader
+from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.csr import CsrRows
+from sequence_loader.epochs import EpochTracker
+from sequence_loader.hooks import called_by_reset
+from sequence_loader.permutation import ORDER_VERSION, Integers
+from sequence_loader.plan import BatchPlan, checked_subset
+from sequence_loader.samplers import (
+    BlockShuffleSampler,
+    Sampler,
+    SequentialSampler,
+    ShuffleSampler,
+    draw_seed,
+)
+from sequence_loader.structures import Structure, map_structure
+from sequence_loader.tensors import floatx, to_csr, to_sparse, uses_legacy_keras
+
+if uses_legacy_keras():
+    from tf_keras.utils import Sequence as KerasSequence
+else:
+    from keras.utils import PyDataset as KerasSequence
+
+STATE_VERSION = 1
+
+
+class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
+    """Batches of sparse rows for Keras, every row exactly once per epoch.
+
+    A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
+    index it. Batch `i` is made in five stages:
+
+    1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`BatchRows`)
+    2. `BatchReader`: row ids -> sparse rows, targets, weights (`Batch`), with the
+       user's `transform`
+    3. `Assembler`: -> features of the served dtype, dense in recycled memory or
+       sparse (`Batch`), with the user's `augment`
+    4. `tensors`: -> the backend's arrays and sparse tensors
+    5. packed as ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``
+
+    `EpochTracker` follows what Keras calls and decides which epoch is served.
+    ``seq[i]`` is a pure function of (data, seed, epoch, i).
+
+    Args:
+        x: Row source: scipy sparse matrix or array of shape (rows, features),
+            array or memmap of shape (rows, ...), or any sequence indexed by row (a
+            list of texts; it needs a `transform`). A dict, tuple or list of row
+            sources with the same number of rows feeds a model of several inputs.
+        y: Targets: array-like of shape (rows, ...), scipy sparse (served dense), or
+            a dict or tuple of them.
+        sample_weight: Array-like of shape (rows,), or one for each target.
+        batch_size: Rows in a batch.
+        shuffle: `False`, rows in order; `True`, a new uniform permutation every
+            epoch; ``"block"``, `BlockShuffleSampler`, for data on disk.
+        seed: Integer in [0, 2^64). `None` draws one and keeps it.
+        sampler: A sampler, instead of `shuffle`.
+        rows: Serve only these rows: distinct row ids, or a boolean mask.
+        output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
+            or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``.
+        dtype: dtype of served features; default ``keras.config.floatx()``.
+        transform: ``rows -> rows``, a callable from a block of the source (the same
+            kind of sparse matrix, an array, or a list of items) to scipy sparse or
+            an array with one row for each. For several inputs, a dict or tuple.
+        augment: ``(x, rng) -> x`` on the assembled batch (arrays, or `csr_array`
+            where the output is sparse); `rng` depends on (seed, epoch, batch) only.
+        remainder: ``"keep"`` the smaller last batch, ``"drop"`` it, or ``"pad"`` it
+            with copies of rows whose `sample_weight` is 0.
+        shard: ``(index, count)`` of this training process.
+        workers: Threads or processes that prepare batches.
+        use_multiprocessing: Whether they are processes.
+        max_queue_size: How many batches are prepared ahead.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or they do not fit together.
+
+    Example:
+        >>> import numpy as np, scipy.sparse as sp
+        >>> x = sp.random_array((1000, 50), density=0.1, format="csr")
+        >>> train = SparseBatchSequence(x, np.arange(1000), batch_size=32, shuffle=True)
+        >>> len(train)
+        32
+        >>> features, targets = train[0]
+        >>> features.shape, targets.shape
+        ((32, 50), (32,))
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool | str = False,
+        seed: int | None = None,
+        sampler: Sampler | None = None,
+        rows: Any = None,
+        output: str = "dense",
+        dtype: Any = None,
+        transform: Structure | None = None,
+        augment: Augment | None = None,
+        remainder: str = "keep",
+        shard: tuple[int, int] = (0, 1),
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ) -> None:
+        integer("workers", workers, minimum=0)
+        integer("max_queue_size", max_queue_size, minimum=1)
+        one_of("use_multiprocessing", use_multiprocessing, (False, True))
+        # Keras is always shown one worker: its own enqueuer repeats batches.
+        if uses_legacy_keras():
+            super().__init__()
+        else:
+            super().__init__(workers=1, use_multiprocessing=False)
+        self._seed_given = seed is not None
+        self._seed = _checked_seed(seed)
+        self._shuffle = shuffle
+        self._reader = BatchReader(x, y, sample_weight, transform)
+        self._plan = BatchPlan(
+            num_rows=self._reader.num_rows,
+            sampler=_checked_sampler(sampler, shuffle, self._seed),
+            batch_size=batch_size,
+            remainder=remainder,
+            shard=shard,
+            subset=checked_subset(rows, self._reader.num_rows),
+        )
+        self._assembler = Assembler(output, floatx() if dtype is None else dtype, augment)
+        self._reset_tracking(epoch=0)
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return self._plan.num_batches
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches in an epoch."""
+        return self._plan.num_batches
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows served: all, or those of `rows`."""
+        return self._plan.num_served
+
+    @property
+    def seed(self) -> int:
+        """The seed given, or the one drawn."""
+        return self._seed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the data that is served now, from 0."""
+        return self._epochs.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Serves `epoch` from its start, for loops that do not call `fit`."""
+        self._epochs.set(integer("epoch", epoch, minimum=0, maximum=2**63 - 1))
+
+    def batch_rows(self, index: int) -> Integers:
+        """The row ids of a batch of the current epoch, padding included.
+
+        Args:
+            index: Batch number; negative numbers count from the end.
+
+        Returns:
+            int64 array of shape (batch,).
+        """
+        return self._plan.batch(self.epoch, self._checked_index(index)).rows
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Batch `index` of the current epoch.
+
+        Args:
+            index: Batch number; negative numbers count from the end.
+
+        Returns:
+            ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+        Raises:
+            IndexError: There is no such batch.
+        """
+        index = self._checked_index(index)
+        epoch = self._epochs.epoch
+        if uses_legacy_keras():
+            self._thread.reads = True
+            self._epochs.read_legacy(index)
+        else:
+            drives = getattr(self._thread, "drives", False)
+            self._epochs.read(index, by_driver=drives)
+        batch = self._prepare(epoch, index)
+        make = to_sparse if self._assembler.output == "sparse" else to_csr
+        features = map_structure(
+            lambda f: make(f) if isinstance(f, CsrRows) else f, batch.features
+        )
+        return _packed(batch._replace(features=features))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of the current epoch, in order."""
+        return (self[index] for index in range(len(self)))
+
+    def _prepare(self, epoch: int, index: int) -> Batch:
+        """Stages 1 to 3."""
+        shard, count = self._plan.shard
+        batch = self._reader.read(self._plan.batch(epoch, index))
+        return self._assembler.assemble(
+            batch, self._seed, epoch, index * count + shard
+        )
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras."""
+        self._thread.drives = True
+        self._epochs.begin()
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras."""
+        if uses_legacy_keras():
+            # With fit(workers=2), tf-keras's enqueuer calls this too, from a thread
+            # that has read nothing; the one that runs fit has read a first batch.
+            if getattr(self._thread, "reads", False):
+                self._epochs.end_legacy()
+            return
+        self._thread.drives = True
+        if called_by_reset():
+            self._epochs.reset()
+        else:
+            self._epochs.end()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order depends on, as plain values that JSON can hold."""
+        return {
+            "version": STATE_VERSION,
+            "order_version": ORDER_VERSION,
+            "epoch": self.epoch,
+            "seed": self._seed,
+            "sampler": type(self._plan.sampler).__name__,
+            "num_rows": self.num_rows,
+            "global_batch_size": self._plan.global_batch_size,
+            "remainder": self._plan.remainder,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues at the start of the epoch that `state` names.
+
+        A seed that was drawn (``seed=None``) is replaced by that of the state.
+
+        Args:
+            state: From `state_dict` of a sequence over the same rows.
+
+        Raises:
+            TypeError: `state` is not a dict.
+            ValueError: It describes another order; both sides are printed.
+        """
+        if not isinstance(state, dict):
+            raise TypeError(
+                f"`state` must be a dict from state_dict(); received {shown(state)}. "
+                f"Pass what state_dict() returned."
+            )
+        own = self.state_dict()
+        free = {"epoch"} if self._seed_given else {"epoch", "seed"}
+        differing = [
+            f"  {key}: {state.get(key, 'missing')} in the state, {own[key]} here"
+            for key in own
+            if key not in free and state.get(key) != own[key]
+        ]
+        if differing or not free <= state.keys():
+            raise ValueError(
+                "`state` must come from a sequence with the same order; received one "
+                "that differs:\n" + "\n".join(differing) + "\nConstruct the sequence "
+                "with the arguments the state was made with."
+            )
+        epoch = integer("state['epoch']", state["epoch"], minimum=0)
+        if not self._seed_given:
+            self._reseed(_checked_seed(state["seed"]))
+        self.set_epoch(epoch)
+
+    def _reseed(self, seed: int) -> None:
+        if self._shuffle:
+            sampler = _checked_sampler(None, self._shuffle, seed)
+            object.__setattr__(self._plan, "sampler", sampler)
+        self._seed = seed
+
+    def close(self) -> None:
+        """Lets go of what the sequence holds besides its data. It can be used again."""
+
+    def __enter__(self) -> SparseBatchSequence:
+        """The sequence itself; it is closed at the end of the `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the sequence."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """The live state, on one line."""
+        plan = self._plan
+        shard = f", shard={plan.shard}" if plan.shard[1] > 1 else ""
+        return (
+            f"<SparseBatchSequence of {self.num_rows} rows in {len(self)} batches of "
+            f"{plan.batch_size}, output={self._assembler.output!r}, "
+            f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
+            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what belongs to this process."""
+        state = self.__dict__.copy()
+        state["_epochs"] = self.epoch
+        del state["_thread"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores at the start of the epoch it was pickled in."""
+        epoch = state.pop("_epochs")
+        self.__dict__.update(state)
+        self._reset_tracking(epoch)
+
+    def _reset_tracking(self, epoch: int) -> None:
+        self._epochs = EpochTracker(len(self), epoch)
+        # What this thread has done: a thread's number may be used again, this not.
+        self._thread = threading.local()
+
+    def _checked_index(self, index: int) -> int:
+        try:
+            number = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"a batch number must be an integer; received {shown(index)} of type "
+                f"{type(index).__name__}. Use for example seq[0], or iterate."
+            ) from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(
+                f"batch number must be in [{-len(self)}, {len(self)}), there are "
+                f"{len(self)} batches; received {number}."
+            )
+        return number % len(self)
+
+
+def _packed(batch: Batch) -> tuple[Any, ...]:
+    packed: tuple[Any, ...] = (batch.features,)
+    if batch.targets is not None:
+        packed += (batch.targets,)
+        if batch.weights is not None:
+            packed += (batch.weights,)
+    return packed
+
+
+def _checked_seed(seed: int | None) -> int:
+    if seed is None:
+        return draw_seed()
+    return integer("seed", seed, minimum=0, maximum=2**64 - 1)
+
+
+def _checked_sampler(
+    sampler: Sampler | None, shuffle: bool | str, seed: int
+) -> Sampler:
+    one_of("shuffle", shuffle, (False, True, "block"))
+    if sampler is None:
+        if shuffle == "block":
+            return BlockShuffleSampler(seed)
+        return ShuffleSampler(seed) if shuffle else SequentialSampler()
+    if shuffle:
+        raise ValueError(
+            f"`sampler` and `shuffle` must not both be given; received "
+            f"sampler={shown(sampler)} and shuffle={shuffle!r}. Leave out `shuffle`: "
+            f"the sampler decides the order."
+        )
+    if not isinstance(sampler, Sampler) or isinstance(sampler, type):
+        raise TypeError(
+            f"`sampler` must have methods rows(num_rows, epoch, start, stop) and "
+            f"length(num_rows); received {shown(sampler)}. Pass for example "
+            f"ShuffleSampler(seed)."
+        )
+    return sampler
