@@ -7,6 +7,7 @@ user's `augment` with its own random generator.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Assembler:
     def _assemble_input(self, block: CsrRows | Array) -> CsrRows | Array:
         if self.output == "dense" or not isinstance(block, CsrRows):
             return to_dense(block, self.dtype, self.pool)
-        return block._replace(data=block.data.astype(self.dtype, copy=False))
+        return replace(block, data=block.data.astype(self.dtype, copy=False))
 
     def _augmented(
         self, augment: Augment, features: Structure, rng: np.random.Generator
@@ -117,7 +118,8 @@ class Assembler:
             same: Array = result.astype(self.dtype, copy=False)
             return same
         rows = from_scipy(result)
-        rows = rows._replace(
+        rows = replace(
+            rows,
             indptr=rows.indptr.astype(np.int64),
             data=rows.data.astype(self.dtype, copy=False),
         )

@@ -263,10 +263,13 @@ def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
     if not sp.issparse(result):
         return np.array(result)  # a copy: it may be the transform's own
     batch = from_scipy(result)
-    batch = batch._replace(indices=batch.indices.copy(), data=batch.data.copy())
-    return canonical(
-        batch._replace(indptr=batch.indptr.astype(np.int64)), f"transform({name})"
+    batch = CsrRows(
+        batch.indptr.astype(np.int64),
+        batch.indices.copy(),
+        batch.data.copy(),
+        batch.num_features,
     )
+    return canonical(batch, f"transform({name})")
 
 
 def _dense(block: Block) -> Array:

@@ -1,6 +1,6 @@
 """Rows of compressed sparse row data: gathered, checked, made canonical, densified.
 
-`CsrRows` is what travels between the stages. It is a plain tuple of arrays, not
+`CsrRows` is what travels between the stages. It is a plain record of arrays, not
 a scipy object: constructing one of those costs as much as gathering a batch, and
 scipy trusts what it is given. An index out of range makes its compiled loops
 write outside their memory, so nothing reaches them, or a dense buffer, that
@@ -9,7 +9,8 @@ write outside their memory, so nothing reaches them, or a dense buffer, that
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ from sequence_loader.permutation import Integers
 Array = npt.NDArray[Any]
 
 
-class CsrRows(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class CsrRows:
     """A few rows in CSR form.
 
     Attributes:
@@ -126,9 +128,9 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
     Raises:
         ValueError: A column index is out of range.
     """
-    indptr, indices, data, num_features = batch
+    indptr, indices, num_features = batch.indptr, batch.indices, batch.num_features
     if len(indices) == 0:
-        return batch._replace(indices=indices.astype(_index_type(num_features)))
+        return replace(batch, indices=indices.astype(_index_type(num_features)))
     if indices.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` has column indices of dtype {indices.dtype}, which must be "
@@ -149,9 +151,8 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
     ascending = indices[1:] > indices[:-1]
     breaks = indptr[1:-1]  # the first value of a row need not exceed the last before
     ascending[breaks[(breaks > 0) & (breaks < len(indices))] - 1] = True
-    if not ascending.all():
-        return _summed(CsrRows(indptr, indices, data, num_features))
-    return CsrRows(indptr, indices, data, num_features)
+    checked = CsrRows(indptr, indices, batch.data, num_features)
+    return checked if ascending.all() else _summed(checked)
 
 
 def from_scipy(matrix: Any) -> CsrRows:

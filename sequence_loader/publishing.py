@@ -1,0 +1,180 @@
+"""A directory that appears at its path whole, or not at all.
+
+Everything is written into a hidden sibling, ``.NAME.writing-XXXXXXXX``, which is
+locked for as long as its writer lives: the kernel drops the lock of a killed
+process, which is how a leftover is told from the work of another writer. To
+publish, the sibling's content and then the sibling itself are synced, it is
+renamed, and the parent is synced.
+
+A new store is put in place by a rename that fails if something is there already
+(``renameat2`` with RENAME_NOREPLACE), so of two writers the second to publish
+gets the error. An existing store is replaced by exchanging the two directories
+in one step (RENAME_EXCHANGE): there is no moment without one of them. A file
+system without it (NFS, say) gets two renames, with the old store moved aside in
+between, and moved back should the second one fail.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import warnings
+from pathlib import Path
+
+_AT_FDCWD = -100
+_NOREPLACE, _EXCHANGE = 1, 2
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+class PendingDirectory:
+    """A directory under construction.
+
+    Args:
+        path: Where it will be published.
+        owned: Names of the files it may hold. A directory at `path` that holds
+            anything else is never replaced.
+        overwrite: Whether to replace what an earlier run published at `path`.
+
+    Raises:
+        FileExistsError: Something is at `path`, and may not be replaced.
+        OSError: The parent is missing or cannot be written to.
+    """
+
+    def __init__(self, path: Path, owned: frozenset[str], overwrite: bool) -> None:
+        self.path, self._owned, self._overwrite = path, owned, overwrite
+        self._check_target()
+        report_leftovers(path)
+        self.directory = path.parent / f".{path.name}.writing-{secrets.token_hex(4)}"
+        try:
+            os.mkdir(self.directory)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot write beside {path}: {error.strerror}. Pass a path in an "
+                f"existing directory that can be written to",
+            ) from error
+        self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._owner = os.getpid()
+
+    def publish(self) -> None:
+        """Makes the content durable and puts it in place.
+
+        Raises:
+            FileExistsError: Another writer was faster.
+        """
+        for entry in os.scandir(self.directory):
+            sync(Path(entry.path))
+        os.fsync(self._lock)
+        self._check_target()
+        if not _rename(self.directory, self.path, _NOREPLACE):
+            if not self._overwrite:
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"another writer published {self.path} first; this store was not "
+                    f"published. Pass another path, or overwrite=True",
+                )
+            self._replace()
+        sync(self.path.parent)
+        os.close(self._lock)
+
+    def discard(self) -> None:
+        """Removes what was written. Does nothing in a forked child."""
+        if self._owner == os.getpid():
+            shutil.rmtree(self.directory, ignore_errors=True)
+            os.close(self._lock)
+
+    def _replace(self) -> None:
+        if _rename(self.directory, self.path, _EXCHANGE):
+            old = self.directory
+        else:
+            old = self.path.parent / f".{self.path.name}.old-{secrets.token_hex(4)}"
+            os.rename(self.path, old)
+            try:
+                os.rename(self.directory, self.path)
+            except OSError:
+                os.rename(old, self.path)
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _check_target(self) -> None:
+        """What stands at the path must be absent, or ours to replace."""
+        if not os.path.lexists(self.path):
+            return
+        if not self._overwrite:
+            raise FileExistsError(
+                errno.EEXIST,
+                f"{self.path} exists. Pass another path, or overwrite=True to replace "
+                f"a store",
+            )
+        is_ours = self.path.is_dir() and not self.path.is_symlink()
+        foreign = sorted(set(os.listdir(self.path)) - self._owned) if is_ours else []
+        if foreign or not is_ours:
+            what = f"holds {foreign[0]!r}" if foreign else "is not a directory"
+            raise FileExistsError(
+                errno.EEXIST,
+                f"{self.path} {what}, so it is not a store, and overwrite=True "
+                f"replaces nothing else. Pass another path, or remove it yourself",
+            )
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Siblings that writers to `path` left behind when they were killed."""
+    found = []
+    parent = path.parent
+    names = os.listdir(parent) if parent.is_dir() else []
+    for name in names:
+        if name.startswith((f".{path.name}.writing-", f".{path.name}.old-")):
+            try:
+                handle = os.open(parent / name, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                continue  # gone, or not ours to open
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found.append(parent / name)
+            except BlockingIOError:
+                pass  # its writer is alive
+            finally:
+                os.close(handle)
+    return sorted(found)
+
+
+def report_leftovers(path: Path) -> None:
+    """Warns of what was left beside `path`, and says how to remove it."""
+    for leftover in leftovers(path):
+        warnings.warn(
+            f"{leftover} is what a writer of {path} left when it was killed; it was "
+            f"never published. Remove it with: rm -r '{leftover}'",
+            stacklevel=4,
+        )
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the entries of a directory, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _rename(source: Path, target: Path, flags: int) -> bool:
+    """``renameat2``; False where it is refused or not supported."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        paths = os.fsencode(source), os.fsencode(target)
+        if libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], flags) == 0:
+            return True
+        code = ctypes.get_errno()
+        if code == errno.EEXIST:
+            return False
+        if code not in _UNSUPPORTED:
+            raise OSError(code, os.strerror(code), str(target))
+    if flags == _EXCHANGE or os.path.lexists(target):
+        return False
+    os.rename(source, target)  # fails on a directory that is not empty
+    return True
