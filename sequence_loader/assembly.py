@@ -39,13 +39,16 @@ class Assembler:
         output: ``"dense"``, ``"sparse"`` or ``"csr"``.
         dtype: dtype of the served features.
         augment: ``(x, rng) -> x`` on the assembled batch, or `None`.
+        num_inputs: How many inputs a batch has.
 
     Raises:
         TypeError: `augment` is not callable, or `dtype` not real.
         ValueError: `output` is not known.
     """
 
-    def __init__(self, output: str, dtype: Any, augment: Augment | None) -> None:
+    def __init__(
+        self, output: str, dtype: Any, augment: Augment | None, num_inputs: int = 1
+    ) -> None:
         self.output: str = one_of("output", output, OUTPUTS)
         self.dtype = _checked_dtype(dtype)
         if output == "csr" and self.dtype.name in ("float16", "bfloat16"):
@@ -59,7 +62,7 @@ class Assembler:
                 f"{shown(augment)} of type {type(augment).__name__}. Pass a function."
             )
         self.augment = augment
-        self.pool = BufferPool()
+        self.pool = BufferPool(spare=2 * num_inputs)  # indices and values of each
 
     def assemble(self, batch: Batch, seed: int, epoch: int, number: int) -> Batch:
         """Assembles one batch.
@@ -111,13 +114,13 @@ class Assembler:
         check_real(f"augment({name})", result.dtype)
         if result.shape != given.shape:
             raise ValueError(
-                f"`augment` must keep the shape of `{name}`, {given.shape}; it returned "
-                f"shape {result.shape}. Change values, not rows or features."
+                f"`augment` must keep the shape of `{name}`, {given.shape}; it "
+                f"returned shape {result.shape}. Change values, not rows or features."
             )
         if not sparse:
-            same: Array = result.astype(self.dtype, copy=False)
+            same: Array = np.asarray(result).astype(self.dtype, copy=False)
             return same
-        rows = from_scipy(result)
+        rows = from_scipy(result, f"augment({name})")
         rows = replace(
             rows,
             indptr=rows.indptr.astype(np.int64),
@@ -143,4 +146,5 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
             f"example dtype='float32'."
         ) from None
     check_real("dtype", found)
-    return found
+    native: np.dtype[Any] = found.newbyteorder("=")  # no backend takes the other
+    return native

@@ -1,29 +1,21 @@
 """BatchReader: row ids -> features, targets and weights of one batch.
 
-What a worker runs: gathering and the user's transform. It is picklable, knows no
-backend, and what it returns is sparse where the rows are.
+It is picklable, knows no backend, and what it returns is sparse where the rows are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, from_scipy
+from sequence_loader.csr import Array, CsrRows
+from sequence_loader.inputs import InputReader, make_reader
 from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchRows
-from sequence_loader.rows import (
-    Block,
-    CsrSource,
-    RowSource,
-    as_row_source,
-    check_real,
-    is_input_list,
-)
+from sequence_loader.rows import Block, RowSource, as_row_source, is_input_list
 from sequence_loader.structures import (
     Structure,
     described,
@@ -32,8 +24,6 @@ from sequence_loader.structures import (
     names,
     same_shape,
 )
-
-Transform = Callable[[Any], Any]
 
 
 class Batch(NamedTuple):
@@ -77,8 +67,8 @@ class BatchReader:
         self._features = map_structure(as_row_source, x, self._names)
         if not leaves(self._features):
             raise ValueError(
-                f"`x` must hold at least one input; received {shown(x)}. Pass a matrix, "
-                f"or a dict or tuple of matrices."
+                f"`x` must hold at least one input; received {shown(x)}. Pass a "
+                f"matrix, or a dict or tuple of matrices."
             )
         if isinstance(x, RowSource):  # a store may carry its own labels and weights
             y = getattr(x, "y", None) if y is None else y
@@ -88,7 +78,7 @@ class BatchReader:
         self._targets = None if y is None else self._sources("y", y)
         self._weights = self._checked_weights(sample_weight)
         self._check_lengths()
-        self._transforms = self._checked_transforms(transform)
+        self.inputs: Structure = self._with_transforms(transform)
         self._widths: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -101,24 +91,21 @@ class BatchReader:
         """The row sources of the features."""
         return leaves(self._features)
 
-    def read(self, batch: BatchRows) -> Batch:
+    def read(self, batch: BatchRows, features: Structure | None = None) -> Batch:
         """Reads one batch.
 
         Args:
             batch: Row ids, and the weights that mark padding.
+            features: What `read_features` gives for these rows, if it has been
+                called already, here or in another process.
 
         Returns:
             The batch; its arrays belong to nobody else.
         """
         rows = batch.rows
-        features = map_structure(
-            lambda source, name, transform: self._read_input(
-                source, name, transform, rows
-            ),
-            self._features,
-            self._names,
-            self._transforms,
-        )
+        if features is None:
+            features = self.read_features(rows)
+        map_structure(self._check_width, features, self._names, self.inputs)
         if self._targets is None:
             return Batch(features, None, None)
         targets = map_structure(lambda s: _dense(s.read(rows)), self._targets)
@@ -130,23 +117,26 @@ class BatchReader:
                     lambda w: w * _like(batch.weights, w), weights
                 )
         elif batch.weights is not None:
-            weights = map_structure(lambda _: batch.weights.copy(), targets)
+            padding = batch.weights
+            weights = map_structure(lambda _: padding.copy(), targets)
         return Batch(features, targets, weights)
 
-    def _read_input(
-        self,
-        source: RowSource,
-        name: str,
-        transform: Transform | None,
-        rows: Integers,
-    ) -> Block:
-        block = source.read(rows)
-        if transform is None:
-            return block
-        if isinstance(block, CsrRows):
-            kind = source.container if isinstance(source, CsrSource) else sp.csr_array
-            block = block.to_scipy(kind)
-        served = _checked_result(transform(block), len(rows), name)
+    def read_features(self, rows: Integers) -> Structure:
+        """The features of some rows: of a batch, or of a part of one.
+
+        Args:
+            rows: int64 array of shape (n,), row ids.
+
+        Returns:
+            Structure of canonical `CsrRows` and arrays of shape (n, ...).
+        """
+        return map_structure(lambda reader: reader.serve(rows), self.inputs)
+
+    def _check_width(
+        self, served: CsrRows | Array, name: str, reader: InputReader
+    ) -> None:
+        if reader.transform is None:
+            return
         width = (
             (served.num_features,) if isinstance(served, CsrRows) else served.shape[1:]
         )
@@ -157,14 +147,13 @@ class BatchReader:
                 f"gave shape {width} after {expected}. Pass the `.transform` of an "
                 f"object that was fitted before, not `.fit_transform`."
             )
-        return served
 
     def _sources(self, argument: str, value: Any) -> Structure:
         """Wraps targets or weights, which must be numbers already."""
 
         def wrap(leaf: Any, name: str) -> RowSource:
             if not sp.issparse(leaf):
-                leaf = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+                leaf = _as_array(leaf, name)
                 if leaf.dtype.kind in "OUST":
                     raise TypeError(
                         f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
@@ -179,6 +168,11 @@ class BatchReader:
                     )
             return as_row_source(leaf, name)
 
+        if not leaves(value):
+            raise ValueError(
+                f"`{argument}` must hold at least one array; received {shown(value)}. "
+                f"Pass None to leave it out."
+            )
         return map_structure(wrap, value, names(argument, value))
 
     def _checked_weights(self, sample_weight: Any) -> Structure | None:
@@ -216,7 +210,7 @@ class BatchReader:
                         f"arrays that describe the same rows."
                     )
 
-    def _checked_transforms(self, transform: Structure | None) -> Structure:
+    def _with_transforms(self, transform: Structure | None) -> Structure:
         if transform is None:
             transform = map_structure(lambda _: None, self._features)
         if not same_shape(self._features, transform):
@@ -226,57 +220,28 @@ class BatchReader:
                 f"one callable (or None) for each input."
             )
 
-        map_structure(_check_transform, transform, self._features, self._names)
-        return transform
+        return map_structure(make_reader, self._features, self._names, transform)
 
 
-def _check_transform(transform: Any, source: RowSource, name: str) -> None:
-    if transform is None and not source.numeric:
-        raise TypeError(
-            f"`{name}` holds items that are not numbers, such as texts, and needs a "
-            f"`transform` that turns them into numbers; received transform=None. Pass "
-            f"for example transform=HashingVectorizer().transform, or a numeric array."
-        )
-    if transform is not None and not callable(transform):
-        raise TypeError(
-            f"`transform` must be callable; received {shown(transform)} of type "
-            f"{type(transform).__name__}. Pass its method, for example "
-            f"transform=vectorizer.transform."
-        )
-
-
-def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
-    """What a transform gave, as rows that nothing else refers to."""
-    if not sp.issparse(result) and not isinstance(result, np.ndarray):
-        raise TypeError(
-            f"`transform` of `{name}` must return a scipy sparse matrix or an array; "
-            f"it returned {shown(result)} of type {type(result).__name__}. Return the "
-            f"rows as one of those."
-        )
-    check_real(f"transform({name})", result.dtype)
-    if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
+def _as_array(value: Any, name: str) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:
         raise ValueError(
-            f"`transform` of `{name}` must return one row, of at least one feature, "
-            f"for each of the {num_rows} rows it is given; it returned shape "
-            f"{result.shape}. Transform rows one by one; filter them with `rows=`."
-        )
-    if not sp.issparse(result):
-        return np.array(result)  # a copy: it may be the transform's own
-    batch = from_scipy(result)
-    batch = CsrRows(
-        batch.indptr.astype(np.int64),
-        batch.indices.copy(),
-        batch.data.copy(),
-        batch.num_features,
-    )
-    return canonical(batch, f"transform({name})")
+            f"`{name}` must hold rows of one shape; received {shown(value)}, whose "
+            f"rows differ. Pad them to one length."
+        ) from None
 
 
 def _dense(block: Block) -> Array:
     if isinstance(block, CsrRows):
         shape = (block.num_rows, block.num_features)
-        return block.to_dense(np.zeros(shape, block.data.dtype))
-    return np.asarray(block)
+        block = block.to_dense(np.zeros(shape, block.data.dtype))
+    block = np.asarray(block)
+    # No backend takes the other byte order.
+    return block.astype(block.dtype.newbyteorder("="), copy=False)
 
 
 def _floating(block: Block) -> Array:

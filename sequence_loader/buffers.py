@@ -5,16 +5,18 @@ what filling them does. TensorFlow, JAX and torch use a NumPy array where it
 lies, without a copy, if it begins at a multiple of 64 bytes, and keep a
 reference to it while they do. So:
 
-- an array from a pool is aligned, zeroed, writable, and the user's own;
+- an array from a pool is aligned, writable, and the user's own;
 - its memory returns to the pool when the last reference to it, or to any view
   of it, is gone, and not a moment earlier;
-- a pool keeps no more blocks than are in use, and one: a user who keeps every
-  batch loses none, and one who lets go of them all gets the memory back;
+- a pool keeps no more blocks idle than are in use, and the few of one batch: a
+  user who keeps every batch loses none, and one who lets go of them all gets the
+  memory back;
 - pools may be used from any thread, in a forked child, and from a finaliser.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -32,17 +34,22 @@ _Block = npt.NDArray[np.uint8]
 
 
 class BufferPool:
-    """Hands out zeroed arrays whose memory comes back by itself."""
+    """Hands out arrays whose memory comes back by itself.
 
-    def __init__(self) -> None:
+    Args:
+        spare: Blocks that one batch needs, which are kept when none is in use.
+    """
+
+    def __init__(self, spare: int = 1) -> None:
+        self.spare = spare
         # Reentrant: a garbage collection inside the lock may run a finaliser.
         self._lock = threading.RLock()
         self._idle: list[_Block] = []
         self._in_use = 0
         _pools.add(self)
 
-    def __reduce__(self) -> tuple[type[BufferPool], tuple[()]]:
-        return BufferPool, ()  # memory does not travel
+    def __reduce__(self) -> tuple[type[BufferPool], tuple[int]]:
+        return BufferPool, (self.spare,)  # memory does not travel
 
     @property
     def in_use(self) -> int:
@@ -55,7 +62,15 @@ class BufferPool:
         return sum(block.nbytes for block in list(self._idle))
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An array of zeros, 64-byte aligned and C-contiguous.
+        """An array of zeros, as `empty` makes it."""
+        array = self.empty(shape, dtype)
+        # Cleared whole, not only where the last batch wrote: a backend may have
+        # written into an input that it believed to be its own.
+        array.fill(0)
+        return array
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array of any content, 64-byte aligned and C-contiguous.
 
         Args:
             shape: Shape of the array.
@@ -65,19 +80,16 @@ class BufferPool:
             A writable array that is the caller's for as long as it is wanted.
         """
         dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         block = self._take(size)
         if block is None:
             # NumPy asks for huge pages itself where the platform has them.
             fresh = np.empty(max(size, 1) + ALIGNMENT, dtype=np.uint8)
             start = -fresh.ctypes.data % ALIGNMENT
             block = fresh[start : start + max(size, 1)]
-        # Cleared whole, not only where the last batch wrote: a backend may have
-        # written into an input that it believed to be its own.
-        block[:size] = 0
-        lease = _Lease(self, block)
         with self._lock:
             self._in_use += 1
+        lease = _Lease(self, block)
         array: Array = np.asarray(lease)[:size].view(dtype).reshape(shape)
         return array
 
@@ -98,8 +110,8 @@ class BufferPool:
         with self._lock:
             self._in_use -= 1
             self._idle.append(block)
-            if len(self._idle) > self._in_use + 1:
-                del self._idle[0]
+            # More than one may be too many: the bound has just shrunk as well.
+            del self._idle[: -(self._in_use + self.spare)]
 
 
 class _Lease:

@@ -28,12 +28,13 @@ def integer(
             f"`{name}` must be an integer, {bounds}; received {shown(value)} of type "
             f"{type(value).__name__}. Pass an int, for example {name}={minimum}."
         )
-    if value < minimum or (maximum is not None and value > maximum):
+    number = int(value)
+    if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(
             f"`{name}` must be {bounds}; received {value}. "
             f"Pass an int in that range, for example {name}={minimum}."
         )
-    return int(value)
+    return number
 
 
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:

@@ -100,6 +100,18 @@ class EpochTracker:
                 self._epoch += 1
                 self._forget()
 
+    def advance_from(self, epoch: int) -> None:
+        """All of `epoch` has been handed out by other means than `read`.
+
+        Args:
+            epoch: The epoch that was served; nothing happens if it is not the
+                current one any more.
+        """
+        with self._lock:
+            if self._epoch == epoch:
+                self._epoch += 1
+                self._forget()
+
     def _mark(self, batch: int) -> None:
         self._served += not self._seen[batch]
         self._seen[batch] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 
 
 def called_by_reset() -> bool:
@@ -15,11 +16,11 @@ def called_by_reset() -> bool:
     version of Keras), that peek counts as an epoch of a one-batch sequence, and
     nothing else changes.
     """
-    frame = sys._getframe(2)  # skips this function and the hook
+    frame: FrameType | None = sys._getframe(2)  # skips this function and the hook
     for _ in range(3):  # the adapter's on_epoch_end, then EpochIterator.reset
         if frame is None:
             return False
         if frame.f_code.co_name == "reset":
             return "epoch_iterator" in frame.f_code.co_filename
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False

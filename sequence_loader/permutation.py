@@ -85,7 +85,9 @@ def permute(positions: Integers, size: int, key: Words) -> Integers:
 def _grid(size: int) -> tuple[int, int]:
     """The near-square ``(a, b)``, a even, with the least ``a * b >= size``."""
     root = int(np.sqrt(size)) // 2 * 2
-    candidates = range(max(2, root - 32), root + 34, 2)
+    # Not far from square: a half of few values takes many more rounds to mix.
+    reach = min(root // 8, 32) // 2 * 2
+    candidates = range(root - reach, root + reach + 2, 2)
     return min(((a, -(-size // a)) for a in candidates), key=lambda g: g[0] * g[1])
 
 
@@ -127,10 +129,24 @@ def _mix(words: Words, scratch: Words) -> None:
             words *= factor
 
 
-def _ranked(size: int, key: Words) -> Integers:
-    words = np.arange(size, dtype=np.uint64)
+def keyed_words(positions: Words, key: Words) -> Words:
+    """Hashes positions to words that look drawn at random, each on its own.
+
+    Args:
+        positions: uint64 array of shape (n,).
+        key: uint64 array of shape (8,), from `derive_key`.
+
+    Returns:
+        uint64 array of shape (n,), other memory than `positions`.
+    """
+    words = positions.copy()
     scratch = np.empty_like(words)
     for word in key[:2]:
         words ^= word
         _mix(words, scratch)
+    return words
+
+
+def _ranked(size: int, key: Words) -> Integers:
+    words = keyed_words(np.arange(size, dtype=np.uint64), key)
     return np.argsort(words, kind="stable")

@@ -8,6 +8,7 @@ size alone, not on how many processes share them.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.order import Order
 from sequence_loader.permutation import Integers
 from sequence_loader.samplers import Sampler
 
@@ -25,7 +27,8 @@ class BatchRows(NamedTuple):
     """What goes into one batch.
 
     Attributes:
-        rows: int64 array of shape (batch,), row ids of the source.
+        rows: int64 array of shape (batch,), row ids of the source; not to be
+            written to.
         weights: float32 array of shape (batch,), 0 where the row is padding and 1
             elsewhere; `None` unless ``remainder="pad"``.
     """
@@ -59,9 +62,11 @@ class BatchPlan:
     subset: Integers | None = None
     length: int = field(init=False)
     num_batches: int = field(init=False)
+    _order: Order = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        integer("batch_size", self.batch_size, minimum=1)
+        batch_size = integer("batch_size", self.batch_size, minimum=1)
+        object.__setattr__(self, "batch_size", batch_size)
         one_of("remainder", self.remainder, REMAINDERS)
         index, count = _checked_shard(self.shard)
         object.__setattr__(self, "shard", (index, count))
@@ -78,6 +83,8 @@ class BatchPlan:
             minimum=1,
         )
         object.__setattr__(self, "length", length)
+        order = Order(self.sampler, self.num_served, length, self.subset)
+        object.__setattr__(self, "_order", order)
         whole, rest = divmod(length, self.global_batch_size)
         batches = whole + (rest > 0 and self.remainder != "drop")
         if batches == 0:
@@ -123,12 +130,11 @@ class BatchPlan:
             return BatchRows(self.positions(epoch, start, self.length), None)
         else:
             places = np.arange(start, stop)
-            rows = np.concatenate(
-                [
-                    self.positions(epoch, *run)
-                    for run in _runs(start, stop, self.length)
-                ]
-            )
+            if self.length < self.batch_size:
+                rows = self.positions(epoch, 0, self.length)[places % self.length]
+            else:
+                runs = _runs(start, stop, self.length)
+                rows = np.concatenate([self.positions(epoch, *run) for run in runs])
             weights = (places < self.length).astype(np.float32)
         return BatchRows(rows, weights if self.remainder == "pad" else None)
 
@@ -136,14 +142,17 @@ class BatchPlan:
         """The rows at positions ``start .. stop - 1`` of the order of `epoch`.
 
         Returns:
-            int64 array of shape (stop - start,).
+            int64 array of shape (stop - start,), not to be written to.
 
         Raises:
             ValueError: The sampler broke its contract.
         """
-        rows = self.sampler.rows(self.num_served, epoch, start, stop)
-        rows = _checked_rows(rows, stop - start, self.num_served, self.sampler)
-        return rows if self.subset is None else self.subset[rows]
+        return self._order.positions(epoch, start, stop)
+
+    def fingerprint(self) -> str:
+        """A digest of the first rows: what differs in sampler, seed or subset shows."""
+        rows = self.positions(0, 0, min(self.length, 256)).astype("<i8")
+        return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:
@@ -163,7 +172,10 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     """
     if rows is None:
         return None
-    given = np.asarray(rows)
+    try:
+        given = np.asarray(rows)
+    except ValueError:  # ragged
+        given = np.empty((0, 0))
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(
             f"`rows` must be a one-dimensional array of at least one row; received "
@@ -172,8 +184,8 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if given.dtype.kind == "b":
         if len(given) != num_rows:
             raise ValueError(
-                f"`rows` as a mask must have one entry for each of the {num_rows} rows; "
-                f"received {len(given)}. Pass a mask of that length, or row ids."
+                f"`rows` as a mask must have one entry for each of the {num_rows} "
+                f"rows; received {len(given)}. Pass a mask of that length, or row ids."
             )
         given = np.flatnonzero(given)
         if len(given) == 0:
@@ -214,21 +226,6 @@ def _checked_shard(shard: Any) -> tuple[int, int]:
         )
     count = integer("shard[1]", shard[1], minimum=1)
     return integer("shard[0]", shard[0], minimum=0, maximum=count - 1), count
-
-
-def _checked_rows(rows: Any, wanted: int, limit: int, sampler: Sampler) -> Integers:
-    found: Integers = np.asarray(rows)
-    if (
-        found.shape != (wanted,)
-        or found.dtype.kind not in "iu"
-        or (wanted and (int(found.min()) < 0 or int(found.max()) >= limit))
-    ):
-        raise ValueError(
-            f"`sampler` must return {wanted} integers in [0, {limit}); "
-            f"{type(sampler).__name__}.rows() returned {shown(rows)}. Return the rows "
-            f"at positions start .. stop - 1 of the epoch, as int64."
-        )
-    return found.astype(np.int64, copy=False)
 
 
 def _runs(start: int, stop: int, length: int) -> list[tuple[int, int]]:

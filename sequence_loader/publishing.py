@@ -147,8 +147,8 @@ def report_leftovers(path: Path) -> None:
     """Warns of what was left beside `path`, and says how to remove it."""
     for leftover in leftovers(path):
         warnings.warn(
-            f"{leftover} is what a writer of {path} left when it was killed; it was "
-            f"never published. Remove it with: rm -r '{leftover}'",
+            f"{leftover} is what a writer of {path} left when it was killed; "
+            f"nothing refers to it. Remove it with: rm -r '{leftover}'",
             stacklevel=4,
         )
 
@@ -163,18 +163,25 @@ def sync(path: Path) -> None:
 
 
 def _rename(source: Path, target: Path, flags: int) -> bool:
-    """``renameat2``; False where it is refused or not supported."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        paths = os.fsencode(source), os.fsencode(target)
-        if libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], flags) == 0:
-            return True
-        code = ctypes.get_errno()
-        if code == errno.EEXIST:
-            return False
-        if code not in _UNSUPPORTED:
-            raise OSError(code, os.strerror(code), str(target))
+    """Renames a directory; False where that cannot be done as `flags` ask."""
+    code = _renameat2(source, target, flags)
+    if code == 0:
+        return True
+    if code == errno.EEXIST:
+        return False
+    if code is not None and code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code), str(target))
     if flags == _EXCHANGE or os.path.lexists(target):
         return False
     os.rename(source, target)  # fails on a directory that is not empty
     return True
+
+
+def _renameat2(source: Path, target: Path, flags: int) -> int | None:
+    """The system call's error number, 0 for success; `None` where there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return None
+    names = os.fsencode(source), os.fsencode(target)
+    done = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], flags)
+    return ctypes.get_errno() if done else 0

@@ -8,14 +8,21 @@ sparse rows and arrays can be served as they are, other items only after a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.csr import (
+    Array,
+    CsrRows,
+    canonical,
+    from_scipy,
+    gather,
+    unsigned,
+)
 from sequence_loader.permutation import Integers
 
 Block: TypeAlias = CsrRows | Array | Any
@@ -58,20 +65,16 @@ class CsrSource:
     numeric = True
 
     def __init__(self, matrix: Any, name: str = "x") -> None:
-        if matrix.ndim != 2:
-            raise ValueError(
-                f"`{name}` must be a two-dimensional sparse matrix; received shape "
-                f"{matrix.shape}. Reshape it to (rows, features)."
-            )
         check_not_empty(name, matrix.shape)
         check_real(name, matrix.dtype)
         # What a user's transform is given: the kind of matrix the user has.
         self.container = (
             sp.csr_matrix if isinstance(matrix, sp.spmatrix) else sp.csr_array
         )
-        matrix = matrix.tocsr()
-        self.indptr, self.indices, self.data = matrix.indptr, matrix.indices, matrix.data
-        self.num_rows, self.num_features = map(int, matrix.shape)
+        stored = from_scipy(matrix, name)
+        self.indptr, self.indices = stored.indptr, stored.indices
+        self.data = stored.data
+        self.num_rows, self.num_features = stored.num_rows, stored.num_features
         self.name = name
         self._check()
 
@@ -79,23 +82,16 @@ class CsrSource:
         """Finds damage while the user is looking; `read` checks each batch again."""
         if isinstance(self.indices, np.memmap):
             return  # checked batch by batch: a pass over it would read the file
-        indptr = self.indptr
-        if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-            raise ValueError(
-                f"`{self.name}` is a damaged CSR matrix: `indptr` must start at 0 and "
-                f"must not decrease; it starts {indptr[:4].tolist()}. Build it again, "
-                f"for example with scipy.sparse.csr_array(coo)."
-            )
-        stored = int(indptr[-1])
-        unsigned = self.indices.view(np.dtype(f"u{self.indices.dtype.itemsize}"))
-        if stored and int(unsigned[:stored].max()) >= self.num_features:
+        if len(self.indices) and unsigned(self.indices).max() >= self.num_features:
             for start in range(0, self.num_rows, 4096):  # finds and names the row
                 stop = min(start + 4096, self.num_rows)
                 self.read(np.arange(start, stop, dtype=np.int64))
 
     def read(self, rows: Integers) -> CsrRows:
         """See `RowSource.read`."""
-        batch = gather(self.indptr, self.indices, self.data, rows, self.num_features)
+        batch = gather(
+            self.indptr, self.indices, self.data, rows, self.num_features, self.name
+        )
         return canonical(batch, self.name, rows)
 
 
@@ -166,12 +162,17 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
         return CsrSource(value, name)
     if isinstance(value, RowSource):
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost; received "
+            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
+        )
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
     if hasattr(value, "iloc") and _all_real(value):
         return DenseSource(np.asarray(value), name)
     if (
-        isinstance(value, str | bytes)
+        isinstance(value, str | bytes | Mapping)
         or not hasattr(value, "__len__")
         or not hasattr(value, "__getitem__")
     ):

@@ -58,7 +58,7 @@ class ShuffleSampler:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        _settle_seed(self)
+        settle_seed(self)
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
@@ -96,9 +96,10 @@ class BlockShuffleSampler:
     window: int = 1024
 
     def __post_init__(self) -> None:
-        _settle_seed(self)
-        integer("block_size", self.block_size, minimum=1)
-        integer("window", self.window, minimum=1)
+        settle_seed(self)
+        for name in ("block_size", "window"):
+            size = integer(name, getattr(self, name), minimum=1, maximum=2**62)
+            object.__setattr__(self, name, size)
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
@@ -146,12 +147,16 @@ def draw_seed() -> int:
     return secrets.randbits(32)
 
 
-def _settle_seed(sampler: ShuffleSampler | BlockShuffleSampler) -> None:
+class _Seeded(Protocol):
+    @property
+    def seed(self) -> int | None: ...
+
+
+def settle_seed(sampler: _Seeded) -> None:
     """Validates the seed of a frozen sampler, or draws it where it is None."""
-    if sampler.seed is None:
-        object.__setattr__(sampler, "seed", draw_seed())
-    else:
-        integer("seed", sampler.seed, minimum=0, maximum=2**64 - 1)
+    seed = draw_seed() if sampler.seed is None else sampler.seed
+    seed = integer("seed", seed, minimum=0, maximum=2**64 - 1)
+    object.__setattr__(sampler, "seed", seed)
 
 
 def _concatenate(pieces: list[Integers]) -> Integers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -116,8 +117,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        integer("workers", workers, minimum=0)
-        integer("max_queue_size", max_queue_size, minimum=1)
+        self._workers_wanted = integer("workers", workers, minimum=0)
+        self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
         # Keras is always shown one worker: its own enqueuer repeats batches.
         if uses_legacy_keras():
@@ -136,7 +137,12 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             shard=shard,
             subset=checked_subset(rows, self._reader.num_rows),
         )
-        self._assembler = Assembler(output, floatx() if dtype is None else dtype, augment)
+        self._assembler = Assembler(
+            output,
+            floatx() if dtype is None else dtype,
+            augment,
+            num_inputs=len(self._reader.sources),
+        )
         self._reset_tracking(epoch=0)
 
     def __len__(self) -> int:
@@ -165,7 +171,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Serves `epoch` from its start, for loops that do not call `fit`."""
-        self._epochs.set(integer("epoch", epoch, minimum=0, maximum=2**63 - 1))
+        self._epochs.set(_checked_epoch("epoch", epoch))
 
     def batch_rows(self, index: int) -> Integers:
         """The row ids of a batch of the current epoch, padding included.
@@ -176,7 +182,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         Returns:
             int64 array of shape (batch,).
         """
-        return self._plan.batch(self.epoch, self._checked_index(index)).rows
+        return self._plan.batch(self.epoch, self._checked_index(index)).rows.copy()
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Batch `index` of the current epoch.
@@ -200,8 +206,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             self._epochs.read(index, by_driver=drives)
         batch = self._prepare(epoch, index)
         make = to_sparse if self._assembler.output == "sparse" else to_csr
+        pool = self._assembler.pool
         features = map_structure(
-            lambda f: make(f) if isinstance(f, CsrRows) else f, batch.features
+            lambda f: make(f, pool) if isinstance(f, CsrRows) else f, batch.features
         )
         return _packed(batch._replace(features=features))
 
@@ -236,17 +243,49 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         else:
             self._epochs.end()
 
+    def to_tf_dataset(self) -> Any:
+        """The batches as a ``tf.data.Dataset``, the fastest way into `fit`.
+
+        It serves what ``seq[i]`` serves, in order. Each full iteration is followed
+        by the next epoch; one that is left early is served again. `workers` batches
+        are prepared at once and `max_queue_size` kept ready.
+
+        Returns:
+            ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            It is not sharded again under ``tf.distribute``.
+
+        Raises:
+            ValueError: The output is ``"csr"``, or sparse on the torch backend.
+        """
+        from sequence_loader.datasets import DatasetSource, make_dataset
+
+        return make_dataset(
+            DatasetSource(
+                plan=self._plan,
+                assembler=self._assembler,
+                prepare=self._prepare,
+                current_epoch=lambda: self.epoch,
+                served=self._epochs.advance_from,
+                parallel_calls=max(self._workers_wanted, 1),
+                prefetch=self._queue_size,
+            )
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold."""
+        return self._described(self.epoch, self._seed, self._plan)
+
+    def _described(self, epoch: int, seed: int, plan: BatchPlan) -> dict[str, Any]:
         return {
             "version": STATE_VERSION,
             "order_version": ORDER_VERSION,
-            "epoch": self.epoch,
-            "seed": self._seed,
-            "sampler": type(self._plan.sampler).__name__,
-            "num_rows": self.num_rows,
-            "global_batch_size": self._plan.global_batch_size,
-            "remainder": self._plan.remainder,
+            "epoch": epoch,
+            "seed": seed,
+            "sampler": type(plan.sampler).__name__,
+            "num_rows": plan.num_served,
+            "global_batch_size": plan.global_batch_size,
+            "remainder": plan.remainder,
+            "order": plan.fingerprint(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,29 +305,30 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 f"`state` must be a dict from state_dict(); received {shown(state)}. "
                 f"Pass what state_dict() returned."
             )
-        own = self.state_dict()
-        free = {"epoch"} if self._seed_given else {"epoch", "seed"}
+        epoch, seed, plan, own = self.epoch, self._seed, self._plan, self.state_dict()
+        if own.keys() <= state.keys():
+            epoch = _checked_epoch("state['epoch']", state["epoch"])
+            if not self._seed_given:
+                seed = integer(
+                    "state['seed']", state["seed"], minimum=0, maximum=2**64 - 1
+                )
+            if self._shuffle:
+                sampler = _checked_sampler(None, self._shuffle, seed)
+                plan = replace(plan, sampler=sampler)
+            own = self._described(epoch, seed, plan)
         differing = [
             f"  {key}: {state.get(key, 'missing')} in the state, {own[key]} here"
             for key in own
-            if key not in free and state.get(key) != own[key]
+            if key not in state or state[key] != own[key]
         ]
-        if differing or not free <= state.keys():
+        if differing:
             raise ValueError(
                 "`state` must come from a sequence with the same order; received one "
                 "that differs:\n" + "\n".join(differing) + "\nConstruct the sequence "
                 "with the arguments the state was made with."
             )
-        epoch = integer("state['epoch']", state["epoch"], minimum=0)
-        if not self._seed_given:
-            self._reseed(_checked_seed(state["seed"]))
+        self._seed, self._plan = seed, plan
         self.set_epoch(epoch)
-
-    def _reseed(self, seed: int) -> None:
-        if self._shuffle:
-            sampler = _checked_sampler(None, self._shuffle, seed)
-            object.__setattr__(self._plan, "sampler", sampler)
-        self._seed = seed
 
     def close(self) -> None:
         """Lets go of what the sequence holds besides its data. It can be used again."""
@@ -364,6 +404,10 @@ def _checked_seed(seed: int | None) -> int:
     if seed is None:
         return draw_seed()
     return integer("seed", seed, minimum=0, maximum=2**64 - 1)
+
+
+def _checked_epoch(name: str, epoch: int) -> int:
+    return integer(name, epoch, minimum=0, maximum=2**63 - 1)
 
 
 def _checked_sampler(

@@ -216,8 +216,10 @@ def dtype_named(name: Any) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes  # TensorFlow brings it; NumPy alone does not know the type
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    else:
+        found = np.dtype(name)
+    return found
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:

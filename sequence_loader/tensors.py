@@ -6,7 +6,8 @@ Backends are imported where used, so that a user of one needs no other.
 from __future__ import annotations
 
 import os
-import sys
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -69,46 +70,69 @@ def to_dense(
     return out
 
 
-def to_sparse(block: CsrRows) -> Any:
+def to_sparse(block: CsrRows, pool: BufferPool) -> Any:
     """The backend's sparse tensor of shape (batch, features).
 
     Args:
         block: Canonical CSR rows, of the dtype to serve.
+        pool: Where its memory comes from.
 
     Returns:
         ``tf.SparseTensor`` on the CPU, ``jax.experimental.sparse.BCOO`` or, for a
         dense ``Input`` followed by ``Dense``, a ``torch.sparse_csr`` tensor.
     """
-    return _MAKERS[keras_backend()](block)
+    return _MAKERS[keras_backend()](block, pool)
 
 
-def _tensorflow(block: CsrRows) -> Any:
+def coo_arrays(block: CsrRows, pool: BufferPool) -> tuple[Array, Array]:
+    """Indices and values of a ``tf.SparseTensor`` in a ``tf.data`` pipeline.
+
+    On JAX, where Keras turns it into a BCOO, it is padded like one.
+
+    Args:
+        block: Canonical CSR rows, of the dtype to serve.
+        pool: Where the memory comes from.
+
+    Returns:
+        int64 array of shape (entries, 2), and values of shape (entries,).
+    """
+    stored = len(block.data)
+    entries = padded_nse(stored) if keras_backend() == "jax" else stored
+    indices = pool.empty((entries, 2), np.int64)
+    values = pool.empty((entries,), block.data.dtype)
+    _fill_coo(block, indices, values)
+    return indices, values
+
+
+def _fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
+    """Writes (row, column) and values; the rest becomes JAX's mark for padding."""
+    stored = len(block.data)
+    indices[:stored, 0] = block.row_of_each()
+    indices[:stored, 1] = block.indices
+    values[:stored] = block.data
+    # Entries one past the end in both axes take part in nothing.
+    indices[stored:] = (block.num_rows, block.num_features)
+    values[stored:] = 0
+
+
+def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
     import tensorflow as tf
 
-    indices = np.empty((len(block.data), 2), dtype=np.int64)
-    indices[:, 0] = block.row_of_each()
-    indices[:, 1] = block.indices
+    indices, values = coo_arrays(block, pool)
     # On the default device it might go to a GPU, which has no place for it; Keras
     # sends batches there itself.
     with tf.device("CPU:0"):
-        return tf.SparseTensor(
-            indices, block.data, (block.num_rows, block.num_features)
-        )
+        return tf.SparseTensor(indices, values, (block.num_rows, block.num_features))
 
 
-def _jax(block: CsrRows) -> Any:
+def _jax(block: CsrRows, pool: BufferPool) -> Any:
     from jax.experimental.sparse import BCOO
 
     shape = (block.num_rows, block.num_features)
-    stored = len(block.data)
-    entries = padded_nse(stored)
-    data = np.zeros(entries, dtype=block.data.dtype)
-    data[:stored] = block.data
-    # Entries one past the end in both axes: JAX's own mark for padding.
-    indices = np.empty((entries, 2), dtype=np.int32)
-    indices[:stored, 0] = block.row_of_each()
-    indices[:stored, 1] = block.indices
-    indices[stored:] = shape
+    entries = padded_nse(len(block.data))
+    data = pool.empty((entries,), block.data.dtype)
+    indices = pool.empty((entries, 2), np.int32)
+    _fill_coo(block, indices, data)
     return BCOO(
         (data, indices), shape=shape, indices_sorted=True, unique_indices=True
     )
@@ -124,9 +148,11 @@ def padded_nse(stored: int) -> int:
     return size
 
 
-def _torch(block: CsrRows) -> Any:
+def _torch(block: CsrRows, pool: BufferPool) -> Any:
     import torch
 
+    del pool
+    _take_torch_notice(torch)
     return torch.sparse_csr_tensor(
         torch.from_numpy(block.indptr),
         torch.from_numpy(block.indices.astype(np.int64)),
@@ -136,9 +162,32 @@ def _torch(block: CsrRows) -> Any:
     )
 
 
+def _take_torch_notice(torch: Any) -> None:
+    """Torch says once a process that CSR tensors are in beta; users did not ask."""
+    global _torch_notice_taken
+    if _torch_notice_taken:
+        return
+    # The filters are the process's own: two threads must not change them at once.
+    with _torch_notice_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        nothing = torch.empty(0, dtype=torch.int64)
+        torch.sparse_csr_tensor(
+            torch.zeros(1, dtype=torch.int64),
+            nothing,
+            nothing,
+            size=(0, 1),
+            check_invariants=False,
+        )
+        _torch_notice_taken = True
+
+
+_torch_notice_lock = threading.Lock()
+_torch_notice_taken = False
+
 _MAKERS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
 
 
-def to_csr(block: CsrRows | Array) -> Any:
-    """``scipy.sparse.csr_array`` of the rows; arrays stay what they are."""
-    return block.to_scipy(sp.csr_array) if isinstance(block, CsrRows) else block
+def to_csr(block: CsrRows, pool: BufferPool) -> Any:
+    """``scipy.sparse.csr_array`` of the rows, which are the user's already."""
+    del pool
+    return block.to_scipy(sp.csr_array)

@@ -1,0 +1,205 @@
+"""to_tf_dataset: the batches of a sequence as a ``tf.data.Dataset``.
+
+One Python call a batch builds flat arrays; everything else happens in the graph:
+
+    range(1) -> epoch                     when an iteration starts
+    -> (epoch, 0), (epoch, 1), ...        one step for each batch
+    -> arrays of the batch                `workers` calls at once, in order
+    -> structure, SparseTensors
+    -> prefetch                           `max_queue_size` batches
+    -> mark the epoch as served           when the last batch is handed out
+
+The epoch an iteration serves is fixed when it starts and is over when its last
+batch leaves the pipeline, behind the prefetching: an iterator that is dropped
+before, as Keras drops the ones it peeks with, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from sequence_loader.assembly import Assembler
+from sequence_loader.batches import Batch
+from sequence_loader.csr import Array, CsrRows
+from sequence_loader.plan import BatchPlan
+from sequence_loader.structures import Structure, leaves, map_structure
+from sequence_loader.tensors import coo_arrays, keras_backend
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """What a dataset takes from a sequence.
+
+    Attributes:
+        plan: Which rows are in which batch.
+        assembler: Where memory comes from, and the served output.
+        prepare: (epoch, batch number) -> the batch, features as `CsrRows` or arrays;
+            called from several threads at once.
+        current_epoch: () -> the epoch that an iteration starting now serves.
+        served: Called with an epoch once its last batch has been handed out.
+        parallel_calls: How many batches are prepared at once.
+        prefetch: How many batches are kept ready.
+    """
+
+    plan: BatchPlan
+    assembler: Assembler
+    prepare: Callable[[int, int], Batch]
+    current_epoch: Callable[[], int]
+    served: Callable[[int], None]
+    parallel_calls: int
+    prefetch: int
+
+
+def make_dataset(source: DatasetSource) -> tf.data.Dataset:
+    """Builds the dataset.
+
+    Args:
+        source: What the sequence provides.
+
+    Returns:
+        A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
+        known: the batch axis is static where `remainder` fixes it.
+
+    Raises:
+        ValueError: The output is one that TensorFlow's pipelines cannot carry.
+    """
+    plan = source.plan
+    _check_output(source.assembler.output)
+    layout = _Layout(source.prepare(source.current_epoch(), 0), plan)
+
+    def arrays(epoch: Any, index: Any) -> list[Array]:
+        return layout.flatten(source.prepare(int(epoch), int(index)), source.assembler)
+
+    def element(epoch: Any, index: Any) -> Any:
+        flat = tf.numpy_function(
+            arrays, [epoch, index], layout.dtypes, stateful=True
+        )
+        return epoch, index, layout.restore(flat, index)
+
+    def hand_out(epoch: Any, index: Any, batch: Any) -> Any:
+        last = tf.equal(index, plan.num_batches - 1)
+        marked = tf.cond(
+            last,
+            lambda: tf.numpy_function(_noting(source.served), [epoch], tf.bool),
+            lambda: True,
+        )
+        with tf.control_dependencies([marked]):
+            return tf.nest.map_structure(
+                tf.identity, batch, expand_composites=True
+            )
+
+    dataset = (
+        tf.data.Dataset.range(1)
+        .map(
+            lambda _: tf.ensure_shape(
+                tf.numpy_function(
+                    lambda: np.int64(source.current_epoch()), [], tf.int64
+                ),
+                (),
+            )
+        )
+        .flat_map(
+            lambda epoch: tf.data.Dataset.range(plan.num_batches).map(
+                lambda index: (epoch, index)
+            )
+        )
+        .map(element, num_parallel_calls=source.parallel_calls, deterministic=True)
+        .prefetch(source.prefetch)
+        .map(hand_out)
+        .apply(tf.data.experimental.assert_cardinality(plan.num_batches))
+    )
+    options = tf.data.Options()
+    # The plan has sharded the rows already; a second time would lose some.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    # TensorFlow would prefetch behind the last step, and batches that were only
+    # fetched ahead would count as handed out.
+    options.experimental_optimization.inject_prefetch = False
+    return dataset.with_options(options)
+
+
+class _Layout:
+    """How a batch is cut into the flat arrays that cross into the graph."""
+
+    def __init__(self, example: Batch, plan: BatchPlan) -> None:
+        self._length, self._batch_size = plan.length, plan.batch_size
+        self._static = plan.remainder != "keep"
+        self._parts: Structure = tuple(
+            map_structure(self._spec, part) for part in example if part is not None
+        )
+        self.dtypes: list[Any] = []
+        for spec in self._specs():
+            if isinstance(spec, tf.SparseTensorSpec):
+                self.dtypes.append(tf.int64)
+            self.dtypes.append(spec.dtype)
+
+    def _specs(self) -> list[Any]:
+        return [spec for part in self._parts for spec in leaves(part)]
+
+    def _spec(self, leaf: CsrRows | Array) -> Any:
+        rows = self._batch_size if self._static else None
+        if isinstance(leaf, CsrRows):
+            return tf.SparseTensorSpec((rows, leaf.num_features), leaf.data.dtype)
+        return tf.TensorSpec((rows, *leaf.shape[1:]), leaf.dtype)
+
+    def flatten(self, batch: Batch, assembler: Assembler) -> list[Array]:
+        """Arrays in the order of `dtypes`."""
+        flat: list[Array] = []
+        for part in batch:
+            for leaf in [] if part is None else leaves(part):
+                if isinstance(leaf, CsrRows):
+                    flat.extend(coo_arrays(leaf, assembler.pool))
+                else:
+                    flat.append(leaf)
+        return flat
+
+    def restore(self, flat: list[Any], index: Any) -> Any:
+        """The structure of tensors, with the shapes that the specs promise."""
+        tensors = iter(flat)
+
+        def restore_leaf(spec: Any) -> Any:
+            if isinstance(spec, tf.TensorSpec):
+                return tf.ensure_shape(next(tensors), spec.shape)
+            indices, values = next(tensors), next(tensors)
+            return tf.SparseTensor(
+                tf.ensure_shape(indices, (None, 2)),
+                tf.ensure_shape(values, (None,)),
+                (self._rows_in(index), spec.shape[1]),
+            )
+
+        return tuple(map_structure(restore_leaf, part) for part in self._parts)
+
+    def _rows_in(self, index: Any) -> Any:
+        if self._static:
+            return self._batch_size
+        left = self._length - index * self._batch_size
+        return tf.minimum(tf.constant(self._batch_size, tf.int64), left)
+
+
+def _noting(served: Callable[[int], None]) -> Callable[[Any], Any]:
+    def note(epoch: Any) -> Any:
+        served(int(epoch))
+        return np.True_
+
+    return note
+
+
+def _check_output(output: str) -> None:
+    if output == "csr":
+        raise ValueError(
+            "`output` must be 'dense' or 'sparse' for to_tf_dataset(); received "
+            "output='csr'. TensorFlow carries no scipy matrices: construct the "
+            "sequence with output='sparse'."
+        )
+    if output == "sparse" and keras_backend() == "torch":
+        raise ValueError(
+            "`output` must be 'dense' for to_tf_dataset() on the torch backend; "
+            "received output='sparse'. Keras does not convert a SparseTensor for "
+            "torch: pass the sequence itself to fit, or output='dense'."
+        )

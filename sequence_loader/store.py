@@ -1,0 +1,429 @@
+"""Sparse rows on disk: the format, and `open_store` to read it.
+
+A store is a directory of plain ``.npy`` files (format 1.0, C order,
+little-endian), which NumPy and scipy can open without this package:
+
+    indptr.npy         int64, shape (rows + 1,): row i is values
+                       indptr[i] .. indptr[i + 1] - 1; it starts at 0, does not
+                       decrease, and ends at nnz
+    indices.npy        int32 (int64 beyond 2^31 - 1 features), shape (nnz,): the
+                       column of each value, strictly ascending in each row
+    data.npy           any boolean, integer or floating dtype, shape (nnz,)
+    y.npy              optional targets, shape (rows, ...)
+    sample_weight.npy  optional floating weights, shape (rows,)
+    manifest.json      what ties them together
+
+``bfloat16``, which NumPy does not know, is in the files as two raw bytes (``V2``).
+The manifest is a JSON object:
+
+    digest         BLAKE2b-128, in hex, of the manifest's own bytes with this digest
+                   written as 32 zeros; always the first entry
+    format         "sequence_loader.store"
+    version        1; a reader refuses any other
+    shape, nnz     [rows, features] and the number of stored values
+    sorted         true: rows are canonical
+    block_bytes    16777216: how many bytes share a digest
+    arrays         for each file: dtype, shape, and `digests`, the BLAKE2b-128 of
+                   each `block_bytes` of the values (the header is not part of it:
+                   dtype and shape imply it, byte for byte)
+    feature_names  list of text, or null
+    class_names    list of text, or null
+    metadata       an object, the user's own
+
+    values = np.load("train.store/data.npy", mmap_mode="r"), and so on;
+    csr_array((values, indices, indptr), shape) is the matrix.
+
+A store is written beside its path and appears there whole (`publishing`). Opening
+one checks what costs nothing: the manifest and its digest, the size and header of
+each file, the ends of `indptr`. Each row that is read is checked for columns out
+of range. The digests are left to `SparseStore.verify`, which reads everything.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sequence_loader.checks import shown
+from sequence_loader.csr import Array, CsrRows, gather
+from sequence_loader.permutation import Integers
+from sequence_loader.store_format import StoreError
+from sequence_loader.store_part import StorePart
+from sequence_loader.store_writer import StoreWriter
+
+__all__ = ["SparseStore", "StoreError", "StoreWriter", "open_store"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
+    """Opens a store, or several as one.
+
+    Args:
+        paths: A store's directory; a glob pattern; or a sequence of directories,
+            whose rows follow one another in that order (that of their names, for a
+            pattern).
+        memory: Bytes of memory that may hold rows of the store. ``"auto"`` looks at
+            what is free. A store that fits is read through the page cache, which
+            is filled ahead; of one that does not, the next windows of the order
+            are read into private memory of at most that many bytes (of at most
+            96 MiB for ``"auto"``).
+
+    Returns:
+        The store: a row source, to be passed as `x`.
+
+    Raises:
+        FileNotFoundError: There is no store at a path.
+        StoreError: A store is damaged or incomplete, or the stores do not fit
+            together.
+
+    Example:
+        >>> store = open_store("train.store")
+        >>> parts = open_store("parts/*.store")
+    """
+    if isinstance(paths, str | os.PathLike):
+        text = os.fspath(paths)
+        found = [text]
+        if not os.path.lexists(text) and glob.has_magic(text):
+            found = sorted(glob.glob(text))
+        if not found:
+            raise FileNotFoundError(
+                f"`paths` must name at least one store; nothing matches {text}. Check "
+                f"the pattern."
+            )
+    else:
+        found = [os.fspath(path) for path in paths]
+        if not found:
+            raise ValueError(
+                "`paths` must name at least one store; received an empty sequence. "
+                "Pass the path of a store."
+            )
+    return SparseStore([Path(os.path.abspath(path)) for path in found], memory)
+
+
+class SparseStore:
+    """Sparse rows on disk; made by `open_store`.
+
+    A row source like a matrix in memory: pure, safe to share by threads, and
+    picklable by path, so that it costs a worker nothing.
+
+    Args:
+        paths: Absolute paths of its parts.
+        memory: See `open_store`.
+        identities: Digests of the manifests, where the store is reopened and must
+            be the one it was.
+    """
+
+    numeric = True
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        memory: int | str = "auto",
+        identities: Sequence[str] | None = None,
+    ) -> None:
+        self._memory = memory
+        self._parts: list[StorePart] = []
+        try:
+            for path in paths:
+                self._parts.append(StorePart(path))
+            self._check_parts(identities)
+        except BaseException:
+            self.close()
+            raise
+        self._first_rows = np.cumsum([0, *(part.num_rows for part in self._parts)])
+        self.num_rows = int(self._first_rows[-1])
+        self.num_features = self._parts[0].num_features
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The directories."""
+        return tuple(part.path for part in self._parts)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, features)."""
+        return self.num_rows, self.num_features
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+        return sum(part.manifest.nnz for part in self._parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values in all files."""
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+        return self._parts[0].manifest.arrays["data"].dtype
+
+    @property
+    def y(self) -> Array | None:
+        """Targets, array of shape (rows, ...), or `None`; pickled by path."""
+        return self._column("y")
+
+    @property
+    def sample_weight(self) -> Array | None:
+        """Weights, floating array of shape (rows,), or `None`; pickled by path."""
+        return self._column("sample_weight")
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """One name for each feature, or `None`."""
+        return self._parts[0].manifest.feature_names
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the integers in `y` stand for, or `None`."""
+        return self._parts[0].manifest.class_names
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was written with the (first) store, the user's own."""
+        return dict(self._parts[0].manifest.metadata)
+
+    def read(self, rows: Integers) -> CsrRows:
+        """The given rows, in that order; see `RowSource.read`.
+
+        Args:
+            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
+
+        Returns:
+            Canonical rows; their arrays belong to the caller.
+
+        Raises:
+            StoreError: A file is damaged.
+            ValueError: A column index is out of range, or the store is closed.
+        """
+        self._check_open()
+        if len(self._parts) == 1:
+            return self._parts[0].gather(rows)
+        return self._gather_parts(rows)
+
+    def take(self, rows: npt.ArrayLike) -> Any:
+        """The given rows as a ``scipy.sparse.csr_array``, in that order.
+
+        Args:
+            rows: Row ids, negative ones counted from the end, or a boolean mask of
+                shape (num_rows,).
+
+        Raises:
+            IndexError: A row is out of range.
+            TypeError: `rows` holds neither integers nor booleans.
+        """
+        return self.read(self._row_ids(rows)).to_scipy()
+
+    def verify(self, progress: bool = True) -> None:
+        """Reads everything, and checks every digest and every index.
+
+        Args:
+            progress: Whether to show a progress bar where there is a terminal.
+
+        Raises:
+            StoreError: Something is not what was written; the message lists what.
+        """
+        from sequence_loader.progress import ProgressBar
+
+        total = sum(
+            part.nbytes + part.manifest.arrays["indices"].nbytes
+            for part in self._parts
+        )
+        found = []
+        with ProgressBar("verify", total, "bytes", shown=progress) as bar:
+            for part in self._parts:
+                part.check_sizes()
+                for count, wrong in part.damage():
+                    bar.advance(count)
+                    if wrong is not None:
+                        found.append(wrong)
+        if found:
+            more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
+            raise StoreError(
+                f"{'; '.join(found[:5])}{more}. Restore the file, or write the store "
+                f"again."
+            )
+
+    def close(self) -> None:
+        """Closes the files and ends what reads ahead."""
+        parts, self._parts = self._parts, []
+        for part in parts:
+            part.close()
+
+    def __enter__(self) -> SparseStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __getitem__(self, key: Any) -> Any:
+        """Rows by slice, number, ids or mask, as a ``csr_array``."""
+        if isinstance(key, slice):
+            return self.take(np.arange(*key.indices(self.num_rows)))
+        return self.take(np.atleast_1d(key))
+
+    def __reduce__(self) -> Any:
+        self._check_open()
+        identities = tuple(part.identity for part in self._parts)
+        return SparseStore, (self.paths, self._memory, identities)
+
+    def __repr__(self) -> str:
+        if not self._parts:
+            return "SparseStore(closed)"
+        where = [str(path) for path in self.paths]
+        named = repr(where[0]) if len(where) == 1 else f"{len(where)} parts"
+        return (
+            f"SparseStore({named}, shape={self.shape}, nnz={self.nnz}, "
+            f"dtype={self.dtype.name!r})"
+        )
+
+    def _check_open(self) -> None:
+        if not self._parts:
+            raise ValueError("the store is closed. Open it again with open_store.")
+
+    def _check_parts(self, identities: Sequence[str] | None) -> None:
+        """Parts must be alike, and those they were when they are reopened."""
+        for part, identity in zip(self._parts, identities or ()):
+            if part.identity != identity:
+                raise StoreError(
+                    f"{part.path} is not the store it was: it has been replaced since "
+                    f"it was opened or pickled. Open it again with open_store."
+                )
+        first = self._parts[0]
+        for part in self._parts[1:]:
+            for what, one, other in (
+                ("features", first.num_features, part.num_features),
+                ("dtype", *(str(p.arrays["data"].dtype) for p in (first, part))),
+                ("feature_names", *(p.manifest.feature_names for p in (first, part))),
+                ("class_names", *(p.manifest.class_names for p in (first, part))),
+            ):
+                if one != other:
+                    raise StoreError(
+                        f"parts must be alike; {part.path} differs from {first.path} "
+                        f"in its {what}: {shown(other)} and {shown(one)}. Write all "
+                        f"parts with the same arguments."
+                    )
+        for name in ("y", "sample_weight"):
+            kinds = {
+                (array.dtype, array.shape[1:]) if array is not None else None: part
+                for part in self._parts
+                if part.num_rows
+                for array in [part.arrays.get(name)]
+            }
+            if len(kinds) > 1:
+                one, other = (str(part.path) for part in list(kinds.values())[:2])
+                raise StoreError(
+                    f"parts must be alike; {one} and {other} differ in the presence, "
+                    f"dtype or shape of `{name}`. Write all parts with the same kind "
+                    f"of `{name}`."
+                )
+
+    def _column(self, name: str) -> Array | None:
+        self._check_open()
+        found = [
+            part.arrays[name] for part in self._parts if name in part.arrays
+        ]
+        if not found:
+            return None
+        # Several parts are copied together: 8 bytes a row, beside kilobytes on disk.
+        column = found[0] if len(self._parts) == 1 else np.concatenate(found)
+        return StoreColumn.of(column, self, name)
+
+    def _gather_parts(self, rows: Integers) -> CsrRows:
+        owner = np.searchsorted(self._first_rows, rows, side="right") - 1
+        order = np.argsort(owner, kind="stable")
+        cuts = np.searchsorted(owner[order], np.arange(len(self._parts) + 1))
+        pieces = [
+            part.gather(rows[order[start:stop]] - first)
+            for part, first, start, stop in zip(
+                self._parts, self._first_rows.tolist(), cuts.tolist(), cuts[1:].tolist()
+            )
+            if stop > start
+        ]
+        if not pieces:
+            return self._parts[0].gather(rows)
+        if len(pieces) == 1:
+            return pieces[0]  # a stable sort of one part changes nothing
+        lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        place = np.empty(len(rows), np.int64)
+        place[order] = np.arange(len(rows))
+        return gather(
+            indptr,
+            np.concatenate([piece.indices for piece in pieces]),
+            np.concatenate([piece.data for piece in pieces]),
+            place,
+            self.num_features,
+        )
+
+    def _row_ids(self, rows: npt.ArrayLike) -> Integers:
+        given = np.asarray(rows)
+        if given.size == 0 and given.dtype.kind == "f":
+            given = given.astype(np.int64)  # what NumPy makes of an empty list
+        if given.ndim != 1 or given.dtype.kind not in "iub":
+            raise TypeError(
+                f"`rows` must be a one-dimensional array of integers or booleans; "
+                f"received {shown(rows)}. Pass row ids or a mask."
+            )
+        if given.dtype.kind == "b":
+            if len(given) != self.num_rows:
+                raise IndexError(
+                    f"`rows` as a mask must have {self.num_rows} entries, one for each "
+                    f"row; received {len(given)}. Pass a mask of that length."
+                )
+            return np.flatnonzero(given)
+        outside = (given >= self.num_rows) | (given < -self.num_rows)
+        if outside.any():
+            raise IndexError(
+                f"`rows` must be in [{-self.num_rows}, {self.num_rows}); received "
+                f"{given[outside][0]}. Pass rows that the store has."
+            )
+        ids = given.astype(np.int64)
+        return np.where(ids < 0, ids + self.num_rows, ids)
+
+
+class StoreColumn(np.ndarray[Any, Any]):
+    """`y` or `sample_weight` of a store: an array whose pickle is a path.
+
+    What is computed from it is an ordinary array again, and pickled as one.
+    """
+
+    _origin: tuple[Any, str] | None = None
+
+    @classmethod
+    def of(cls, column: Array, store: SparseStore, name: str) -> StoreColumn:
+        """A view of `column`, the `name` of `store`."""
+        made = column.view(cls)
+        made._origin = store.__reduce__()[1], name
+        return made
+
+    def __array_finalize__(self, origin: Any) -> None:
+        self._origin = None
+
+    def __reduce__(self) -> Any:
+        if self._origin is None:
+            return np.asarray(self).__reduce__()
+        return _column_of, self._origin
+
+
+def _column_of(arguments: Any, name: str) -> Array | None:
+    store = SparseStore(*arguments)
+    column: Array | None = getattr(store, name)
+    return column

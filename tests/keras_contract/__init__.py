@@ -1,0 +1,1 @@
+"""Tests that run under whichever Keras the environment selects."""

@@ -1,0 +1,198 @@
+"""What the tests on real Keras share: the Keras chosen, models, records of calls.
+
+The environment chooses, before anything is imported: ``KERAS_BACKEND`` is
+tensorflow, jax or torch, or ``TF_USE_LEGACY_KERAS=1`` for tf-keras. See
+`tests/test_every_keras.py`, which runs this directory under each of them.
+
+How to know which rows were trained, and not only read: rows are one-hot and the
+model is one weight a row, `CountingModel`, trained by plain gradient descent on
+the sum of its outputs. Each time a row is trained its weight falls by exactly 1
+(or by its sample weight), on every backend, in compiled code.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader import SparseBatchSequence
+from sequence_loader.tensors import keras_backend, uses_legacy_keras
+
+if uses_legacy_keras():
+    import tf_keras as keras
+else:
+    import keras
+
+BACKEND = "tf_keras" if uses_legacy_keras() else keras_backend()
+LEGACY = BACKEND == "tf_keras"
+ON_TENSORFLOW = BACKEND in ("tensorflow", "tf_keras")
+PEEKS_FIRST = BACKEND in ("jax", "torch")  # at one batch, while the model is unbuilt
+
+if BACKEND == "torch":
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1)))
+
+
+class Recorded(SparseBatchSequence):
+    """A sequence that writes down what Keras calls.
+
+    `trace` holds one word for each call, in order: ``B`` and ``E`` for the hooks,
+    the letter of the sequence and the batch number for a read. `served` holds
+    (epoch, batch) for each read.
+    """
+
+    def __init__(self, *args: Any, letter: str = "t", **options: Any) -> None:
+        self.letter = letter
+        self.batch_size: int = options["batch_size"]
+        self.trace: list[str] = []
+        self.served: list[tuple[int, int]] = []
+        self.record_lock = threading.Lock()
+        super().__init__(*args, **options)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        with self.record_lock:
+            self.trace.append(f"{self.letter}{index}")
+            self.served.append((self.epoch, index))
+        return super().__getitem__(index)
+
+    def on_epoch_begin(self) -> None:
+        self.trace.append("B")
+        super().on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.trace.append("E")
+        super().on_epoch_end()
+
+
+class SumOfOutputs(keras.losses.Loss):
+    """The sum of the outputs, whatever the targets."""
+
+    def __init__(self) -> None:
+        super().__init__(reduction="sum", name="sum_of_outputs")
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred[..., 0]
+
+
+def compile_model(model: Any, **options: Any) -> Any:
+    """Compiles without XLA where that only costs time."""
+    if ON_TENSORFLOW:
+        options.setdefault("jit_compile", False)
+    model.compile(**options)
+    return model
+
+
+def counting_model(num_rows: int, *, built: bool = True, sparse: bool = False) -> Any:
+    """One weight a row, 0 before training and minus the times trained after."""
+    model = keras.Sequential(
+        [keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
+    )
+    if built:
+        model = keras.Sequential([input_of(num_rows, sparse=sparse), *model.layers])
+    return compile_model(
+        model, optimizer=keras.optimizers.SGD(1.0), loss=SumOfOutputs()
+    )
+
+
+def input_of(features: int, *, sparse: bool = False, name: str | None = None) -> Any:
+    """An `Input`; torch has no sparse one, and takes sparse rows in a dense one."""
+    return keras.Input(
+        (features,), sparse=sparse and BACKEND != "torch", name=name
+    )
+
+
+class Trained(keras.callbacks.Callback):
+    """Writes down which rows each step trained, from the model's weights.
+
+    Attributes:
+        steps: For each training step, the sorted row ids.
+        epochs: For each epoch of Keras, how many steps there were before its end.
+    """
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__()
+        self.steps: list[list[int]] = []
+        self.epochs: list[int] = []
+        self.stop_after = stop_after
+        self.before: Any = 0.0
+
+    def counts(self) -> Any:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        return -np.asarray(self.model.get_weights()[0])[:, 0]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.model.built and self.model.weights:
+            self.before = self.counts()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        after = self.counts()
+        times = np.rint(after - self.before).astype(int)
+        self.steps.append(np.repeat(np.arange(len(times)), times).tolist())
+        self.before = after
+        if len(self.steps) == self.stop_after:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epochs.append(len(self.steps))
+
+    @property
+    def rows(self) -> list[int]:
+        """All rows trained, in the order of the steps."""
+        return [row for step in self.steps for row in step]
+
+
+def one_hot(num_rows: int) -> Any:
+    """Row i has a one in column i."""
+    return sp.eye_array(num_rows, format="csr", dtype=np.float32)
+
+
+def recorded(num_rows: int, batch_size: int, **options: Any) -> Recorded:
+    """A recorded sequence of one-hot rows whose target is the row id."""
+    return Recorded(
+        one_hot(num_rows),
+        np.arange(num_rows, dtype=np.float32),
+        batch_size=batch_size,
+        **options,
+    )
+
+
+def as_array(features: Any) -> Any:
+    """Served features of any kind as a NumPy array."""
+    if sp.issparse(features):
+        return features.toarray()
+    if BACKEND == "jax" and hasattr(features, "todense"):
+        return np.asarray(features.todense())
+    if ON_TENSORFLOW and not isinstance(features, np.ndarray):
+        import tensorflow as tf
+
+        return tf.sparse.to_dense(features).numpy()
+    if BACKEND == "torch" and not isinstance(features, np.ndarray):
+        return features.to_dense().numpy()
+    return np.asarray(features)
+
+
+def aliased(array: Any) -> Any:
+    """A tensor that uses the array where it lies, as Keras's pipelines make them."""
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        spec = tf.TensorSpec(array.shape, array.dtype)
+        return next(
+            iter(tf.data.Dataset.from_generator(lambda: [array], output_signature=spec))
+        )
+    if BACKEND == "jax":
+        import jax
+
+        return jax.device_put(array)
+    return torch.from_numpy(array)
+
+
+def content(tensor: Any) -> Any:
+    """The tensor's values as an array, without a copy."""
+    return np.asarray(memoryview(tensor) if ON_TENSORFLOW else tensor)

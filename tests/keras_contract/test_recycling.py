@@ -1,0 +1,180 @@
+"""Memory that is used again changes nothing, whatever the backend does with it.
+
+A buffer rewritten too early is silent corruption (FACTS.md). So a model trained
+from recycled memory must equal, bit for bit, one trained from fresh arrays.
+"""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse as sp
+from keras_contract.conftest import (
+    BACKEND,
+    aliased,
+    as_array,
+    compile_model,
+    content,
+    input_of,
+    keras,
+)
+
+from sequence_loader import SparseBatchSequence
+from sequence_loader.buffers import ALIGNMENT, BufferPool
+
+ROWS, FEATURES, BATCH = 40 * 32, 2000, 32
+
+
+class FreshPool(BufferPool):
+    """Never gives out the same memory twice, because it keeps all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Any] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        self.given.append(np.zeros(shape, dtype))
+        return self.given[-1]
+
+
+class CountingPool(BufferPool):
+    """Notes where the memory is that it gives out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[int] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        array = super().empty(shape, dtype)
+        self.addresses.append(array.ctypes.data)
+        return array
+
+
+def matrix(density: float = 0.02) -> sp.csr_array:
+    rng = np.random.default_rng(1)
+    return sp.random_array(
+        (ROWS, FEATURES), density=density, format="csr", rng=rng, dtype=np.float32
+    )
+
+
+def trained_with(pool: BufferPool, output: str, first: list[Any]) -> list[Any]:
+    keras.utils.set_random_seed(6)
+    model = compile_model(
+        keras.Sequential(
+            [
+                input_of(FEATURES, sparse=output == "sparse"),
+                *first,
+                keras.layers.Dense(16, activation="tanh"),
+                keras.layers.Dense(1),
+            ]
+        ),
+        optimizer=keras.optimizers.Adam(0.01),
+        loss="mse",
+    )
+    sequence = SparseBatchSequence(
+        matrix(),
+        np.sin(np.arange(ROWS)),
+        batch_size=BATCH,
+        shuffle=True,
+        seed=9,
+        output=output,
+    )
+    sequence._assembler.pool = pool
+    model.fit(sequence, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def in_place_layer() -> Any:
+    class AddInPlace(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x.add_(1.0) if hasattr(x, "add_") else x + 1.0
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return AddInPlace()
+
+
+@pytest.mark.parametrize(
+    ("output", "in_place"),
+    [("dense", False), ("sparse", False), ("dense", True)],
+)
+def test_training_equals_training_without_it(output: str, in_place: bool) -> None:
+    if in_place and BACKEND != "torch":
+        pytest.skip("only torch writes into arrays it aliases")
+    first = [in_place_layer()] if in_place else []
+    pool = CountingPool()
+    recycled = trained_with(pool, output, first)
+    first = [in_place_layer()] if in_place else []
+    fresh = trained_with(FreshPool(), output, first)
+    for one, other in zip(recycled, fresh):
+        np.testing.assert_array_equal(one, other)
+    if pool.addresses:  # torch's sparse tensors have memory of their own
+        assert len(set(pool.addresses)) < len(pool.addresses) / 2
+    elif BACKEND != "torch":
+        pytest.fail("nothing came from the pool")
+
+
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+def test_batches_that_are_kept_stay_what_they_are(output: str) -> None:
+    x = matrix()
+    sequence = SparseBatchSequence(x, batch_size=BATCH, output=output)
+    kept = {}
+    for epoch in range(2):
+        for index in range(len(sequence)):
+            (served,) = sequence[index]
+            tensor = aliased(served) if output == "dense" else served
+            del served
+            if index % 3 == 0:
+                kept[epoch, index] = tensor
+            del tensor
+    for (_, index), tensor in kept.items():
+        rows = x[index * BATCH : (index + 1) * BATCH].toarray()
+        found = content(tensor) if output == "dense" else as_array(tensor)
+        np.testing.assert_array_equal(found, rows)
+
+
+def test_a_slow_consumer_gets_what_was_served() -> None:
+    x = matrix()
+    sequence = SparseBatchSequence(x, batch_size=BATCH)
+    waiting: queue.Queue[Any] = queue.Queue(maxsize=4)
+    wrong: list[int] = []
+
+    def consume() -> None:
+        while (item := waiting.get()) is not None:
+            index, tensor = item
+            time.sleep(0.002)
+            rows = x[index * BATCH : (index + 1) * BATCH].toarray()
+            if not np.array_equal(content(tensor), rows):
+                wrong.append(index)
+            del item, tensor
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    for index in range(len(sequence)):
+        waiting.put((index, aliased(sequence[index][0])))
+    waiting.put(None)
+    consumer.join(timeout=60)
+    assert not consumer.is_alive()
+    assert wrong == []
+
+
+def test_memory_comes_back_after_fit() -> None:
+    pool = CountingPool()
+    trained_with(pool, "dense", [])
+    gc.collect()
+    assert pool.in_use <= 1  # a backend may hold its last input
+
+
+def test_dense_batches_are_used_where_they_lie() -> None:
+    (served,) = SparseBatchSequence(matrix(), batch_size=BATCH)[0]
+    address = served.ctypes.data
+    assert address % ALIGNMENT == 0
+    assert content(aliased(served)).ctypes.data == address

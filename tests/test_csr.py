@@ -1,0 +1,163 @@
+"""CSR rows: gathered, checked before native code, made canonical, densified."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from encoded import DTYPES, FORMATS, csr, dense
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequence_loader.csr import CsrRows, canonical, from_scipy, gather, unsigned
+
+
+@st.composite
+def raw_rows(draw):
+    """CSR arrays as a user may make them: unsorted, duplicates, explicit zeros."""
+    features = draw(st.integers(1, 6))
+    rows = draw(
+        st.lists(
+            st.lists(
+                st.tuples(st.integers(0, features - 1), st.integers(-2, 5)), max_size=7
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    flat = [entry for row in rows for entry in row]
+    indices = np.array([column for column, _ in flat], dtype=draw(index_types))
+    data = np.array([value for _, value in flat], dtype=draw(value_types))
+    lengths = [len(row) for row in rows]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(draw(pointer_types))
+    return indptr, indices, data, features
+
+
+index_types = st.sampled_from(["int32", "int64", "uint8", "uint16", ">i4", ">u2"])
+value_types = st.sampled_from(["int8", "int64", "float32", "float64", ">f8", "float16"])
+pointer_types = st.sampled_from(["int32", "int64", "uint32", "uint64", ">i8"])
+
+
+def summed(indptr, indices, data, features):
+    """What the arrays mean, entry by entry."""
+    array = np.zeros((len(indptr) - 1, features))
+    for row in range(len(indptr) - 1):
+        for place in range(int(indptr[row]), int(indptr[row + 1])):
+            array[row, int(indices[place])] += float(data[place])
+    return array
+
+
+@given(raw_rows(), st.data())
+def test_any_rows_in_any_order_are_gathered_and_made_canonical(raw, data):
+    indptr, indices, values, features = raw
+    num_rows = len(indptr) - 1
+    some = data.draw(st.lists(st.integers(0, num_rows - 1), max_size=12))
+    rows = np.array(some, dtype=np.int64)
+    batch = canonical(gather(indptr, indices, values, rows, features), "x", rows)
+    assert batch.indptr.dtype == np.int64 and batch.indptr[0] == 0
+    assert batch.indices.dtype == np.int32 and batch.indices.dtype.isnative
+    assert batch.indptr[-1] == len(batch.indices) == len(batch.data)
+    assert batch.num_rows == len(rows) and batch.num_features == features
+    for start, stop in zip(batch.indptr[:-1], batch.indptr[1:]):
+        assert (np.diff(batch.indices[start:stop]) > 0).all()
+    expected = summed(indptr, indices, values, features)[rows]
+    found = batch.to_dense(np.zeros((len(rows), features)))
+    assert (found == expected).all()
+    assert batch.row_of_each().tolist() == np.repeat(
+        np.arange(len(rows)), np.diff(batch.indptr)
+    ).tolist()
+    if values.dtype.isnative and values.dtype != np.float16:
+        for container in (sp.csr_array, sp.csr_matrix):
+            matrix = batch.to_scipy(container)
+            assert type(matrix) is container
+            assert matrix.dtype == values.dtype
+            assert (matrix.toarray() == expected).all()
+            matrix.check_format(full_check=True)
+            assert matrix.has_canonical_format
+
+
+@given(raw_rows(), st.data())
+def test_an_index_out_of_range_is_found_wherever_it_is(raw, data):
+    indptr, indices, values, features = raw
+    if not len(indices):
+        return
+    place = data.draw(st.integers(0, len(indices) - 1))
+    wrong = [features, features + 1, 255 if indices.dtype.kind == "u" else -1]
+    indices[place] = data.draw(st.sampled_from(wrong))
+    rows = np.arange(len(indptr) - 1)
+    with pytest.raises(ValueError, match="column index out of range") as caught:
+        canonical(gather(indptr, indices, values, rows, features), "x", rows + 100)
+    owner = int(np.searchsorted(indptr, place, side="right")) - 1
+    assert f"row {owner + 100} holds {indices[place]}" in str(caught.value)
+
+
+@given(raw_rows(), st.data())
+def test_pointers_out_of_range_are_found_before_anything_is_taken(raw, data):
+    indptr, indices, values, features = raw
+    indptr = indptr.astype(np.int64)
+    place = data.draw(st.integers(0, len(indptr) - 1))
+    indptr[place] = data.draw(st.sampled_from([-1, len(indices) + 1, 2**40, -(2**40)]))
+    rows = np.arange(len(indptr) - 1)
+    with pytest.raises(ValueError, match="`w` is a damaged CSR matrix: `indptr`"):
+        gather(indptr, indices, values, rows, features, "w")
+
+
+def test_sound_rows_beside_a_damaged_one_can_be_read():
+    indptr = np.array([0, 1, 99, 2])
+    found = gather(indptr, np.array([0, 1]), np.array([1.0, 2.0]), np.array([0]), 2)
+    assert found.data.tolist() == [1.0]
+
+
+def test_rows_that_are_canonical_are_not_copied():
+    raw = from_scipy(csr(9, 5), "x")
+    batch = canonical(raw, "x")
+    assert np.shares_memory(batch.data, raw.data)
+    assert np.shares_memory(batch.indices, raw.indices)
+
+
+def test_duplicate_booleans_and_small_integers_stay_what_they_are():
+    for dtype, expected in (("bool", True), ("int8", 6), ("uint8", 6)):
+        batch = CsrRows(
+            np.array([0, 2]), np.array([1, 1]), np.array([3, 3]).astype(dtype), 3
+        )
+        found = canonical(batch, "x").data
+        assert found.dtype == dtype and found.tolist() == [expected]
+
+
+def test_more_features_than_int32_counts():
+    features = 2**31 + 5
+    indices = np.array([features - 1, 0])
+    batch = canonical(
+        CsrRows(np.array([0, 2]), indices, np.array([1.0, 2.0]), features), "x"
+    )
+    assert batch.indices.dtype == np.int64
+    assert batch.indices.tolist() == [0, features - 1]
+    assert batch.to_scipy().shape == (1, features)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_of_every_format(fmt, kind, dtype):
+    values = dense(6, 5).astype(dtype)
+    matrix = getattr(sp, f"{fmt}_{kind}")(values)
+    batch = canonical(from_scipy(matrix, "x"), "x")
+    assert batch.data.dtype == dtype
+    assert (batch.to_dense(np.zeros((6, 5), dtype)) == values).all()
+
+
+def test_values_beyond_the_last_pointer_do_not_count():
+    matrix = csr(4, 3)
+    stored = matrix.nnz
+    matrix.indices = np.append(matrix.indices, np.int32(99))
+    matrix.data = np.append(matrix.data, 5.0)
+    batch = from_scipy(matrix, "x")
+    assert len(batch.indices) == len(batch.data) == stored
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", ">i4", ">u4"])
+def test_a_negative_number_reads_as_a_huge_one(dtype):
+    found = unsigned(np.array([1, 100], dtype))
+    assert found.dtype.kind == "u" and found.tolist() == [1, 100]
+    if np.dtype(dtype).kind == "i":
+        assert unsigned(np.array([-1], dtype))[0] == 2 ** (8 * found.itemsize) - 1

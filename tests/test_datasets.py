@@ -1,0 +1,266 @@
+"""to_tf_dataset serves what the sequence serves, in order, epoch after epoch."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import psutil
+import pytest
+import scipy.sparse as sp
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequence_loader import SparseBatchSequence
+
+
+def encoded(num_rows: int, num_features: int, density: float = 0.3) -> sp.csr_array:
+    """Values that say where they belong: row * num_features + column + 1."""
+    rng = np.random.default_rng(num_rows * 1000 + num_features)
+    kept = rng.random((num_rows, num_features)) < density
+    places = np.arange(num_rows * num_features).reshape(num_rows, num_features) + 1
+    return sp.csr_array(np.where(kept, places, 0).astype(np.float64))
+
+
+def as_arrays(batch: object) -> list[np.ndarray]:
+    """Every array in a batch, sparse tensors as indices, values and shape."""
+    found = []
+    for leaf in tf.nest.flatten(batch):
+        if isinstance(leaf, tf.SparseTensor):
+            found += [leaf.indices, leaf.values, leaf.dense_shape]
+        else:
+            found.append(leaf)
+    return [np.asarray(array) for array in found]
+
+
+def assert_same(batches: list, others: list) -> None:
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others):
+        tf.nest.assert_same_structure(batch, other)
+        for left, right in zip(as_arrays(batch), as_arrays(other), strict=True):
+            assert left.dtype == right.dtype
+            np.testing.assert_array_equal(left, right)
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> SparseBatchSequence:
+    num_rows = draw(st.sampled_from([1, 2, 7, 32, 33]))
+    x = encoded(num_rows, draw(st.sampled_from([1, 5])), draw(st.sampled_from([0, 0.4])))
+    dense = np.arange(num_rows * 6, dtype=np.int16).reshape(num_rows, 2, 3)
+    y = np.arange(num_rows)
+    weight = np.linspace(0, 1, num_rows)
+    remainder = draw(st.sampled_from(["keep", "drop", "pad"]))
+    batch_size = draw(st.sampled_from([1, 4, 40]))
+    if remainder == "drop":
+        batch_size = min(batch_size, num_rows)
+    targets = draw(st.sampled_from([None, "one", "dict", "sparse", "weighted"]))
+    return SparseBatchSequence(
+        draw(st.sampled_from([x, {"b": dense, "a": x}, (x, dense), dense])),
+        {"one": y, "dict": {"u": y, "v": y * 2.0}, "sparse": x, "weighted": y}.get(
+            targets
+        ),
+        weight if targets == "weighted" else None,
+        batch_size=batch_size,
+        shuffle=draw(st.sampled_from([False, True, "block"])),
+        seed=draw(st.integers(0, 3)),
+        rows=draw(st.sampled_from([None, np.arange(num_rows)[::-1]])),
+        output=draw(st.sampled_from(["dense", "sparse"])),
+        dtype=draw(st.sampled_from([None, "float64", "int32"])),
+        augment=draw(st.sampled_from([None, lambda features, rng: features])),
+        remainder=remainder,
+        workers=draw(st.sampled_from([0, 1, 3])),
+        max_queue_size=draw(st.sampled_from([1, 10])),
+    )
+
+
+@given(sequences())
+def test_agrees_with_the_sequence_byte_for_byte(sequence):
+    dataset = sequence.to_tf_dataset()
+    for epoch in range(2):
+        assert sequence.epoch == epoch
+        expected = list(sequence)
+        assert_same(list(dataset), expected)
+
+
+@given(sequences())
+def test_elements_keep_their_spec(sequence):
+    dataset = sequence.to_tf_dataset()
+    assert int(dataset.cardinality()) == len(sequence)
+    static = not all(
+        spec.shape[0] is None for spec in tf.nest.flatten(dataset.element_spec)
+    )
+    assert static == (sequence._plan.remainder != "keep")
+    for batch in dataset:
+        for spec, leaf in zip(
+            tf.nest.flatten(dataset.element_spec), tf.nest.flatten(batch), strict=True
+        ):
+            assert spec.is_compatible_with(leaf)
+
+
+@pytest.fixture
+def shuffled() -> SparseBatchSequence:
+    return SparseBatchSequence(
+        encoded(10, 4), np.arange(10), batch_size=4, shuffle=True, seed=5
+    )
+
+
+def order(batches) -> list[int]:
+    return np.concatenate([np.asarray(batch[1]) for batch in batches]).tolist()
+
+
+def orders(sequence: SparseBatchSequence, epochs: int) -> list[list[int]]:
+    found = []
+    for epoch in range(epochs):
+        sequence.set_epoch(epoch)
+        found.append(order(sequence))
+    sequence.set_epoch(0)
+    return found
+
+
+def test_each_full_iteration_is_followed_by_the_next_epoch(shuffled):
+    expected = orders(shuffled, 4)
+    dataset = shuffled.to_tf_dataset()
+    assert [order(dataset) for _ in range(2)] == expected[:2]
+    repeated = list(dataset.repeat(2))
+    assert [order(repeated[:3]), order(repeated[3:])] == expected[2:]
+    assert shuffled.epoch == 4
+
+
+def test_an_iteration_that_is_left_early_changes_nothing(shuffled):
+    expected = orders(shuffled, 1)
+    dataset = shuffled.to_tf_dataset()
+    for taken in (1, 2):
+        assert order(dataset.take(taken)) == expected[0][: taken * 4]
+        assert shuffled.epoch == 0
+    peeking = iter(dataset)
+    next(peeking)
+    assert order(dataset) == expected[0]
+    del peeking
+    assert shuffled.epoch == 1
+
+
+def test_what_is_prefetched_does_not_count_as_served(shuffled):
+    iterator = iter(shuffled.to_tf_dataset())  # prefetches all of the three batches
+    next(iterator), next(iterator)
+    assert shuffled.epoch == 0
+    next(iterator)
+    assert shuffled.epoch == 1
+
+
+def test_two_iterations_at_once_serve_the_same_epoch(shuffled):
+    expected = orders(shuffled, 2)
+    dataset = shuffled.to_tf_dataset()
+    both = list(zip(dataset, dataset))
+    assert order(left for left, _ in both) == order(right for _, right in both)
+    assert shuffled.epoch == 1  # moved on once
+    assert order(dataset) == expected[1]
+
+
+def test_set_epoch_counts_for_the_next_iteration(shuffled):
+    expected = orders(shuffled, 8)
+    shuffled.set_epoch(7)
+    assert order(shuffled.to_tf_dataset()) == expected[7]
+
+
+def test_rows_that_differ_in_number_have_an_open_batch_axis():
+    kept = SparseBatchSequence(encoded(10, 4), batch_size=4).to_tf_dataset()
+    assert kept.element_spec[0].shape.as_list() == [None, 4]
+    padded = SparseBatchSequence(
+        encoded(10, 4), batch_size=4, remainder="pad", output="sparse"
+    ).to_tf_dataset()
+    assert padded.element_spec[0].shape.as_list() == [4, 4]
+
+
+def test_an_error_in_a_transform_keeps_its_text():
+    def transform(block):
+        if block.shape[0] < 4:
+            raise RuntimeError("no such token: 17")
+        return block
+
+    sequence = SparseBatchSequence(encoded(10, 4), batch_size=4, transform=transform)
+    with pytest.raises(tf.errors.OpError, match="no such token: 17"):
+        list(sequence.to_tf_dataset())
+
+
+def test_csr_output_is_refused():
+    sequence = SparseBatchSequence(encoded(10, 4), output="csr")
+    with pytest.raises(ValueError, match=r"`output` must be 'dense' or 'sparse'"):
+        sequence.to_tf_dataset()
+
+
+def test_the_dataset_outlives_the_name_of_its_sequence(shuffled):
+    expected = orders(shuffled, 1)[0]
+    dataset = SparseBatchSequence(
+        encoded(10, 4), np.arange(10), batch_size=4, shuffle=True, seed=5
+    ).to_tf_dataset()
+    gc.collect()
+    assert order(dataset) == expected
+
+
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
+    x = encoded(512, 20_000, density=0.01)
+    sequence = SparseBatchSequence(
+        x, np.arange(512), batch_size=64, shuffle=True, output=output, max_queue_size=2
+    )
+    dataset = sequence.to_tf_dataset()
+    pool = sequence._assembler.pool
+    batch_bytes = 64 * 20_000 * 4
+
+    def epoch_in_graph() -> None:
+        dataset.reduce(np.int64(0), lambda count, *batch: count + 1)
+
+    for _ in range(3):
+        epoch_in_graph()
+    before = private_bytes()
+    for _ in range(20):
+        epoch_in_graph()
+        for _ in sequence:
+            assert pool.in_use <= 2 * 12  # one asked for, and what is prefetched
+    gc.collect()
+    # Allocators settle within a batch or two; a leak would be 160 batches.
+    assert private_bytes() - before < 8 * batch_bytes
+    assert pool.in_use <= 2
+    assert pool.idle_bytes <= 4 * batch_bytes
+
+
+def private_bytes() -> int:
+    memory = psutil.Process().memory_full_info()
+    return memory.uss
+
+
+def test_a_strategy_does_not_shard_it_again():
+    """Two replicas on two logical CPUs see each row once, in batches cut in two."""
+    script = """
+        import numpy as np, scipy.sparse as sp, tensorflow as tf
+        from sequence_loader import SparseBatchSequence
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        x = sp.csr_array(np.arange(1, 25.0).reshape(24, 1))
+        sequence = SparseBatchSequence(
+            x, np.arange(24), batch_size=8, shuffle=True, seed=3, remainder="drop"
+        )
+        expected = [sequence.batch_rows(i).tolist() for i in range(3)]
+        dataset = strategy.experimental_distribute_dataset(sequence.to_tf_dataset())
+        seen = []
+        for features, targets in dataset:
+            parts = strategy.experimental_local_results(targets)
+            assert len(parts) == 2 and all(len(part) == 4 for part in parts)
+            seen.append(np.concatenate([part.numpy() for part in parts]).tolist())
+        assert seen == expected, (seen, expected)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]

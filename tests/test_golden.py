@@ -1,0 +1,135 @@
+"""Promise 3: the order is frozen. A digest that changes breaks everyone's resume.
+
+If a change of order is meant, raise `ORDER_VERSION` and write the new digests down
+(`python tests/test_golden.py` prints them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from sequence_loader import BlockShuffleSampler, SequentialSampler, ShuffleSampler
+from sequence_loader.permutation import ORDER_VERSION, derive_key
+
+SAMPLERS = {
+    "sequential": SequentialSampler(),
+    "shuffle_0": ShuffleSampler(0),
+    "shuffle_7": ShuffleSampler(7),
+    "shuffle_max": ShuffleSampler(2**64 - 1),
+    "block_0": BlockShuffleSampler(0),
+    "block_7_3x5": BlockShuffleSampler(7, block_size=3, window=5),
+    "block_7_100x1": BlockShuffleSampler(7, block_size=100, window=1),
+}
+SIZES = [1, 5, 1000, 1024, 1025, 4097, 65_537, 10**9, 2**40]
+EPOCHS = [0, 1, 2**32]
+POSITIONS = 5000
+
+
+def digest(sampler, size: int, epoch: int) -> str:
+    """sha256 of the first and last positions of an order, int64, little-endian."""
+    first = sampler.rows(size, epoch, 0, min(size, POSITIONS))
+    last = sampler.rows(size, epoch, max(0, size - POSITIONS), size)
+    content = np.concatenate([first, last]).astype("<i8").tobytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+GOLDEN = {
+    ("sequential", 1): "374708fff771 374708fff771 374708fff771",
+    ("sequential", 5): "2a7ad9849d3f 2a7ad9849d3f 2a7ad9849d3f",
+    ("sequential", 1000): "594eb4d39c6b 594eb4d39c6b 594eb4d39c6b",
+    ("sequential", 1024): "73c6ad8d06d5 73c6ad8d06d5 73c6ad8d06d5",
+    ("sequential", 1025): "ab00ce53ae4d ab00ce53ae4d ab00ce53ae4d",
+    ("sequential", 4097): "8c6087fbe477 8c6087fbe477 8c6087fbe477",
+    ("sequential", 65537): "cd099ad02767 cd099ad02767 cd099ad02767",
+    ("sequential", 1000000000): "3de9eb138762 3de9eb138762 3de9eb138762",
+    ("sequential", 1099511627776): "a83c19d023bc a83c19d023bc a83c19d023bc",
+    ("shuffle_0", 1): "374708fff771 374708fff771 374708fff771",
+    ("shuffle_0", 5): "9ff4f01495b4 3f4a9d831b50 8548697cda8b",
+    ("shuffle_0", 1000): "efbe8e43ba55 d14c4c001fcb 2c2a2bf298ae",
+    ("shuffle_0", 1024): "af699d7e9588 a9e4e2b482a0 1724295896ae",
+    ("shuffle_0", 1025): "a03125bf6831 078df955f3bb bef694d7f200",
+    ("shuffle_0", 4097): "22dbf3a970b2 f33e2fe11dd5 6f41439e4dfc",
+    ("shuffle_0", 65537): "7426437f66d0 7c6336336a5f 2807e018ed48",
+    ("shuffle_0", 1000000000): "fc704a48ee4c f5ffd9e4d818 7f5b76b6cd16",
+    ("shuffle_0", 1099511627776): "55cb07383bf2 87162b98d282 555c26fb68c6",
+    ("shuffle_7", 1): "374708fff771 374708fff771 374708fff771",
+    ("shuffle_7", 5): "68816b784c45 910128463f8b 59651291c243",
+    ("shuffle_7", 1000): "45056a4ec7ea 2397a79834b0 17143c2684e1",
+    ("shuffle_7", 1024): "fcd7c6239d21 9e01b6370369 7dd188b3e65c",
+    ("shuffle_7", 1025): "2ac3adde2968 829a6da9c491 fbc7af913389",
+    ("shuffle_7", 4097): "e69d06204615 22ece1ef5e3f 95207b98c99a",
+    ("shuffle_7", 65537): "9e5070120aa9 ef35b5c7515d 8205139b79ab",
+    ("shuffle_7", 1000000000): "5d0b96e166d7 9535410b85ed 9809c4a4b342",
+    ("shuffle_7", 1099511627776): "89ea8d0d02e1 7a3029ae5ed7 0f69d26e4e67",
+    ("shuffle_max", 1): "374708fff771 374708fff771 374708fff771",
+    ("shuffle_max", 5): "c53d69554f37 2dc4a18d3654 5eb063c56239",
+    ("shuffle_max", 1000): "4cd6be97338e 86f31b1133c6 819133ef1038",
+    ("shuffle_max", 1024): "753dfa2dc5c0 9c1b87d000cb a259acb1f2bf",
+    ("shuffle_max", 1025): "5101649bdc50 ecf3a3bfa26f 1de2083c2c57",
+    ("shuffle_max", 4097): "565bd85b6978 1418dbf0cdaa 4dfc610ac876",
+    ("shuffle_max", 65537): "aa0c4e007ef5 8ebf6664b26b 8b276de065e1",
+    ("shuffle_max", 1000000000): "d6253e63f1e6 e1ed9f55af19 8bf55ebe9503",
+    ("shuffle_max", 1099511627776): "b00d961d9fc5 1812c73b26d2 a1b0fb959263",
+    ("block_0", 1): "374708fff771 374708fff771 374708fff771",
+    ("block_0", 5): "430c470c9d0d 4f4dd4ac3420 3ce3b0d17d57",
+    ("block_0", 1000): "6b56ab1f22df 7b376d53c707 54ae91c6af7c",
+    ("block_0", 1024): "8e059c8fd488 7535317aec92 a12235c2d647",
+    ("block_0", 1025): "679c4da5ac78 8544e0ca3913 4fc06f440256",
+    ("block_0", 4097): "50d2d9995c63 63e2c444fd48 ff50f8a0f187",
+    ("block_0", 65537): "f23fb890033d 8df213806c40 158492841a74",
+    ("block_0", 1000000000): "1b13906edadc cdc71601cbea 39675f3c5a34",
+    ("block_0", 1099511627776): "741868d0f554 62a667fb7abd b041b947ead8",
+    ("block_7_3x5", 1): "374708fff771 374708fff771 374708fff771",
+    ("block_7_3x5", 5): "121a5c9800cc 3eacc2d171de 2e75aad4e6b1",
+    ("block_7_3x5", 1000): "ed96fdea2e60 21c3f6d0cb51 753363f8f984",
+    ("block_7_3x5", 1024): "aa620961b149 77fffc326cca b0ad8aef83f8",
+    ("block_7_3x5", 1025): "b1124448c14f 532ad2c7451a 41d382de87b8",
+    ("block_7_3x5", 4097): "cd418fdae534 c8ed4f2a6982 4bc86f0b05a3",
+    ("block_7_3x5", 65537): "bbbf89c96a3b 658e45337c19 5c5d9498b6e9",
+    ("block_7_3x5", 1000000000): "c59d111bb6d3 aa3940212cf0 dcec7a2c75ea",
+    ("block_7_3x5", 1099511627776): "3b186acabfe7 9baf3d5e569e 82b62e150471",
+    ("block_7_100x1", 1): "374708fff771 374708fff771 374708fff771",
+    ("block_7_100x1", 5): "121a5c9800cc 3eacc2d171de 2e75aad4e6b1",
+    ("block_7_100x1", 1000): "90340fb034cd a971b4678a94 164c16db15bc",
+    ("block_7_100x1", 1024): "f89579be0d7a 5bd73dab7a50 3d2fe9411823",
+    ("block_7_100x1", 1025): "de1312c826ef d4dadbf91d61 2087439fa02a",
+    ("block_7_100x1", 4097): "d9956c7967f3 17f478e7ccd6 061ffbca4167",
+    ("block_7_100x1", 65537): "1ad3b00c574b aa8809a32408 37e9d3d0a64b",
+    ("block_7_100x1", 1000000000): "ecd5627d6249 9537ec7b3877 f7b14ff0a28e",
+    ("block_7_100x1", 1099511627776): "cea54d5ef4fb 0cd02bc33c5b ea15dcb70557",
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("size", SIZES)
+def test_orders_are_what_they_were(name, size):
+    found = [digest(SAMPLERS[name], size, epoch) for epoch in EPOCHS]
+    assert " ".join(found) == GOLDEN[name, size]
+
+
+def test_the_version_is_that_of_the_digests():
+    assert ORDER_VERSION == 1
+
+
+def test_first_rows_are_readable():
+    """For people who port the order: the digests in numbers."""
+    assert ShuffleSampler(7).rows(10, 0, 0, 10).tolist() == FIRST_TEN
+    assert ShuffleSampler(7).rows(10**9, 3, 5, 8).tolist() == OF_A_BILLION
+    assert hex(int(derive_key("rows", 7, 0)[0])) == KEY_WORD
+
+
+FIRST_TEN = [6, 0, 7, 2, 8, 4, 5, 1, 3, 9]
+OF_A_BILLION = [504070969, 547066888, 294239318]
+KEY_WORD = "0xcb3f8966c2628bf0"
+
+if __name__ == "__main__":
+    for name, sampler in SAMPLERS.items():
+        for size in SIZES:
+            found = " ".join(digest(sampler, size, epoch) for epoch in EPOCHS)
+            print(f'    ("{name}", {size}): "{found}",')
+    print(ShuffleSampler(7).rows(10, 0, 0, 10).tolist())
+    print(ShuffleSampler(7).rows(10**9, 3, 5, 8).tolist())
+    print(hex(int(derive_key("rows", 7, 0)[0])))

@@ -1,0 +1,214 @@
+"""The plan against an order written out in full, for every way of cutting it."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from encoded import EPOCHS, samplers, sizes
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from sequence_loader import BlockShuffleSampler, SequentialSampler, ShuffleSampler
+from sequence_loader.plan import BatchPlan, checked_subset
+
+
+@st.composite
+def cuts(draw, limit=3000):
+    """(rows, batch_size, count): batches of one row, of all rows, one more, less."""
+    num_rows = draw(sizes(limit))
+    count = draw(st.sampled_from([1, 1, 2, 3, 8]))
+    batch_size = draw(
+        st.one_of(
+            st.integers(1, 40),
+            st.sampled_from([32, 128, num_rows, num_rows + 1, 3 * num_rows]),
+            st.just(max(1, num_rows - 1)),
+            st.just(max(1, num_rows // count)),
+        )
+    )
+    assume(num_rows // batch_size < 700)
+    return num_rows, batch_size, count
+
+
+def expected_batches(order, batch_size, remainder, index, count):
+    """Rows and weights of each batch, the plain way: a list cut into pieces."""
+    order = order.tolist()
+    step = batch_size * count
+    weights = [1.0] * len(order)
+    if remainder == "drop":
+        whole = len(order) // step * step
+        order, weights = order[:whole], weights[:whole]
+    elif remainder == "pad":
+        missing = -len(order) % step
+        order = order + [order[i % len(order)] for i in range(missing)]
+        weights += [0.0] * missing
+    batches = []
+    for start in range(0, len(order), step):
+        mine = slice(start + index * batch_size, start + (index + 1) * batch_size)
+        batches.append((order[mine], weights[mine]))
+    return batches
+
+
+@given(
+    cuts(), samplers(), EPOCHS, st.sampled_from(["keep", "drop", "pad"]), st.booleans()
+)
+@example((1, 1, 1), SequentialSampler(), 0, "keep", False)
+@example((65_537, 65_537, 1), ShuffleSampler(0), 0, "drop", False)
+@example((65_537, 4096, 1), BlockShuffleSampler(0, 16, 64), 1, "pad", True)
+def test_batches_are_the_order_cut_into_pieces(
+    cut, sampler, epoch, remainder, with_subset
+):
+    num_rows, batch_size, count = cut
+    assume(remainder != "keep" or count == 1)
+    assume(remainder != "drop" or num_rows >= batch_size * count)
+    source = num_rows + 3 if with_subset else num_rows
+    subset = np.arange(num_rows)[::-1] + 2 if with_subset else None
+    served = np.zeros(source, int)
+    lengths = set()
+    order = sampler.rows(num_rows, epoch, 0, num_rows)
+    order = order if subset is None else subset[order]
+    for index in range(count):
+        plan = BatchPlan(
+            source, sampler, batch_size, remainder, (index, count), subset
+        )
+        expected = expected_batches(order, batch_size, remainder, index, count)
+        lengths.add(plan.num_batches)
+        assert plan.num_batches == len(expected)
+        assert plan.num_served == num_rows
+        assert plan.uniform == all(len(rows) == batch_size for rows, _ in expected)
+        for number, (rows, weights) in enumerate(expected):
+            found = plan.batch(epoch, number)
+            assert found.rows.dtype == np.int64
+            assert found.rows.tolist() == rows
+            if remainder == "pad":
+                assert found.weights.dtype == np.float32
+                assert found.weights.tolist() == weights
+                np.add.at(served, found.rows, found.weights.astype(int))
+            else:
+                assert found.weights is None
+                np.add.at(served, found.rows, 1)
+    # Promise 1, whatever the oracle above says.
+    assert len(lengths) == 1
+    chosen = np.ones(source, bool) if subset is None else np.isin(range(source), subset)
+    assert (served[~chosen] == 0).all()
+    if remainder == "drop":
+        assert served.max() == 1
+        assert served.sum() == num_rows // (batch_size * count) * batch_size * count
+    else:
+        assert (served[chosen] == 1).all()
+
+
+@given(cuts(), samplers(), st.data())
+def test_batches_do_not_depend_on_what_was_asked_before(cut, sampler, data):
+    num_rows, batch_size, count = cut
+    shard = (data.draw(st.integers(0, count - 1)), count)
+    used = BatchPlan(num_rows, sampler, batch_size, "pad", shard)
+    asked = st.tuples(st.integers(0, 2), st.integers(0, used.num_batches - 1))
+    for epoch, number in data.draw(st.lists(asked, max_size=12)):
+        fresh = BatchPlan(num_rows, sampler, batch_size, "pad", shard)
+        found, again = used.batch(epoch, number), fresh.batch(epoch, number)
+        assert found.rows.tolist() == again.rows.tolist()
+        assert found.weights.tolist() == again.weights.tolist()
+
+
+@given(cuts(), samplers())
+def test_shards_partition_the_global_batches(cut, sampler):
+    """What is trained at a step depends on the global batch size alone."""
+    num_rows, batch_size, count = cut
+    one = BatchPlan(num_rows, sampler, batch_size * count, "pad")
+    parts = [
+        BatchPlan(num_rows, sampler, batch_size, "pad", (i, count))
+        for i in range(count)
+    ]
+    assert {part.num_batches for part in parts} == {one.num_batches}
+    for number in {0, one.num_batches // 2, one.num_batches - 1}:
+        together = np.concatenate([part.batch(3, number).rows for part in parts])
+        assert together.tolist() == one.batch(3, number).rows.tolist()
+
+
+@pytest.mark.parametrize("sampler", [ShuffleSampler(1), BlockShuffleSampler(1)])
+def test_a_shuffled_epoch_drops_other_rows_each_time(sampler):
+    plan = BatchPlan(100, sampler, 30, "drop")
+    dropped = [
+        set(range(100)) - {row for i in range(3) for row in plan.batch(e, i).rows}
+        for e in range(20)
+    ]
+    assert all(len(rows) == 10 for rows in dropped)
+    assert len(set.union(*dropped)) > 70
+
+
+@pytest.mark.parametrize("remainder", ["keep", "drop", "pad"])
+@pytest.mark.parametrize("size", [2**31 + 1, 2**40])
+def test_a_plan_over_a_huge_source_costs_nothing(size, remainder):
+    plan = BatchPlan(size, ShuffleSampler(1), 128, remainder)
+    last = plan.batch(0, plan.num_batches - 1)
+    assert plan.num_batches == size // 128 + (size % 128 > 0 and remainder != "drop")
+    assert len(last.rows) == (size % 128 or 128 if remainder == "keep" else 128)
+    assert 0 <= last.rows.min() and last.rows.max() < size
+
+
+def test_a_batch_much_larger_than_the_data_is_padded_quickly():
+    plan = BatchPlan(3, ShuffleSampler(1), 100_000, "pad", (1, 4))
+    rows, weights = plan.batch(0, 0)
+    order = ShuffleSampler(1).rows(3, 0, 0, 3)
+    assert rows.tolist() == order[np.arange(100_000, 200_000) % 3].tolist()
+    assert not weights.any()
+
+
+class Drawing:
+    """With replacement: an epoch of another length than the rows."""
+
+    def rows(self, num_rows, epoch, start, stop):
+        return [position * 7 % num_rows for position in range(start, stop)]
+
+    def length(self, num_rows):
+        return np.int64(2 * num_rows + 1)
+
+
+@pytest.mark.parametrize("remainder", ["keep", "drop", "pad"])
+def test_a_sampler_of_ones_own_decides_the_length(remainder):
+    plan = BatchPlan(5, Drawing(), 4, remainder)
+    order = np.arange(11) * 7 % 5
+    expected = expected_batches(order, 4, remainder, 0, 1)
+    found = [plan.batch(0, i).rows.tolist() for i in range(plan.num_batches)]
+    assert found == [rows for rows, _ in expected]
+    assert plan.length == 11 and plan.num_served == 5
+
+
+def test_plans_are_pickled_whole():
+    subset = checked_subset([5, 1, 3], 9)
+    plan = BatchPlan(9, ShuffleSampler(4), 2, "pad", (1, 2), subset)
+    copy = pickle.loads(pickle.dumps(plan))
+    for index in range(plan.num_batches):
+        assert copy.batch(1, index).rows.tolist() == plan.batch(1, index).rows.tolist()
+
+
+# rows=
+
+
+@given(sizes(500), st.data())
+def test_ids_and_masks_select_the_same_rows(num_rows, data):
+    chosen = data.draw(st.sets(st.integers(0, num_rows - 1), min_size=1, max_size=50))
+    ids = data.draw(st.permutations(sorted(chosen)))
+    kinds = [list, tuple, np.array]
+    kinds += [lambda v: np.array(v, d) for d in ("uint64", "int32", ">i8", "uint16")]
+    for kind in kinds:
+        found = checked_subset(kind(ids), num_rows)
+        assert found.dtype == np.int64 and found.tolist() == list(ids)
+    mask = np.isin(np.arange(num_rows), ids)
+    for given_mask in (mask, mask.tolist()):
+        assert checked_subset(given_mask, num_rows).tolist() == sorted(chosen)
+
+
+def test_no_rows_means_all_and_ranges_are_ids():
+    assert checked_subset(None, 5) is None
+    assert checked_subset(range(4, 0, -2), 5).tolist() == [4, 2]
+
+
+def test_later_changes_of_the_users_array_do_not_matter():
+    ids = np.array([3, 1])
+    found = checked_subset(ids, 5)
+    ids[:] = 0
+    assert found.tolist() == [3, 1]
+    assert not found.flags.writeable

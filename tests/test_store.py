@@ -1,0 +1,442 @@
+"""A store gives back what was written, and refuses what cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from store_data import marked, matrices, run_python, same, start_python, written
+
+from sequence_loader.rows import RowSource
+from sequence_loader.store import SparseStore, StoreWriter, open_store
+
+
+@given(matrix=matrices(), data=st.data())
+def test_what_is_written_is_read(
+    matrix: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("stores") / "a.store"
+    blocks = data.draw(st.integers(1, 4))
+    store = written(path, matrix, blocks, dtype=matrix.dtype)
+    assert same(store[:], matrix)
+    rows = data.draw(st.lists(st.integers(0, matrix.shape[0] - 1), max_size=20))
+    # scipy refuses float16; its values are compared as the bits they are.
+    kind = matrix.data.dtype
+    bits = sp.csr_array(
+        (matrix.data.view(f"u{kind.itemsize}"), matrix.indices, matrix.indptr),
+        shape=matrix.shape,
+    )
+    taken = store.take(np.array(rows, np.int64))
+    expected = bits[np.array(rows, np.int64)]
+    assert taken.data.tobytes() == expected.data.tobytes()
+    assert np.array_equal(taken.indices, expected.indices)
+    assert np.array_equal(store.y, np.arange(matrix.shape[0]))
+    store.verify()
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok", "bsr", "dense"])
+@pytest.mark.parametrize("array", [True, False])
+def test_any_format_can_be_appended(kind: str, array: bool, tmp_path: Path) -> None:
+    expected = marked(40, 6)
+    block = expected if array else sp.csr_matrix(expected)
+    block = block.toarray() if kind == "dense" else block.asformat(kind)
+    with StoreWriter(tmp_path / "a.store", 6) as writer:
+        writer.append(block)
+    assert same(open_store(tmp_path / "a.store")[:], expected)
+
+
+def test_numpy_and_scipy_alone_can_read_it(tmp_path: Path) -> None:
+    expected = marked(50, 7)
+    written(tmp_path / "a.store", expected)
+    code = """
+        import sys, numpy as np, scipy.sparse as sp
+        load = lambda name: np.load(f"{sys.argv[1]}/{name}.npy", mmap_mode="r")
+        parts = load("data"), load("indices"), load("indptr")
+        print(sp.csr_array(parts, shape=(50, 7)).toarray().astype(int).tolist())
+        print(load("y").tolist())
+    """
+    lines = run_python(code, tmp_path / "a.store").splitlines()
+    assert json.loads(lines[0]) == expected.toarray().astype(int).tolist()
+    assert json.loads(lines[1]) == list(range(50))
+
+
+def test_unsorted_rows_and_duplicates_become_canonical(tmp_path: Path) -> None:
+    block = sp.csr_array(
+        (np.array([1, 2, 4, 8], "f"), np.array([3, 0, 3, 1]), np.array([0, 3, 4])),
+        shape=(2, 4),
+    )
+    store = written(tmp_path / "a.store", block, blocks=1)
+    assert store[:].toarray().tolist() == [[2, 0, 0, 5], [0, 8, 0, 0]]
+    assert store.nnz == 3
+
+
+def test_explicit_zeros_are_kept(tmp_path: Path) -> None:
+    block = sp.csr_array((np.zeros(2, "f"), [0, 2], [0, 2]), shape=(1, 3))
+    assert written(tmp_path / "a.store", block, blocks=1).nnz == 2
+
+
+def test_bfloat16_is_kept(tmp_path: Path) -> None:
+    store = written(tmp_path / "a.store", marked(4, 4), dtype="bfloat16")
+    assert store.dtype.name == "bfloat16"
+    assert store.read(np.arange(4)).data.astype("f").tolist() == marked(
+        4, 4
+    ).data.tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "float16", "float64", "uint64"])
+def test_targets_of_any_shape_and_dtype(
+    shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    y = np.random.default_rng(0).integers(0, 2, (9, *shape)).astype(dtype)
+    with StoreWriter(tmp_path / "a.store", 3) as writer:
+        writer.append(marked(9, 3)[:4], y=y[:4], sample_weight=np.arange(4))
+        writer.append(marked(9, 3)[4:], y=y[4:], sample_weight=np.arange(4, 9))
+    store = open_store(tmp_path / "a.store")
+    assert store.y is not None and store.y.dtype == y.dtype
+    assert np.array_equal(store.y, y)
+    assert store.sample_weight is not None and store.sample_weight.dtype == np.float32
+    assert np.array_equal(store.sample_weight, np.arange(9))
+    store.verify()
+
+
+def test_names_and_metadata_are_kept(tmp_path: Path) -> None:
+    store = written(
+        tmp_path / "a.store",
+        marked(3, 2),
+        feature_names=["é\n", "\ud800"],
+        class_names=iter(["x"]),
+        metadata={"a": [1, None, {"digest": "0" * 32}]},
+    )
+    assert store.feature_names == ("é\n", "\ud800")
+    assert store.class_names == ("x",)
+    assert store.metadata == {"a": [1, None, {"digest": "0" * 32}]}
+
+
+def test_a_store_without_rows(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.store", 3):
+        pass
+    store = open_store(tmp_path / "a.store")
+    assert store.shape == (0, 3) and store[:].shape == (0, 3)
+    store.verify()
+
+
+def test_more_than_2_31_nonzeros_in_a_file_of_holes(tmp_path: Path) -> None:
+    # 2.2e9 int8 zeros and int32 columns 0, 1, 2, ...: the columns are real only in
+    # the last row, the rest of both files is a hole and takes no disk.
+    from sequence_loader.store_format import (
+        BLOCK_BYTES,
+        Manifest,
+        StoredArray,
+        array_path,
+    )
+
+    nnz, last = 2**31 + 1000, 500
+    path = tmp_path / "big.store"
+    path.mkdir()
+    arrays = {
+        "indptr": np.array([0, 1, nnz - last, nnz]),
+        "indices": (np.int32, np.arange(last, dtype=np.int32)),
+        "data": (np.int8, np.full(last, 7, np.int8)),
+    }
+    stored = {}
+    for name, value in arrays.items():
+        tail = value if isinstance(value, np.ndarray) else value[1]
+        length = len(tail) if isinstance(value, np.ndarray) else nnz
+        blocks = -(-length * tail.dtype.itemsize // BLOCK_BYTES)
+        stored[name] = StoredArray(tail.dtype, (length,), ("?",) * blocks)
+        header = stored[name].header()
+        with open(array_path(path, name), "wb") as file:
+            file.write(header)
+            file.seek(len(header) + (length - len(tail)) * tail.dtype.itemsize)
+            file.write(tail.tobytes())
+    manifest = Manifest((3, 500), nnz, stored)
+    (path / "manifest.json").write_bytes(manifest.to_bytes())
+    store = open_store(path)
+    assert store.nnz == nnz
+    rows = store.read(np.array([2, 0, 2]))
+    assert rows.indptr.tolist() == [0, 500, 501, 1001]
+    assert rows.indices.tolist() == [*range(500), 0, *range(500)]
+    assert rows.data.tolist() == [7] * 500 + [0] + [7] * 500
+
+
+class TestStoreWriterRefuses:
+    def test_a_wrong_number_of_features(self, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "a.store", 3) as writer:
+            with pytest.raises(ValueError, match=r"shape \(rows, 3\).*\(2, 4\)"):
+                writer.append(np.zeros((2, 4)))
+            writer.append(np.ones((2, 3)))  # the writer is still good
+        assert open_store(tmp_path / "a.store").shape == (2, 3)
+
+    @pytest.mark.parametrize("column", [-1, 3, 2**31 - 1])
+    def test_a_column_out_of_range(self, column: int, tmp_path: Path) -> None:
+        block = sp.csr_array((1, 3), dtype=np.float32)
+        block.data, block.indices = np.ones(1, "f"), np.array([column], np.int32)
+        block.indptr = np.array([0, 1], np.int32)
+        with pytest.raises(ValueError, match="out of range"):
+            with StoreWriter(tmp_path / "a.store", 3) as writer:
+                writer.append(block)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("kind", ["csc", "coo", "bsr"])
+    def test_damage_of_other_formats(self, kind: str, tmp_path: Path) -> None:
+        block = marked(6, 6, density=0.9).asformat(kind)
+        if kind == "coo":
+            block.coords = (block.row, block.col + 3)
+        else:
+            block.indices = block.indices + 3
+        with StoreWriter(tmp_path / "a.store", 6) as writer:
+            with pytest.raises(ValueError, match=f"damaged {kind.upper()}"):
+                writer.append(block)
+
+    def test_a_damaged_indptr(self, tmp_path: Path) -> None:
+        for indptr in ([1, 2, 3], [0, 3, 2], [0, 1, 9]):
+            block = marked(2, 2, density=1)
+            block.indptr = np.array(indptr, np.int32)
+            with StoreWriter(tmp_path / "a.store", 2, overwrite=True) as writer:
+                with pytest.raises(ValueError, match="damaged CSR"):
+                    writer.append(block)
+
+    @pytest.mark.parametrize(
+        ("dtype", "value"),
+        [
+            ("int8", 128), ("int8", 0.5), ("uint16", -1), ("bool", 2),
+            ("float16", 1e6), ("int64", 2.0**63), ("float32", 1e300),
+        ],
+    )  # fmt: skip
+    def test_values_that_do_not_fit(
+        self, dtype: str, value: float, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=f"which {dtype} cannot hold"):
+            with StoreWriter(tmp_path / "a.store", 1, dtype) as writer:
+                writer.append(np.array([[value]]))
+        assert os.listdir(tmp_path) == []
+
+    def test_rounding_and_infinities_are_fine(self, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "a.store", 3, "float16") as writer:
+            writer.append(np.array([[0.1, np.inf, np.nan]]))
+        found = open_store(tmp_path / "a.store")
+        assert np.array_equal(
+            found.read(np.arange(1)).data,
+            np.array([0.1, np.inf, np.nan], np.float16),
+            equal_nan=True,
+        )
+
+    def test_targets_now_and_then(self, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "a.store", 2) as writer:
+            writer.append(np.ones((2, 2)), y=[1, 2])
+            with pytest.raises(ValueError, match="with every block or with none"):
+                writer.append(np.ones((2, 2)))
+            with pytest.raises(ValueError, match="`sample_weight`.*first to have it"):
+                writer.append(np.ones((2, 2)), y=[1, 2], sample_weight=[1, 1])
+            with pytest.raises(ValueError, match="one entry for each of the 2 rows"):
+                writer.append(np.ones((2, 2)), y=[1, 2, 3])
+            with pytest.raises(ValueError, match="rows of shape"):
+                writer.append(np.ones((2, 2)), y=[[1], [2]])
+            with pytest.raises(ValueError, match=r"`y` holds 0\.5"):
+                writer.append(np.ones((2, 2)), y=[0.5, 1])
+            with pytest.raises(TypeError, match="class_names"):
+                writer.append(np.ones((2, 2)), y=["a", "b"])
+        assert open_store(tmp_path / "a.store").num_rows == 2
+
+    def test_arguments(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.store"
+        for wrong in (0, 1.5, "3", True):
+            with pytest.raises((TypeError, ValueError), match="num_features"):
+                StoreWriter(path, wrong)  # type: ignore[arg-type]
+        for dtype in ("complex64", "O", "nonsense", "longdouble", ">M8[s]"):
+            with pytest.raises(TypeError, match="`dtype` must be one of"):
+                StoreWriter(path, 2, dtype)
+        with pytest.raises(ValueError, match="`feature_names` must have 2"):
+            StoreWriter(path, 2, feature_names=["a"])
+        with pytest.raises(TypeError, match="`class_names`"):
+            StoreWriter(path, 2, class_names="ab")
+        with pytest.raises(TypeError, match="`metadata`"):
+            StoreWriter(path, 2, metadata={"a": np.ones(2)})
+        assert os.listdir(tmp_path) == []
+
+    def test_more_rows_after_it_broke_or_was_closed(self, tmp_path: Path) -> None:
+        writer = StoreWriter(tmp_path / "a.store", 2, "int8")
+        with pytest.raises(ValueError, match="cannot hold"):
+            writer.append(np.full((1, 2), 300))
+        with pytest.raises(ValueError, match="is broken"):
+            writer.append(np.ones((1, 2)))
+        with pytest.raises(ValueError, match="is broken"):
+            writer.close()
+        writer.discard()
+        with pytest.raises(ValueError, match="is closed"):
+            writer.append(np.ones((1, 2)))
+        writer.close()
+        assert os.listdir(tmp_path) == []
+
+    def test_to_be_forgotten_in_silence(self, tmp_path: Path) -> None:
+        writer = StoreWriter(tmp_path / "a.store", 2)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            del writer
+        assert os.listdir(tmp_path) == []
+
+
+class TestSparseStore:
+    def test_is_a_row_source(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(9, 3))
+        assert isinstance(store, RowSource)
+        assert (len(store), store.num_rows, store.num_features) == (9, 9, 3)
+
+    def test_indexing(self, tmp_path: Path) -> None:
+        matrix = marked(20, 5)
+        store = written(tmp_path / "a.store", matrix)
+        mask = np.arange(20) % 3 == 0
+        for key in (slice(3, 9), slice(None, None, -2), [4, -1, 4], mask, np.int8(3)):
+            rows = key if isinstance(key, slice) else np.atleast_1d(key)
+            assert same(store[key], matrix[rows].tocsr())
+        assert store[[]].shape == (0, 5)
+        for wrong in (20, -21, [0, 99], mask[:5]):
+            with pytest.raises(IndexError, match="`rows`"):
+                store[wrong]
+        for wrong in ("a", 1.5, [[0]]):
+            with pytest.raises(TypeError, match="`rows`"):
+                store[wrong]
+
+    def test_what_it_gives_belongs_to_the_caller(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(9, 3))
+        first = store[:]
+        first.data[:], first.indices[:] = 99, 0
+        assert same(store[:], marked(9, 3))
+
+    def test_is_pickled_by_path(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(2000, 30))
+        text = pickle.dumps((store, store.y))
+        assert len(text) < 1000
+        again, y = pickle.loads(text)
+        assert same(again[:], store[:]) and np.array_equal(y, np.arange(2000))
+        assert store.y is not None
+        assert pickle.loads(pickle.dumps(store.y[3:5] + 1)).tolist() == [4, 5]
+
+    def test_a_pickle_of_a_replaced_store_is_refused(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(9, 3))
+        text = pickle.dumps(store)
+        written(tmp_path / "a.store", marked(10, 3), overwrite=True)
+        with pytest.raises(ValueError, match="is not the store it was"):
+            pickle.loads(text)
+
+    def test_stays_readable_when_renamed_or_replaced(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(9, 3))
+        os.rename(tmp_path / "a.store", tmp_path / "b.store")
+        assert same(store[:], marked(9, 3))
+        written(tmp_path / "b.store", marked(3, 3), overwrite=True).close()
+        assert same(store[:], marked(9, 3))
+        store.verify()
+
+    def test_closes_its_files(self, tmp_path: Path) -> None:
+        matrix = marked(9, 3)
+        before = len(os.listdir("/proc/self/fd"))
+        with written(tmp_path / "a.store", matrix) as store:
+            assert len(os.listdir("/proc/self/fd")) > before
+        assert len(os.listdir("/proc/self/fd")) <= before
+        with pytest.raises(ValueError, match="the store is closed"):
+            store.read(np.arange(3))
+        assert repr(store) == "SparseStore(closed)"
+        written(tmp_path / "b.store", matrix)  # forgotten, and collected
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class TestParts:
+    def test_parts_are_one(self, tmp_path: Path) -> None:
+        matrix = marked(60, 5)
+        for part in range(3):
+            written(tmp_path / f"{part}.store", matrix[part * 20 : part * 20 + 20])
+        for paths in (str(tmp_path / "*.store"), sorted(tmp_path.iterdir())):
+            store = open_store(paths)
+            assert store.shape == (60, 5)
+            rows = np.random.default_rng(0).integers(0, 60, 200)
+            assert same(store.take(rows), matrix[rows])
+            assert same(store[25:30], matrix[25:30])
+            assert np.array_equal(store.y, np.tile(np.arange(20), 3))
+            assert same(pickle.loads(pickle.dumps(store))[:], matrix)
+            assert len(pickle.dumps(store.y)) < 1000
+            store.verify()
+
+    def test_parts_without_rows(self, tmp_path: Path) -> None:
+        written(tmp_path / "0.store", marked(20, 5))
+        with StoreWriter(tmp_path / "1.store", 5):
+            pass
+        paths = [tmp_path / f"{i}.store" for i in (1, 0, 1, 0)]
+        store = open_store(paths)
+        assert np.array_equal(store.y, np.tile(np.arange(20), 2))
+        assert same(store[20:], marked(20, 5))
+
+    def test_parts_that_differ_are_refused(self, tmp_path: Path) -> None:
+        one = tmp_path / "one.store"
+        other = tmp_path / "other.store"
+        written(one, marked(9, 3))
+        for what, matrix, arguments in (
+            ("features", marked(9, 4), {}),
+            ("dtype", marked(9, 3), {"dtype": "float64"}),
+            ("feature_names", marked(9, 3), {"feature_names": list("abc")}),
+            ("class_names", marked(9, 3), {"class_names": ["a"]}),
+        ):
+            written(other, matrix, overwrite=True, **arguments)  # type: ignore
+            with pytest.raises(ValueError, match=f"differs from .* in its {what}"):
+                open_store([one, other])
+        with StoreWriter(other, 3, overwrite=True) as writer:
+            writer.append(marked(9, 3))
+        with pytest.raises(ValueError, match="presence, dtype or shape of `y`"):
+            open_store([one, other])
+
+    def test_nothing_to_open(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="nothing matches"):
+            open_store(str(tmp_path / "*.store"))
+        with pytest.raises(ValueError, match="empty sequence"):
+            open_store([])
+
+    def test_a_name_that_looks_like_a_pattern(self, tmp_path: Path) -> None:
+        written(tmp_path / "[a]*.store", marked(9, 3))
+        assert len(open_store(tmp_path / "[a]*.store")) == 9
+
+    def test_written_by_processes_at_the_same_time(self, tmp_path: Path) -> None:
+        code = """
+            import sys
+            sys.path.insert(0, "tests")
+            from store_data import marked, written
+            part, folder = int(sys.argv[1]), sys.argv[2]
+            rows = marked(90, 8)[part * 30 : part * 30 + 30]
+            written(f"{folder}/part-{part}.store", rows)
+        """
+        processes = [start_python(code, part, tmp_path) for part in range(3)]
+        for process in processes:
+            assert process.communicate(timeout=60)[1] == ""
+        store: SparseStore = open_store(f"{tmp_path}/part-*.store")
+        assert same(store[:], marked(90, 8))
+
+    def test_written_by_dask(self, tmp_path: Path) -> None:
+        dask = pytest.importorskip("dask")
+
+        @dask.delayed  # type: ignore[untyped-decorator]
+        def write(part: int) -> str:
+            path = tmp_path / f"part-{part}.store"
+            with StoreWriter(path, 8) as writer:
+                writer.append(marked(90, 8)[part * 30 : part * 30 + 30])
+            return str(path)
+
+        paths = dask.compute(*map(write, range(3)), scheduler="processes")
+        assert same(open_store(paths)[:], marked(90, 8))
+
+
+def test_starts_without_tensorflow() -> None:
+    code = """
+        import sys
+        from sequence_loader.store import open_store
+        import sequence_loader.importers
+        print([m for m in ("tensorflow", "keras", "sklearn", "anndata", "rich")
+               if m in sys.modules])
+    """
+    assert run_python(code).strip() == "[]"

@@ -1,0 +1,211 @@
+"""Damage is refused when a store is opened, or found by `verify`, or harmless."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_data import marked, rows_of, same, start_python, written
+
+from sequence_loader.store import StoreError, StoreWriter, open_store
+from sequence_loader.store_format import Manifest
+
+FILES = ["manifest.json", *(f"{name}.npy" for name in (
+    "indptr", "indices", "data", "y", "sample_weight"))]  # fmt: skip
+
+
+def damaged_store(folder: Path) -> Path:
+    path = folder / "a.store"
+    matrix = marked(30, 7)
+    with StoreWriter(path, 7, class_names=["a", "b"], metadata={"a": 1}) as writer:
+        writer.append(matrix, y=np.arange(30), sample_weight=np.ones(30))
+    return path
+
+
+def opened_and_verified(path: Path) -> None:
+    with open_store(path) as store:
+        store.verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_byte_is_found(name: str, tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    opened_and_verified(path)
+    whole = (path / name).read_bytes()
+    step = 1 if len(whole) < 1500 else 3
+    for position in range(0, len(whole), step):
+        for flip in (0x01, 0x80):
+            changed = bytearray(whole)
+            changed[position] ^= flip
+            (path / name).write_bytes(changed)
+            with pytest.raises(StoreError):
+                opened_and_verified(path)
+    (path / name).write_bytes(whole)
+    opened_and_verified(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_byte_more_or_less_is_refused(name: str, tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    whole = (path / name).read_bytes()
+    for content in (whole[:-1], whole + b" ", whole[: len(whole) // 2], b""):
+        (path / name).write_bytes(content)
+        with pytest.raises(StoreError, match=name):
+            open_store(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused(name: str, tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    (path / name).unlink()
+    with pytest.raises(StoreError, match=name):
+        open_store(path)
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is missing.*StoreWriter"):
+        open_store(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileNotFoundError, match="is a file"):
+        open_store(tmp_path / "file")
+    with pytest.raises(StoreError, match="holds no manifest.json"):
+        open_store(tmp_path)
+    for text in ("[]", "{}", '{"format": "zarr"}', "null"):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(StoreError, match="not the manifest of a store"):
+            open_store(tmp_path)
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    manifest = path / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "version": 2}))
+    with pytest.raises(StoreError, match="version 2.*reads version 1"):
+        open_store(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [31, 7]}, {"shape": [30]}, {"shape": [-30, 7]}, {"shape": None},
+        {"shape": [30, 2**40]}, {"shape": [30, 6.0]}, {"nnz": True}, {"nnz": 2**62},
+        {"arrays": {}}, {"arrays": {"../../x": {}}}, {"sorted": False},
+        {"feature_names": ["a"]}, {"feature_names": [1] * 7}, {"class_names": 3},
+        {"metadata": None}, {"block_bytes": 1},
+    ],
+)  # fmt: skip
+def test_a_sealed_manifest_that_contradicts_itself(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    import re
+
+    from sequence_loader.store_format import digest_of
+
+    path = damaged_store(tmp_path)
+    content = json.loads((path / "manifest.json").read_text()) | change
+    content["digest"] = "0" * 32
+    text = json.dumps(content, indent=1).encode()
+    seal = digest_of(text).encode()
+    (path / "manifest.json").write_bytes(re.sub(b"0" * 32, seal, text, count=1))
+    with pytest.raises(StoreError, match="contradicts itself"):
+        open_store(path)
+
+
+def forged(path: Path, name: str, values: np.ndarray) -> None:
+    """Changes a file behind the manifest's back, its size unchanged."""
+    file = path / f"{name}.npy"
+    header = file.stat().st_size - values.nbytes
+    file.write_bytes(file.read_bytes()[:header] + values.tobytes())
+
+
+@pytest.mark.parametrize("memory", ["auto", 1])
+@pytest.mark.parametrize("column", [7, -1, 2**31 - 1, -(2**31)])
+def test_a_column_out_of_range_goes_nowhere(
+    column: int, memory: int | str, tmp_path: Path
+) -> None:
+    path = damaged_store(tmp_path)
+    matrix = marked(30, 7)
+    indices = matrix.indices.copy()
+    indices[matrix.indptr[20]] = column
+    forged(path, "indices", indices)
+    store = open_store(path, memory=memory)
+    assert same(store[:20], rows_of(matrix, 0, 20).to_scipy())
+    with pytest.raises(ValueError, match="row 20 holds"):
+        store.read(np.array([3, 20]))
+    with pytest.raises(StoreError, match="row 20 holds"):
+        store.verify()
+
+
+@pytest.mark.parametrize("memory", ["auto", 1])
+def test_a_damaged_indptr_goes_nowhere(memory: int | str, tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    indptr = np.load(path / "indptr.npy")
+    for value in (-1, 2**62, 2**31, -(2**63)):
+        wrong = indptr.copy()
+        wrong[9] = value
+        forged(path, "indptr", wrong)
+        store = open_store(path, memory=memory)
+        for rows in ([8], [9], [3, 9, 4]):
+            with pytest.raises(ValueError, match="indptr"):
+                store.read(np.array(rows))
+        with pytest.raises(StoreError, match="indptr"):
+            store.verify()
+    wrong = indptr.copy()
+    wrong[-1] += 1
+    forged(path, "indptr", wrong)
+    with pytest.raises(StoreError, match="must begin with 0 and end with"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("memory", ["auto", 1])
+@pytest.mark.parametrize("name", ["indices", "data"])
+def test_a_file_cut_while_open_is_an_error_not_a_crash(
+    name: str, memory: int | str, tmp_path: Path
+) -> None:
+    # A map of a cut file ends the process with SIGBUS when it is touched.
+    path = tmp_path / "a.store"
+    written(path, marked(300, 100)).close()
+    code = """
+        import os, sys, numpy as np
+        from sequence_loader.store import open_store
+        memory = sys.argv[3]
+        store = open_store(sys.argv[1], memory if memory == "auto" else int(memory))
+        os.truncate(f"{sys.argv[1]}/{sys.argv[2]}.npy", 200)
+        try:
+            store.read(np.arange(300))
+        except ValueError as error:
+            print(error)
+    """
+    process = start_python(code, path, name, memory)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "has become shorter" in out
+
+
+def test_verify_names_every_damaged_block(tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    for name in ("y", "data", "sample_weight"):
+        content = bytearray((path / f"{name}.npy").read_bytes())
+        content[-1] ^= 1
+        (path / f"{name}.npy").write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        opened_and_verified(path)
+    for name in ("y", "data", "sample_weight"):
+        assert f"{name}.npy: bytes 128 to" in str(caught.value)
+
+
+def test_a_store_copied_elsewhere_is_whole(tmp_path: Path) -> None:
+    path = damaged_store(tmp_path)
+    shutil.copytree(path, tmp_path / "b.store")
+    opened_and_verified(tmp_path / "b.store")
+
+
+def test_manifest_text_is_stable(tmp_path: Path) -> None:
+    text = (damaged_store(tmp_path) / "manifest.json").read_bytes()
+    assert Manifest.from_bytes(text, tmp_path).to_bytes() == text
+    assert os.listdir(tmp_path) == ["a.store"]
