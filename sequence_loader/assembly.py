@@ -140,11 +140,11 @@ def feature_shapes(batch: Batch) -> list[tuple[int, ...]]:
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
+        check_real("dtype", found)
     except TypeError:
         raise TypeError(
-            f"`dtype` must name a NumPy dtype; received {shown(dtype)}. Pass for "
-            f"example dtype='float32'."
+            f"`dtype` must name a NumPy dtype of real numbers; received "
+            f"{shown(dtype)}. Pass for example dtype='float32'."
         ) from None
-    check_real("dtype", found)
     native: np.dtype[Any] = found.newbyteorder("=")  # no backend takes the other
     return native

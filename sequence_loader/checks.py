@@ -51,5 +51,5 @@ def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 def shown(value: object, limit: int = 80) -> str:
     """A `repr` short enough for one line of an error."""
-    text = repr(value).replace("\n", " ")
+    text = " ".join(repr(value).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -215,13 +215,13 @@ def rows_per_second(split: Split, rows: int, rounds: int) -> dict[str, float]:
         DENSE_FEED: lambda: dense.fit(ours_dense, **quiet),
         SPARSE_FEED: lambda: sparse.fit(ours_sparse, **quiet),
     }
-    seconds: dict[str, list[float]] = {feed: [] for feed in epochs}
+    seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for _ in range(1 + rounds):
-        for feed, epoch in epochs.items():
+        for name, epoch in epochs.items():
             started = time.perf_counter()
             epoch()
-            seconds[feed].append(time.perf_counter() - started)
-    return {feed: len(y) / statistics.median(s[1:]) for feed, s in seconds.items()}
+            seconds[name].append(time.perf_counter() - started)
+    return {name: len(y) / statistics.median(s[1:]) for name, s in seconds.items()}
 
 
 def show_results(

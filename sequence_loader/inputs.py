@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -50,7 +50,7 @@ class InputReader:
         if self.source is not None:
             block = self.source.read(rows)
         if self.transform is None:
-            return block
+            return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
             block = block.to_scipy(self.container)
         return _checked_result(self.transform(block), len(rows), self.name)

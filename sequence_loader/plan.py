@@ -209,9 +209,10 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     seen[ids] = True
     if int(seen.sum()) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
+        most = counts.argmax()
         raise ValueError(
-            f"`rows` must hold each row once; received row {values[counts > 1][0]} "
-            f"{counts.max()} times. Pass np.unique(rows), or draw with replacement "
+            f"`rows` must hold each row once; received row {values[most]} "
+            f"{counts[most]} times. Pass np.unique(rows), or draw with replacement "
             f"by a sampler."
         )
     ids.flags.writeable = False

@@ -49,7 +49,8 @@ def assert_same(batches: list, others: list) -> None:
 @st.composite
 def sequences(draw: st.DrawFn) -> SparseBatchSequence:
     num_rows = draw(st.sampled_from([1, 2, 7, 32, 33]))
-    x = encoded(num_rows, draw(st.sampled_from([1, 5])), draw(st.sampled_from([0, 0.4])))
+    density = draw(st.sampled_from([0, 0.4]))
+    x = encoded(num_rows, draw(st.sampled_from([1, 5])), density)
     dense = np.arange(num_rows * 6, dtype=np.int16).reshape(num_rows, 2, 3)
     y = np.arange(num_rows)
     weight = np.linspace(0, 1, num_rows)

@@ -435,7 +435,6 @@ def test_starts_without_tensorflow() -> None:
     code = """
         import sys
         from sequence_loader.store import open_store
-        import sequence_loader.importers
         print([m for m in ("tensorflow", "keras", "sklearn", "anndata", "rich")
                if m in sys.modules])
     """

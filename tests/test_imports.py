@@ -1,0 +1,197 @@
+"""What importing the package costs, what it offers, and which way data flows."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import sequence_loader
+
+PACKAGE = Path(sequence_loader.__file__).parent
+HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
+HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
+
+MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
+NEED_KERAS = {"sequence", "datasets", "checkpoint"}
+
+HOUSE = """
+    permutation checks samplers weighted order plan structures csr buffers rows
+    inputs batches tensors assembly epochs hooks workers datasets sequence checkpoint
+"""
+HOUSE = [name for name in HOUSE.split() if name in MODULES]
+"""The core, from the bottom up: a module imports only modules above it in this list.
+What is not in it may stand anywhere, as long as there is no circle."""
+
+
+def imported(node: ast.AST) -> set[str]:
+    """The full names of the modules that statements under `node` import."""
+    found = set()
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            found |= {alias.name for alias in child.names}
+        elif isinstance(child, ast.ImportFrom):
+            found.add("." * child.level + (child.module or ""))
+            if child.module == "sequence_loader":
+                found |= {f"sequence_loader.{alias.name}" for alias in child.names}
+    return found
+
+
+def at_import(module: ast.Module) -> set[str]:
+    """What is imported when the module is: not in functions, nor for type checkers."""
+    found = set()
+    statements = list(module.body)
+    while statements:
+        statement = statements.pop()
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            found |= imported(statement)
+        elif isinstance(statement, ast.If):
+            if "TYPE_CHECKING" not in ast.unparse(statement.test):
+                statements += statement.body
+            statements += statement.orelse
+        elif isinstance(statement, ast.Try):
+            statements += [*statement.body, *statement.orelse, *statement.finalbody]
+            statements += [s for handler in statement.handlers for s in handler.body]
+    return found
+
+
+def siblings(names: set[str]) -> set[str]:
+    prefix = "sequence_loader."
+    found = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    return found & MODULES.keys()
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_is_light():
+    loaded = json.loads(
+        run(
+            "import json, sys, sequence_loader\n"
+            "dir(sequence_loader), sequence_loader.__version__\n"
+            "sequence_loader.ShuffleSampler(1).rows(10**9, 0, 0, 9)\n"
+            "print(json.dumps(sorted(sys.modules)))"
+        )
+    )
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+
+
+def test_reading_batches_needs_no_backend():
+    """What a worker does."""
+    loaded = json.loads(
+        run(
+            "import json, sys, pickle, numpy as np, scipy.sparse as sp\n"
+            "from sequence_loader.batches import BatchReader\n"
+            "from sequence_loader.plan import BatchPlan\n"
+            "from sequence_loader.samplers import BlockShuffleSampler\n"
+            "reader = BatchReader(sp.csr_array(np.eye(9)), np.arange(9))\n"
+            "plan = BatchPlan(9, BlockShuffleSampler(1), 4)\n"
+            "pickle.loads(pickle.dumps(reader)).read(plan.batch(0, 1))\n"
+            "print(json.dumps(sorted(sys.modules)))"
+        )
+    )
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+
+
+def test_the_sequence_is_there_when_it_is_asked_for():
+    run(
+        "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from sequence_loader import *\n"
+        "assert SparseBatchSequence.__module__ == 'sequence_loader.sequence'\n"
+    )
+
+
+def test_the_public_surface_is_all():
+    public = sequence_loader.__all__
+    assert len(public) == len(set(public))
+    assert set(dir(sequence_loader)) == set(public)
+    for name in public:
+        value = getattr(sequence_loader, name)
+        if name != "__version__":
+            assert value.__doc__, name
+    expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
+    expected |= {"ShuffleSampler", "BlockShuffleSampler", "__version__"}
+    assert expected <= set(public)
+    # Everything else that can be seen is a module of the package or private.
+    visible = {name for name in vars(sequence_loader) if not name.startswith("_")}
+    assert visible <= set(public) | set(MODULES) | {"annotations"} | {
+        "Any",
+        "TYPE_CHECKING",
+    }
+
+
+def test_what_is_not_there_is_missed_as_usual():
+    with pytest.raises(AttributeError, match="has no attribute 'SparseSequence'"):
+        sequence_loader.SparseSequence
+    with pytest.raises(ImportError):
+        from sequence_loader import SparseSequence  # noqa: F401
+
+
+def test_public_objects_and_their_methods_have_docstrings():
+    for name in sequence_loader.__all__:
+        value = getattr(sequence_loader, name)
+        if isinstance(value, type) and not getattr(value, "_is_protocol", False):
+            for attribute, member in vars(value).items():
+                if callable(member) and not attribute.startswith("_"):
+                    assert member.__doc__, f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_a_module_of_the_core_imports_only_modules_above_it(name):
+    known = siblings(at_import(MODULES[name])) & set(HOUSE)
+    assert known <= set(HOUSE[: HOUSE.index(name)])
+
+
+def test_no_import_goes_round_in_a_circle():
+    graph = {name: siblings(at_import(tree)) for name, tree in MODULES.items()}
+    graph.pop("__init__")
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_imports_are_absolute_and_not_of_everything():
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}.py, line {node.lineno}"
+                assert node.names[0].name != "*", f"{name}.py, line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", sorted(set(HOUSE) - NEED_KERAS))
+def test_few_modules_import_a_backend_when_they_are_imported(name):
+    found = {full.partition(".")[0] for full in at_import(MODULES[name])}
+    assert not found & HEAVY
+
+
+def test_order_and_batches_use_no_global_random_state():
+    for name, tree in MODULES.items():
+        if name in HOUSE:
+            names = {full.partition(".")[0] for full in imported(tree)}
+            assert "random" not in names
+            source = ast.unparse(tree)
+            assert "np.random.seed" not in source
+            assert "np.random.rand" not in source and "RandomState" not in source
+
+
+def test_there_are_no_assertions_that_check_input():
+    for name, tree in MODULES.items():
+        if name in HOUSE:
+            assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def test_the_package_is_typed():
+    assert (PACKAGE / "py.typed").exists()
