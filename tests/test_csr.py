@@ -102,6 +102,34 @@ def test_pointers_out_of_range_are_found_before_anything_is_taken(raw, data):
         gather(indptr, indices, values, rows, features, "w")
 
 
+@pytest.mark.parametrize("mean", [0, 1, 150, 199, 200, 250, 1500])
+@pytest.mark.parametrize(
+    "types", [("i4", "i4"), ("i8", "i8"), ("i8", "i4"), ("u8", "u2")]
+)
+@pytest.mark.parametrize("dtype", ["bool", "int8", "float16", "float32", ">f8"])
+def test_rows_of_any_length_are_gathered(mean, types, dtype):
+    """Long rows are copied in another way than short ones."""
+    rng = np.random.default_rng(mean)
+    lengths = rng.integers(0, 2 * mean + 1, 40)
+    lengths[[0, 20, 39]] = 0
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(types[0])
+    indices = (np.arange(indptr[-1]) % 30_000).astype(types[1])
+    data = (np.arange(indptr[-1]) % 100).astype(dtype)
+    for rows in ([], [0], [5], [3, 3, 39, 0, 7], range(40), rng.integers(0, 40, 128)):
+        rows = np.array(rows, dtype=np.int64)
+        found = gather(indptr, indices, data, rows, 30_000)
+        pieces = [slice(int(indptr[row]), int(indptr[row + 1])) for row in rows]
+        assert found.indptr.dtype == np.int64
+        assert np.diff(found.indptr).tolist() == lengths[rows].tolist()
+        native = np.dtype(dtype).newbyteorder("=")
+        assert found.indices.dtype == types[1]
+        assert found.data.dtype in (dtype, native)
+        assert found.indices.tolist() == [i for p in pieces for i in indices[p]]
+        assert found.data.tolist() == [v for p in pieces for v in data[p]]
+        for taken, own in ((found.indices, indices), (found.data, data)):
+            assert type(taken) is np.ndarray and not np.shares_memory(taken, own)
+
+
 def test_sound_rows_beside_a_damaged_one_can_be_read():
     indptr = np.array([0, 1, 99, 2])
     found = gather(indptr, np.array([0, 1]), np.array([1.0, 2.0]), np.array([0]), 2)

@@ -440,7 +440,9 @@ def test_items_of_one_input_without_a_transform():
     refused(
         TypeError,
         "`x['b']` holds items that are not numbers",
-        call=lambda: sequence({"a": X, "b": ["a"] * 7}, transform={"a": len, "b": None}),
+        call=lambda: sequence(
+            {"a": X, "b": ["a"] * 7}, transform={"a": len, "b": None}
+        ),
     )
 
 
@@ -572,7 +574,11 @@ def test_coordinates_that_would_break_a_conversion(axis, value):
 # y and sample_weight
 
 
-@pytest.mark.parametrize("value", [np.arange(6), np.arange(8), [0], csr(5, 2)], ids=lambda v: str(len(v) if isinstance(v, list) else v.shape))
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(6), np.arange(8), [0], csr(5, 2)],
+    ids=["fewer", "more", "list", "sparse"],
+)
 def test_targets_of_another_length(value):
     refused(
         ValueError,
@@ -790,8 +796,8 @@ def test_a_transform_that_is_fitted_to_each_batch():
     seq[0]
     refused(
         ValueError,
-        "`transform` of `x` must give every batch the same features; it gave shape (2,) "
-        "after (3,)",
+        "`transform` of `x` must give every batch the same features; it gave shape "
+        "(2,) after (3,)",
         "not `.fit_transform`",
         call=lambda: seq[1],
     )
@@ -824,10 +830,10 @@ def test_an_augment_that_is_none():
         (X, "dense", lambda x: sp.csr_array(x), TypeError, "NumPy array"),
         (X, "dense", lambda x: x.tolist(), TypeError, "it returned list"),
         (csr(7, 5), "csr", lambda x: x.toarray(), TypeError, "scipy sparse matrix"),
-        (X, "dense", lambda x: x[:-1], ValueError, "must keep the shape of `x`, (3, 5)"),
+        (X, "dense", lambda x: x[:-1], ValueError, "keep the shape of `x`, (3, 5)"),
         (X, "dense", lambda x: x.T, ValueError, "it returned shape (5, 3)"),
         (csr(7, 5), "csr", lambda x: x[:, :2], ValueError, "it returned shape (3, 2)"),
-        (X, "dense", lambda x: x * 1j, TypeError, "`augment(x)` must hold real numbers"),
+        (X, "dense", lambda x: x * 1j, TypeError, "(x)` must hold real numbers"),
         (X, "dense", lambda x: (x,), ValueError, "it returned a tuple of 1"),
         ({"a": X}, "dense", lambda x: x["a"], ValueError, "a dict with keys ['a']"),
         ({"a": X}, "dense", lambda x: {"a": 3}, TypeError, "`x['a']`"),
