@@ -19,11 +19,12 @@ from sequence_loader.tensors import keras_backend, uses_legacy_keras
 
 CONTRACT = Path(__file__).parent / "keras_contract"
 NEEDS = {"tensorflow": "keras", "jax": "jax", "torch": "torch", "tf_keras": "tf_keras"}
-LIMIT_SECONDS = 280
+LIMIT_SECONDS = 560
 # Tests that say so themselves: they are about another backend.
 MOST_SKIPS = 12
 
 
+@pytest.mark.timeout(LIMIT_SECONDS + 40)
 @pytest.mark.parametrize("backend", NEEDS)
 def test_keras_contract(backend: str) -> None:
     if backend == ("tf_keras" if uses_legacy_keras() else keras_backend()):

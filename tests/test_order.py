@@ -40,7 +40,8 @@ def test_any_requests_give_what_the_sampler_gives(sampler, size, with_subset, da
         assert (found == expected).all()
 
 
-@pytest.mark.parametrize("batch", [1, 100, 128, 5000, STRETCH + 1])
+# 3 * 2731 is one past the end of the first stretch.
+@pytest.mark.parametrize("batch", [1, 100, 128, 2731, 5000, STRETCH, STRETCH + 1])
 def test_batches_in_order_give_the_whole(batch):
     size = 2 * STRETCH + 77
     order = Order(ShuffleSampler(1), size, size, None)
