@@ -1,0 +1,269 @@
+"""The command line and the demo: corpus, features, exit codes, real runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequence_loader import cli
+from sequence_loader.corpus import (
+    MIN_TEXTS_PER_PACKAGE,
+    MIN_WORDS,
+    collect_docstrings,
+    texts_in,
+)
+from sequence_loader.guide import (
+    BATCH_SIZE,
+    DROPOUT,
+    batch_generator,
+    drop_entries,
+    ngram_features,
+)
+
+WORDS = " ".join(f"word{i}" for i in range(MIN_WORDS))
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess:
+    """A real process, as a user starts it."""
+    environment = {**os.environ, "COLUMNS": "120"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return subprocess.run(
+        [sys.executable, "-m", "sequence_loader", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+    )
+
+
+# --- the demo as a whole ---------------------------------------------------------
+
+
+@pytest.mark.timeout(280)
+def test_a_quick_demo_learns_and_says_what_it_did():
+    done = run_command("demo", "--quick")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stderr == ""
+
+    def row(name: str) -> str:
+        return re.search(rf"{re.escape(name)} +│ +(\S.*?) +│", done.stdout)[1]
+
+    texts = int(row("texts").replace(",", ""))
+    assert texts > 1_000
+    assert row("features") == "20,000"
+    dense_megabytes = texts * 20_000 * 4 / 1e6
+    assert row("memory, as dense matrices") == f"{dense_megabytes:,.0f} MB"
+    majority = float(row("share of the commonest package"))
+    found = re.search(r"validation accuracy, \d epochs +│ +(\S+)", done.stdout)
+    accuracy = float(found[1])
+    assert accuracy > majority + 0.15
+    for feed in ("guide's generator, dense", "SparseBatchSequence, sparse"):
+        assert row(f"rows/s in fit: {feed}")
+
+
+@pytest.mark.timeout(280)
+def test_a_demo_with_nothing_to_tell_apart_exits_with_1():
+    done = run_command("demo", "--quick", "--packages", "numpy", "nowhere_at_all")
+    assert done.returncode == 1
+    assert "Left out: nowhere_at_all, not installed" in done.stdout
+    assert done.stderr.startswith("sequence_loader demo: error: `packages` must give")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
+    monkeypatch, capsys
+):
+    """The verdict itself, on a training that came to nothing."""
+    demo = pytest.importorskip("sequence_loader.demo")
+
+    def untrained(split, epochs, console):
+        return demo.Trained(split.majority_share + 0.1, epochs, None)
+
+    monkeypatch.setattr(demo, "train", untrained)
+    monkeypatch.setattr(
+        demo, "rows_per_second", lambda *_: {demo.GUIDE_FEED: 1.0}
+    )
+    assert cli.main(["demo", "--quick"]) == 1
+    assert "the network did not learn" in capsys.readouterr().err
+
+
+# --- the command line ------------------------------------------------------------
+
+
+def test_help_lists_the_commands_and_imports_no_tensorflow():
+    script = (
+        "import sys\nfrom sequence_loader import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'tensorflow', 'keras', 'scipy', 'rich'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["demo", "--loud"]])
+def test_a_command_written_wrongly_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_traceback_shows_the_traceback_of_an_expected_error():
+    with pytest.raises(ValueError, match="`packages` must give at least"):
+        cli.main(["--traceback", "demo", "--packages", "nowhere_at_all"])
+
+
+def test_an_interrupted_command_exits_with_130(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sequence_loader.demo.demo", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "sequence_loader demo: error: interrupted\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "sequence_loader", "demo", "--packages", "nowhere"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_demo_without_scikit_learn_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert cli.main(["demo"]) == 1
+    assert 'pip install "sequence_loader[demo]"' in capsys.readouterr().err
+
+
+# --- the corpus ------------------------------------------------------------------
+
+
+def package(folder: Path, name: str, texts: list[str]) -> None:
+    """A package of one module with a function for each text."""
+    root = folder / name
+    root.mkdir(parents=True)
+    functions = [f'def f{i}():\n    """{text}"""\n' for i, text in enumerate(texts)]
+    (root / "__init__.py").write_text("raise SystemExit('read, not imported')\n")
+    (root / "module.py").write_text("\n".join(functions))
+
+
+@pytest.fixture
+def two_packages(tmp_path, monkeypatch) -> list[str]:
+    """Two packages with texts of their own, a copy of one and one they share."""
+    own = [f"{WORDS} number{i}" for i in range(2 * MIN_TEXTS_PER_PACKAGE)]
+    shared = f"{WORDS} shared"
+    package(tmp_path, "left_pkg", [*own[::2], own[0], shared, "too short"])
+    package(tmp_path, "right_pkg", [*own[1::2], shared])
+    monkeypatch.syspath_prepend(tmp_path)
+    return own
+
+
+def test_texts_are_distinct_labelled_and_in_the_order_of_the_sources(two_packages):
+    corpus = collect_docstrings(["left_pkg", "right_pkg"], processes=1)
+    assert corpus.texts == two_packages[::2] + two_packages[1::2]
+    assert corpus.labels == [0] * MIN_TEXTS_PER_PACKAGE + [1] * MIN_TEXTS_PER_PACKAGE
+    assert corpus.class_names == ("left_pkg", "right_pkg")
+    assert not corpus.left_out
+
+
+def test_processes_do_not_change_the_corpus(two_packages):
+    seen: list[tuple[int, int]] = []
+    alone = collect_docstrings(["left_pkg", "right_pkg"], processes=1)
+    together = collect_docstrings(
+        ["left_pkg", "right_pkg"],
+        processes=2,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    assert together == alone
+    assert seen == [(i, 4) for i in range(1, 5)]
+
+
+def test_a_package_with_few_texts_is_left_out_and_said(two_packages, tmp_path):
+    package(tmp_path, "tiny_pkg", [f"{WORDS} tiny"])
+    corpus = collect_docstrings(["tiny_pkg", "left_pkg", "json.tool"], processes=1)
+    assert corpus.class_names == ("left_pkg",)
+    assert set(corpus.labels) == {0}
+    assert corpus.left_out["tiny_pkg"].startswith("1 docstrings of 10 words or more")
+    assert corpus.left_out["json.tool"].startswith("not installed as a package")
+
+
+def test_names_that_tell_the_label_are_removed(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(f'"""{WORDS} numpy np.array np_array npm NumPy."""\n')
+    (text,) = texts_in(path, re.compile(r"(?<![a-z])(?:numpy|np)(?![a-z])", re.I))
+    assert text == f"{WORDS} .array _array npm ."
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b"def f(:\n", b"\xff\xfe'''", b"'''" + b"\0" * 9, b"x = " + b"(" * 9000 + b"'''"],
+)
+def test_sources_that_do_not_parse_give_no_texts(tmp_path, source):
+    path = tmp_path / "module.py"
+    path.write_bytes(source)
+    assert texts_in(path, re.compile("nothing")) == []
+
+
+# --- features, dropout and the generator of the guide ----------------------------
+
+
+def test_features_are_learned_from_the_training_texts_alone():
+    texts = [f"common text {i % 7} of class{i % 2} word{i % 5}" for i in range(100)]
+    split = ngram_features(texts, [i % 2 for i in range(100)], seed=3)
+    assert (split.x_train.shape[0], split.x_val.shape[0]) == (80, 20)
+    assert split.x_train.shape[1] == split.x_val.shape[1]
+    assert split.num_classes == 2
+    assert split.x_train.dtype == split.x_val.dtype == np.float32
+    assert sp.issparse(split.x_train) and sp.issparse(split.x_val)
+    again = ngram_features(texts, [i % 2 for i in range(100)], seed=3)
+    np.testing.assert_array_equal(again.x_val.toarray(), split.x_val.toarray())
+    np.testing.assert_array_equal(again.y_val, split.y_val)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from(["f4", "f8"]))
+def test_dropped_entries_are_zero_and_kept_ones_scaled(seed, entries, dtype):
+    x = sp.csr_array(np.arange(1, entries + 1, dtype=dtype).reshape(1, -1))
+    before = x.copy()
+    found = drop_entries(x, np.random.default_rng(seed))
+    assert found.dtype == x.dtype and found.shape == x.shape
+    kept = found.data != 0
+    np.testing.assert_allclose(found.data[kept], x.data[kept] / (1 - DROPOUT), 1e-6)
+    np.testing.assert_array_equal(x.toarray(), before.toarray())
+
+
+def test_a_fifth_of_the_entries_is_dropped():
+    x = sp.csr_array(np.ones((1, 100_000), np.float32))
+    share = np.mean(drop_entries(x, np.random.default_rng(0)).data == 0)
+    assert abs(share - DROPOUT) < 0.01  # eight standard deviations
+
+
+def test_the_generator_goes_round_in_order():
+    rows = BATCH_SIZE + 5
+    x = sp.csr_array(np.arange(rows, dtype=np.float32).reshape(-1, 1))
+    batches = batch_generator(x, np.arange(rows))
+    for _ in range(2):
+        first, last = next(batches), next(batches)
+        assert (len(first[1]), len(last[1])) == (BATCH_SIZE, 5)
+        served = np.concatenate([first[0], last[0]]).ravel()
+        np.testing.assert_array_equal(served, np.arange(rows))
