@@ -14,6 +14,7 @@ from sequence_loader.samplers import (
 
 if TYPE_CHECKING:
     from sequence_loader.sequence import SparseBatchSequence
+    from sequence_loader.sharding import current_shard
 
 __all__ = [
     "BlockShuffleSampler",
@@ -22,6 +23,7 @@ __all__ = [
     "ShuffleSampler",
     "SparseBatchSequence",
     "__version__",
+    "current_shard",
 ]
 
 
@@ -31,6 +33,10 @@ def __getattr__(name: str) -> Any:
         from sequence_loader.sequence import SparseBatchSequence
 
         return SparseBatchSequence
+    if name == "current_shard":
+        from sequence_loader.sharding import current_shard
+
+        return current_shard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

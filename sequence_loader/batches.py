@@ -132,6 +132,22 @@ class BatchReader:
         """
         return map_structure(lambda reader: reader.serve(rows), self.inputs)
 
+    def stored(self, rows: Integers) -> Structure:
+        """How many values some rows of the sources hold, at most.
+
+        Args:
+            rows: int64 array of shape (n,), row ids.
+
+        Returns:
+            Structure of integers; 0 for sources of dense rows.
+        """
+        return map_structure(lambda source: _stored(source, rows), self._features)
+
+    @property
+    def has_transform(self) -> bool:
+        """Whether the rows of an input are transformed."""
+        return any(reader.transform is not None for reader in leaves(self.inputs))
+
     def _check_width(
         self, served: CsrRows | Array, name: str, reader: InputReader
     ) -> None:
@@ -221,6 +237,14 @@ class BatchReader:
             )
 
         return map_structure(make_reader, self._features, self._names, transform)
+
+
+def _stored(source: RowSource, rows: Integers) -> int:
+    count = getattr(source, "stored", None)
+    if count is not None:
+        return int(count(rows))
+    block = source.read(rows)  # a source of the user's own
+    return len(block.data) if isinstance(block, CsrRows) else 0
 
 
 def _as_array(value: Any, name: str) -> Array:

@@ -111,17 +111,19 @@ class BatchPlan:
         """Whether all batches have exactly `batch_size` rows."""
         return self.remainder != "keep" or self.length % self.batch_size == 0
 
-    def batch(self, epoch: int, index: int) -> BatchRows:
+    def batch(self, epoch: int, index: int, shard: int | None = None) -> BatchRows:
         """The rows of one batch.
 
         Args:
             epoch: Epoch of the data, from 0.
             index: Batch number in ``[0, num_batches)``.
+            shard: Index of another process, whose batch is asked for.
 
         Returns:
             Row ids and weights. Padding repeats rows from the start of the epoch.
         """
-        start = index * self.global_batch_size + self.shard[0] * self.batch_size
+        shard = self.shard[0] if shard is None else shard
+        start = index * self.global_batch_size + shard * self.batch_size
         stop = start + self.batch_size
         if stop <= self.length:
             rows = self.positions(epoch, start, stop)

@@ -94,6 +94,10 @@ class CsrSource:
         )
         return canonical(batch, self.name, rows)
 
+    def stored(self, rows: Integers) -> int:
+        """How many values the given rows hold, before duplicates are summed."""
+        return int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+
 
 class DenseSource:
     """Rows of an array or memmap of any number of dimensions.
@@ -119,6 +123,10 @@ class DenseSource:
         """See `RowSource.read`."""
         taken: Array = np.asarray(self.array).take(rows, axis=0)
         return taken
+
+    def stored(self, rows: Integers) -> int:
+        """None: see `CsrSource.stored`."""
+        return 0
 
 
 class ItemSource:

@@ -6,6 +6,7 @@ import operator
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.csr import CsrRows
 from sequence_loader.epochs import EpochTracker
 from sequence_loader.hooks import called_by_reset
+from sequence_loader.jobs import check_dataset, check_epoch, check_read, sparse_parts
 from sequence_loader.permutation import ORDER_VERSION, Integers
 from sequence_loader.plan import BatchPlan, checked_subset
 from sequence_loader.samplers import (
@@ -197,6 +199,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             IndexError: There is no such batch.
         """
         index = self._checked_index(index)
+        check_read(self._assembler.output)
         epoch = self._epochs.epoch
         if uses_legacy_keras():
             self._thread.reads = True
@@ -205,12 +208,30 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             drives = getattr(self._thread, "drives", False)
             self._epochs.read(index, by_driver=drives)
         batch = self._prepare(epoch, index)
-        make = to_sparse if self._assembler.output == "sparse" else to_csr
-        pool = self._assembler.pool
-        features = map_structure(
-            lambda f: make(f, pool) if isinstance(f, CsrRows) else f, batch.features
-        )
+        features = self._served(batch.features, epoch, index)
         return _packed(batch._replace(features=features))
+
+    def _served(self, features: Structure, epoch: int, index: int) -> Structure:
+        """Stage 4."""
+        pool = self._assembler.pool
+        if self._assembler.output != "sparse":
+            return map_structure(
+                lambda f: to_csr(f, pool) if isinstance(f, CsrRows) else f, features
+            )
+        changed = self._reader.has_transform or self._assembler.augment is not None
+        parts = sparse_parts(
+            features,
+            self._plan,
+            self._reader,
+            epoch,
+            index,
+            partial(self._prepare_other, epoch, index) if changed else None,
+        )
+        return map_structure(
+            lambda f, part: to_sparse(f, pool, part) if isinstance(f, CsrRows) else f,
+            features,
+            parts,
+        )
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The batches of the current epoch, in order."""
@@ -224,8 +245,15 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             batch, self._seed, epoch, index * count + shard
         )
 
+    def _prepare_other(self, epoch: int, index: int, shard: int) -> Batch:
+        """Stages 1 to 3 for another process of the job, to learn the sizes."""
+        batch = self._reader.read(self._plan.batch(epoch, index, shard))
+        number = index * self._plan.shard[1] + shard
+        return self._assembler.assemble(batch, self._seed, epoch, number)
+
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
+        check_epoch(self._plan.shard)
         self._thread.drives = True
         self._epochs.begin()
 
@@ -264,12 +292,16 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 plan=self._plan,
                 assembler=self._assembler,
                 prepare=self._prepare,
-                current_epoch=lambda: self.epoch,
+                current_epoch=self._epoch_to_iterate,
                 served=self._epochs.advance_from,
                 parallel_calls=max(self._workers_wanted, 1),
                 prefetch=self._queue_size,
             )
         )
+
+    def _epoch_to_iterate(self) -> int:
+        check_dataset(self._assembler.output)
+        return self.epoch
 
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -70,17 +71,36 @@ def to_dense(
     return out
 
 
-def to_sparse(block: CsrRows, pool: BufferPool) -> Any:
+@dataclass(frozen=True, slots=True)
+class SparsePart:
+    """Where the rows of a process lie in a BCOO that JAX holds as one array.
+
+    Attributes:
+        index: Place of the process among those that share the batch.
+        count: How many there are.
+        entries: How many entries every process serves, padding included.
+    """
+
+    index: int
+    count: int
+    entries: int
+
+
+def to_sparse(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> Any:
     """The backend's sparse tensor of shape (batch, features).
 
     Args:
         block: Canonical CSR rows, of the dtype to serve.
         pool: Where its memory comes from.
+        part: On JAX, in a job of several processes: where the rows lie in their
+            common batch, whose shape (count * batch, features) the tensor gets.
 
     Returns:
         ``tf.SparseTensor`` on the CPU, ``jax.experimental.sparse.BCOO`` or, for a
         dense ``Input`` followed by ``Dense``, a ``torch.sparse_csr`` tensor.
     """
+    if part is not None:
+        return _jax(block, pool, part)
     return _MAKERS[keras_backend()](block, pool)
 
 
@@ -125,16 +145,23 @@ def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
         return tf.SparseTensor(indices, values, (block.num_rows, block.num_features))
 
 
-def _jax(block: CsrRows, pool: BufferPool) -> Any:
+def _jax(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> Any:
     from jax.experimental.sparse import BCOO
 
-    shape = (block.num_rows, block.num_features)
-    entries = padded_nse(len(block.data))
+    stored, num_rows = len(block.data), block.num_rows
+    entries = padded_nse(stored) if part is None else part.entries
     data = pool.empty((entries,), block.data.dtype)
     indices = pool.empty((entries, 2), np.int32)
     _fill_coo(block, indices, data)
+    if part is not None:
+        num_rows = part.count * block.num_rows
+        indices[:stored, 0] += part.index * block.num_rows
+        indices[stored:, 0] = num_rows
     return BCOO(
-        (data, indices), shape=shape, indices_sorted=True, unique_indices=True
+        (data, indices),
+        shape=(num_rows, block.num_features),
+        indices_sorted=part is None,  # they are not in the array of all processes
+        unique_indices=True,
     )
 
 

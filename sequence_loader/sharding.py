@@ -1,0 +1,169 @@
+"""current_shard: which part of every global batch this training process serves.
+
+Nothing is imported and nothing started to find out: an engine is asked only if
+the program has imported and initialised it, and otherwise the variables that a
+launcher sets are read. What is asked, the first that answers decides:
+
+    jax.distributed, tf.distribute (inside ``strategy.scope()``), torch.distributed,
+    TF_CONFIG, torchrun, Open MPI, MPICH and Intel MPI, MVAPICH, Slurm
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sequence_loader.checks import shown
+
+Shard = tuple[int, int]
+
+VARIABLES = (
+    ("RANK", "WORLD_SIZE"),  # torchrun
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),  # MPICH, Intel MPI, Cray
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
+
+
+def current_shard() -> Shard:
+    """The ``(index, count)`` of this process in the training job it runs in.
+
+    Call it after the engine has been initialised, and pass the result as `shard`.
+    What you pass is never overridden by what could be detected.
+
+    Returns:
+        `(0, 1)` where no job is found.
+
+    Raises:
+        ValueError: A launcher's variables make no sense.
+
+    Warns:
+        UserWarning: Two sources disagree. The first of the order above is believed.
+
+    Example:
+        >>> train = SparseBatchSequence(x, y, remainder="pad", shard=current_shard())
+    """
+    found = list(_answers())
+    if not found:
+        return 0, 1
+    name, shard = found[0]
+    for other, answer in found[1:]:
+        if answer != shard:
+            warnings.warn(
+                f"{name} says that this process is shard {shard}, {other} says "
+                f"{answer}; current_shard() believes {name}. Pass "
+                f"shard=(index, count) yourself where that is wrong.",
+                stacklevel=2,
+            )
+            break
+    return shard
+
+
+def _answers() -> Iterator[tuple[str, Shard]]:
+    for name, ask in (
+        ("jax.distributed", _jax),
+        ("tf.distribute", _tensorflow),
+        ("torch.distributed", _torch),
+        ("TF_CONFIG", _tf_config),
+    ):
+        shard = ask()
+        if shard is not None:
+            yield name, shard
+    for index, count in VARIABLES:
+        shard = _variables(index, count)
+        if shard is not None:
+            yield f"{index} with {count}", shard
+            if index.startswith("SLURM"):
+                return  # the count of the step, not also that of the whole job
+
+
+def _jax() -> Shard | None:
+    jax = sys.modules.get("jax")
+    if jax is None or not _jax_is_initialized(jax):
+        return None
+    return int(jax.process_index()), int(jax.process_count())
+
+
+def _jax_is_initialized(jax: Any) -> bool:
+    # Asking for the number of processes would start the devices, after which
+    # jax.distributed can no longer be initialised.
+    try:
+        return bool(jax.distributed.is_initialized())
+    except AttributeError:  # before JAX 0.5
+        state = sys.modules["jax._src.distributed"].global_state
+        return state.client is not None
+
+
+def _tensorflow() -> Shard | None:
+    tf = sys.modules.get("tensorflow")
+    if tf is None or not tf.distribute.has_strategy():
+        return None
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if resolver is None:  # one process, however many devices
+        return None
+    return _task(
+        resolver.cluster_spec().as_dict(), resolver.task_type, resolver.task_id
+    )
+
+
+def _torch() -> Shard | None:
+    torch = sys.modules.get("torch.distributed")
+    if torch is None or not torch.is_available() or not torch.is_initialized():
+        return None
+    return int(torch.get_rank()), int(torch.get_world_size())
+
+
+def _tf_config() -> Shard | None:
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+        task = config.get("task", {})
+        shard = _task(
+            config.get("cluster", {}), task.get("type"), int(task.get("index", 0))
+        )
+        if shard is not None and not 0 <= shard[0] < shard[1]:
+            raise ValueError("no such task in the cluster")
+        return shard
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"`TF_CONFIG` must be JSON with a cluster and a task; received "
+            f"{shown(text)}. Correct it, or pass shard=(index, count) yourself."
+        ) from error
+
+
+def _task(cluster: Mapping[str, Any], kind: str | None, index: int) -> Shard | None:
+    """The number of a task among those that train, counted as TensorFlow does."""
+    if "ps" in cluster or kind not in ("chief", "worker"):
+        return None  # not told by a task's number, or it does not train
+    chiefs = len(cluster.get("chief", ()))
+    count = chiefs + len(cluster.get("worker", ()))
+    return (index if kind == "chief" else chiefs + index), count
+
+
+def _variables(index: str, count: str) -> Shard | None:
+    given = os.environ.get(index), os.environ.get(count)
+    if None in given:
+        return None
+    if count == "SLURM_NTASKS" and "SLURM_JOB_ID" in os.environ:
+        # Set without a number of tasks of the step in the batch script itself: it
+        # runs once, however many tasks it may start with srun.
+        return None
+    try:
+        number, total = int(given[0] or ""), int(given[1] or "")
+        if not 0 <= number < total:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"`{index}` must be an integer in [0, {count}); received {index}="
+            f"{shown(given[0])} with {count}={shown(given[1])}. Correct them, or "
+            f"pass shard=(index, count) yourself."
+        ) from None
+    return number, total

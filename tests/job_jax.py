@@ -1,0 +1,143 @@
+"""One process of a training job on JAX; `test_jobs.py` starts it.
+
+Arguments: what to do ("train" or "for ever") and where to write results.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import jax
+
+RANK, COUNT = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+jax.distributed.initialize(
+    f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
+    COUNT,
+    RANK,
+    heartbeat_timeout_seconds=10,
+)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from job_tasks import GLOBAL_BATCH, ROWS, Task, tasks  # noqa: E402
+
+from sequence_loader import SparseBatchSequence, current_shard  # noqa: E402
+
+
+def distribute(auto_shard_dataset: bool = False) -> None:
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(auto_shard_dataset=auto_shard_dataset)
+    )
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts steps and says when training is under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count += 1
+        if self.count == 10:
+            print("under way", flush=True)
+
+
+class Recorded(SparseBatchSequence):
+    """Writes down the rows of each batch that is read, and their weights."""
+
+    def __init__(self, *arguments, **options):
+        self.rows, self.weights, self.shapes = [], [], set()
+        super().__init__(*arguments, **options)
+
+    def __getitem__(self, index):
+        batch = super().__getitem__(index)
+        self.rows.append(self.batch_rows(index))
+        self.weights.append(np.asarray(batch[2]))
+        self.shapes.add((*batch[0].shape, getattr(batch[0], "nse", 0)))
+        return batch
+
+
+def sequence(task: Task, **options):
+    arguments = {
+        "batch_size": GLOBAL_BATCH // COUNT,
+        "remainder": "pad",
+        "shard": (RANK, COUNT),
+        "seed": 5,
+        "shuffle": True,
+        **task.options,
+        **options,
+    }
+    return Recorded(task.x, task.y, **arguments)
+
+
+def train(task: Task) -> dict:
+    """Trains a task for its epochs, and tells what came of it."""
+    train, model, steps = sequence(task), task.model(keras), Steps()
+    history = model.fit(
+        train, epochs=task.epochs, shuffle=False, verbose=0, callbacks=[steps]
+    )
+    return {
+        "steps": steps.count,
+        "rows": np.array(train.rows),
+        "row_weights": np.array(train.weights),
+        "weights": np.concatenate([w.ravel() for w in model.get_weights()]),
+        "loss": np.array(history.history["loss"]),
+        "shapes": np.array(sorted(train.shapes)),
+    }
+
+
+def raised(call) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def complaints(task: Task) -> dict:
+    """What is said of sequences and datasets that do not fit the job."""
+    wrong = sequence(task, shard=(0, COUNT + 1))
+    alone = sequence(task, shard=(0, 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        alone.on_epoch_begin()
+    found = {
+        "shard_of_sparse": raised(lambda: wrong[0]),
+        "shard_of_epoch": raised(wrong.on_epoch_begin),
+        "unsharded": str(caught[0].message) if caught else "",
+        "sparse_dataset": raised(sequence(task).to_tf_dataset),
+    }
+    distribute(auto_shard_dataset=True)
+    dense = sequence(task, output="dense")
+    found["auto_shard_dataset"] = raised(dense.to_tf_dataset)
+    found["auto_shard_fit"] = raised(
+        lambda: task.model(keras).fit(sequence(task), verbose=0)
+    )
+    distribute()
+    dense.to_tf_dataset()
+    return found
+
+
+def main() -> None:
+    wanted, folder = sys.argv[1:]
+    if COUNT > 1:
+        distribute()
+    results = {"detected": np.array(current_shard())}
+    todo = tasks(sparse=True)
+    if wanted == "for ever":
+        todo["dense"].epochs = 10**6
+        train(todo["dense"])
+    for name, task in todo.items():
+        for key, value in train(task).items():
+            results[f"{name}_{key}"] = value
+    if COUNT > 1:
+        results.update(complaints(todo["sparse"]))
+    assert ROWS > GLOBAL_BATCH
+    np.savez(f"{folder}/rank{RANK}.npz", **results)
+
+
+if __name__ == "__main__":
+    main()
