@@ -5,23 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sequence_loader._version import __version__
+from sequence_loader.balanced import BalancedSampler
 from sequence_loader.samplers import (
     BlockShuffleSampler,
     Sampler,
     SequentialSampler,
     ShuffleSampler,
 )
+from sequence_loader.weighted import WeightedSampler
 
 if TYPE_CHECKING:
     from sequence_loader.sequence import SparseBatchSequence
     from sequence_loader.sharding import current_shard
 
 __all__ = [
+    "BalancedSampler",
     "BlockShuffleSampler",
     "Sampler",
     "SequentialSampler",
     "ShuffleSampler",
     "SparseBatchSequence",
+    "WeightedSampler",
     "__version__",
     "current_shard",
 ]

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from sequence_loader.batches import Batch, BatchReader
 from sequence_loader.csr import CsrRows
 from sequence_loader.plan import BatchPlan
-from sequence_loader.structures import Structure, leaves, map_structure
+from sequence_loader.structures import Structure, map_structure
 from sequence_loader.tensors import (
     SparsePart,
     keras_backend,
@@ -199,8 +199,9 @@ def _strategy_workers() -> int:
     if not tf.distribute.has_strategy():
         return 1
     resolver = tf.distribute.get_strategy().cluster_resolver
-    tasks: Iterable[Any] = resolver.cluster_spec().as_dict().values() if resolver else ()
-    return sum(map(len, tasks))
+    if resolver is None:
+        return 1
+    return sum(map(len, resolver.cluster_spec().as_dict().values()))
 
 
 def _current_replicas() -> int:

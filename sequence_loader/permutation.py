@@ -81,7 +81,88 @@ def permute(positions: Integers, size: int, key: Words) -> Integers:
     return values.astype(np.int64)
 
 
-@lru_cache(maxsize=1024)
+def permute_each(
+    positions: Integers, groups: Integers, sizes: Integers, keys: Words
+) -> Integers:
+    """Maps each position through a permutation of its own group.
+
+    As `permute` does, for many sizes and keys at once and without a loop over them.
+
+    Args:
+        positions: int64 array of shape (n,), each in ``[0, size of its group)``.
+        groups: int64 array of shape (n,), each in ``[0, g)``.
+        sizes: int64 array of shape (g,), each from 1 to 2^62.
+        keys: uint64 array of shape (g,), hashed: `g` is at most `MOST_GROUPS`.
+
+    Returns:
+        int64 array of shape (n,): where each position goes.
+    """
+    result = np.empty_like(positions)
+    small = sizes <= SMALL
+    inside = small[groups]
+    if inside.any():
+        renumbered = np.cumsum(small) - 1
+        result[inside] = _ranked_each(
+            positions[inside], renumbered[groups[inside]], sizes[small], keys[small]
+        )
+    if not inside.all():
+        outside = ~inside
+        result[outside] = _feistel_each(
+            positions[outside], groups[outside], sizes, keys
+        )
+    return result
+
+
+MOST_GROUPS = 1 << 14
+_INDEX_BITS = np.uint64(10)  # SMALL is 2^10
+_WORD_BITS = np.uint64(40)
+
+
+def _ranked_each(
+    positions: Integers, groups: Integers, sizes: Integers, keys: Words
+) -> Integers:
+    """Sorts the members of all groups at once by (group, hash, member)."""
+    starts = np.cumsum(sizes) - sizes
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    members = (np.arange(len(owners)) - starts[owners]).astype(np.uint64)
+    words = members ^ keys[owners]
+    scratch = np.empty_like(words)
+    _mix(words, scratch)
+    words ^= keys[owners]
+    _mix(words, scratch)
+    # One word for all three, none like another: every way of sorting agrees.
+    words >>= np.uint64(64) - _WORD_BITS
+    words <<= _INDEX_BITS
+    words |= members
+    words |= owners.astype(np.uint64) << (_WORD_BITS + _INDEX_BITS)
+    words.sort()
+    found: Words = words[starts[groups] + positions]
+    found &= np.uint64(SMALL - 1)
+    return found.astype(np.int64)
+
+
+def _feistel_each(
+    positions: Integers, groups: Integers, sizes: Integers, keys: Words
+) -> Integers:
+    grids = np.array([_grid(size) for size in sizes.tolist()], np.uint64)
+    width, height = grids[groups].T
+    size = sizes[groups].astype(np.uint64)
+    # SplitMix64, started at the key of each group.
+    rounds = np.arange(ROUNDS, dtype=np.uint64)[:, np.newaxis] * _ADD + keys
+    _mix(rounds, np.empty_like(rounds))
+    key = rounds[:, groups]
+    values = _feistel(positions.astype(np.uint64), width, height, key)
+    outside = np.flatnonzero(values >= size)
+    while outside.size:
+        walked = _feistel(
+            values[outside], width[outside], height[outside], key[:, outside]
+        )
+        values[outside] = walked
+        outside = outside[walked >= size[outside]]
+    return values.astype(np.int64)
+
+
+@lru_cache(maxsize=1 << 14)
 def _grid(size: int) -> tuple[int, int]:
     """The near-square ``(a, b)``, a even, with the least ``a * b >= size``."""
     root = int(np.sqrt(size)) // 2 * 2
@@ -91,8 +172,10 @@ def _grid(size: int) -> tuple[int, int]:
     return min(((a, -(-size // a)) for a in candidates), key=lambda g: g[0] * g[1])
 
 
-def _feistel(values: Words, width: int, height: int, key: Words) -> Words:
-    a, b = np.uint64(width), np.uint64(height)
+def _feistel(
+    values: Words, width: int | Words, height: int | Words, key: Words
+) -> Words:
+    a, b = np.asarray(width, np.uint64), np.asarray(height, np.uint64)
     left = values // b
     right = values - left * b
     scratch = np.empty_like(left)
@@ -105,7 +188,7 @@ def _feistel(values: Words, width: int, height: int, key: Words) -> Words:
 
 
 def _add_keyed(
-    half: Words, other: Words, modulus: np.uint64, key: np.uint64, scratch: Words
+    half: Words, other: Words, modulus: Words, key: Words, scratch: Words
 ) -> None:
     """``half = (half + hash(other, key)) % modulus``, in place."""
     hashed = np.bitwise_xor(other, key)

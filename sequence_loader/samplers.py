@@ -13,6 +13,7 @@ A sampler of your own needs two methods:
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -157,6 +158,24 @@ def settle_seed(sampler: _Seeded) -> None:
     seed = draw_seed() if sampler.seed is None else sampler.seed
     seed = integer("seed", seed, minimum=0, maximum=2**64 - 1)
     object.__setattr__(sampler, "seed", seed)
+
+
+def content_digest(*arrays: Integers) -> bytes:
+    """Stands for arrays where samplers are compared and hashed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).astype("<i8", copy=False).data)
+    return digest.digest()
+
+
+def check_described(name: str, length: int, num_rows: int) -> None:
+    """Refuses an array of a sampler that does not describe the rows served."""
+    if length != num_rows:
+        raise ValueError(
+            f"`{name}` of the sampler must have one entry for each of the {num_rows} "
+            f"rows that are served; received {length}. Pass {name} of those rows: "
+            f"where the sequence has `rows`, {name}[rows]."
+        )
 
 
 def _concatenate(pieces: list[Integers]) -> Integers:
