@@ -99,17 +99,13 @@ def permute_each(
     """
     result = np.empty_like(positions)
     small = sizes <= SMALL
-    inside = small[groups]
-    if inside.any():
-        renumbered = np.cumsum(small) - 1
-        result[inside] = _ranked_each(
-            positions[inside], renumbered[groups[inside]], sizes[small], keys[small]
-        )
-    if not inside.all():
-        outside = ~inside
-        result[outside] = _feistel_each(
-            positions[outside], groups[outside], sizes, keys
-        )
+    for kind, permuted in ((small, _ranked_each), (~small, _feistel_each)):
+        own = kind[groups]
+        if own.any():
+            renumbered = np.cumsum(kind) - 1
+            result[own] = permuted(
+                positions[own], renumbered[groups[own]], sizes[kind], keys[kind]
+            )
     return result
 
 

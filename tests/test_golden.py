@@ -11,7 +11,13 @@ import hashlib
 import numpy as np
 import pytest
 
-from sequence_loader import BlockShuffleSampler, SequentialSampler, ShuffleSampler
+from sequence_loader import (
+    BalancedSampler,
+    BlockShuffleSampler,
+    SequentialSampler,
+    ShuffleSampler,
+    WeightedSampler,
+)
 from sequence_loader.permutation import ORDER_VERSION, derive_key
 
 SAMPLERS = {
@@ -26,6 +32,16 @@ SAMPLERS = {
 SIZES = [1, 5, 1000, 1024, 1025, 4097, 65_537, 10**9, 2**40]
 EPOCHS = [0, 1, 2**32]
 POSITIONS = 5000
+
+
+# Those that describe their rows, and have a size of their own.
+DRAWING = {
+    "weighted": WeightedSampler(np.arange(1000) % 7, 7),
+    "balanced": BalancedSampler(np.arange(4000) ** 2 % 9, 7),
+    "balanced_large": BalancedSampler(np.arange(9000) // 4500, 7),
+    "balanced_3_1": BalancedSampler(np.arange(50) // 40, 7, {0: 3, 1: 1}),
+    "balanced_pi": BalancedSampler(np.arange(50) // 40, 7, {0: np.pi, 1: 1}),
+}
 
 
 def digest(sampler, size: int, epoch: int) -> str:
@@ -102,12 +118,31 @@ GOLDEN = {
     ("block_7_100x1", 1099511627776): "cea54d5ef4fb 0cd02bc33c5b ea15dcb70557",
 }
 
+GOLDEN_DRAWING = {
+    "weighted": "7e26950fcb1a 0770df325772 7029fb41c295",
+    "balanced": "de030987d05d 326a613a7795 8bf9efb53075",
+    "balanced_large": "a83f16218a08 a6fbd1d1b65c 3c597785f91a",
+    "balanced_3_1": "3a729898986f 0c975db9e4e8 5bd37ad64aed",
+    "balanced_pi": "0fad9efbe9f3 a82f7107d9f7 09f550b4a5dd",
+}
+
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("size", SIZES)
 def test_orders_are_what_they_were(name, size):
     found = [digest(SAMPLERS[name], size, epoch) for epoch in EPOCHS]
     assert " ".join(found) == GOLDEN[name, size]
+
+
+def drawing_digests(name):
+    sampler = DRAWING[name]
+    size = len(sampler.weights if name == "weighted" else sampler.labels)
+    return " ".join(digest(sampler, size, epoch) for epoch in EPOCHS)
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_draws_are_what_they_were(name):
+    assert drawing_digests(name) == GOLDEN_DRAWING[name]
 
 
 def test_the_version_is_that_of_the_digests():
@@ -130,6 +165,8 @@ if __name__ == "__main__":
         for size in SIZES:
             found = " ".join(digest(sampler, size, epoch) for epoch in EPOCHS)
             print(f'    ("{name}", {size}): "{found}",')
+    for name in DRAWING:
+        print(f'    "{name}": "{drawing_digests(name)}",')
     print(ShuffleSampler(7).rows(10, 0, 0, 10).tolist())
     print(ShuffleSampler(7).rows(10**9, 3, 5, 8).tolist())
     print(hex(int(derive_key("rows", 7, 0)[0])))
