@@ -1,6 +1,6 @@
 """One process of a training job on JAX; `test_jobs.py` starts it.
 
-Arguments: what to do ("train" or "for ever") and where to write results.
+Arguments: where to write results, and the tasks to train; none: the first, for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ jax.distributed.initialize(
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from job_tasks import GLOBAL_BATCH, ROWS, Task, tasks  # noqa: E402
+from job_tasks import GLOBAL_BATCH, Task, tasks  # noqa: E402
 
 from sequence_loader import SparseBatchSequence, current_shard  # noqa: E402
 
@@ -122,20 +122,19 @@ def complaints(task: Task) -> dict:
 
 
 def main() -> None:
-    wanted, folder = sys.argv[1:]
+    folder, *names = sys.argv[1:]
     if COUNT > 1:
         distribute()
     results = {"detected": np.array(current_shard())}
-    todo = tasks(sparse=True)
-    if wanted == "for ever":
+    todo = tasks()
+    if not names:
         todo["dense"].epochs = 10**6
         train(todo["dense"])
-    for name, task in todo.items():
-        for key, value in train(task).items():
+    for name in names:
+        for key, value in train(todo[name]).items():
             results[f"{name}_{key}"] = value
     if COUNT > 1:
         results.update(complaints(todo["sparse"]))
-    assert ROWS > GLOBAL_BATCH
     np.savez(f"{folder}/rank{RANK}.npz", **results)
 
 

@@ -84,8 +84,8 @@ def keep_some(rows: Any, rng: np.random.Generator) -> Any:
     return rows
 
 
-def tasks(*, sparse: bool) -> dict[str, Task]:
-    """All that one job trains, by name."""
+def tasks() -> dict[str, Task]:
+    """What a job can train, by name."""
     one_hot = sp.eye_array(ROWS, format="csr", dtype=np.float32)
     ids = np.arange(ROWS, dtype=np.float32)
     random = np.random.default_rng(0)
@@ -96,21 +96,19 @@ def tasks(*, sparse: bool) -> dict[str, Task]:
     heavy = sp.csr_array(features.multiply((ids % 97 > 40)[:, None]))
     heavy = sp.hstack([heavy] * 20, format="csr").astype(np.float32)
     target = np.asarray(features.sum(axis=1)).ravel() / FEATURES
-    found = {
+    output = {"output": "sparse"}
+    return {
         "dense": Task(one_hot, ids, "counting", False),
         "dense_network": Task(features, target, "network", False),
         "block": Task(one_hot, ids, "counting", False, {"shuffle": "block"}, 1),
-    }
-    if sparse:
-        output = {"output": "sparse"}
-        found["sparse"] = Task(one_hot, ids, "counting", True, output)
-        found["sparse_network"] = Task(heavy, target, "network", True, output)
-        found["transformed"] = Task(
-            sp.csr_array(heavy),
+        "sparse": Task(one_hot, ids, "counting", True, output),
+        "sparse_network": Task(heavy, target, "network", True, output),
+        "transformed": Task(
+            heavy,
             target,
             "network",
             True,
             {**output, "transform": add_a_value, "augment": keep_some},
             1,
-        )
-    return found
+        ),
+    }

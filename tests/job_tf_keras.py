@@ -1,6 +1,6 @@
 """One process of a training job on tf-keras; `test_jobs.py` starts it.
 
-Arguments: what to do ("train" or "for ever") and where to write results.
+Arguments: where to write results, and the tasks to train; none: the first, for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 # First of all: it can only be made before TensorFlow has computed anything.
 CONFIG = json.loads(os.environ["TF_CONFIG"])
 COUNT, RANK = len(CONFIG["cluster"]["worker"]), CONFIG["task"]["index"]
-if sys.argv[1] == "train" and COUNT > 1:
+if len(sys.argv) > 2 and COUNT > 1:
     # TensorFlow gives up on a worker after 10 s, which a busy machine may well take.
     from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
     from tensorflow.python.eager import context
@@ -102,15 +102,15 @@ def raised(call) -> str:
 
 
 def main() -> None:
-    wanted, folder = sys.argv[1:]
-    todo = tasks(sparse=True)
-    if wanted == "for ever":
+    folder, *names = sys.argv[1:]
+    todo = tasks()
+    if not names:
         todo["dense"].epochs = 10**6
         train(todo["dense"])
     with STRATEGY.scope():
         results = {"detected": np.array(current_shard())}
-    for name, task in todo.items():
-        for key, value in train(task).items():
+    for name in names:
+        for key, value in train(todo[name]).items():
             results[f"{name}_{key}"] = value
     if COUNT > 1:
         with STRATEGY.scope():

@@ -21,8 +21,9 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 NEED_KERAS = {"sequence", "datasets", "checkpoint"}
 
 HOUSE = """
-    permutation checks samplers weighted order plan structures csr buffers rows
-    inputs batches tensors assembly epochs hooks workers datasets sequence checkpoint
+    permutation checks samplers weighted balanced sharding order plan structures csr
+    buffers rows inputs batches tensors jobs assembly epochs hooks workers datasets
+    sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
 """The core, from the bottom up: a module imports only modules above it in this list.
@@ -126,6 +127,7 @@ def test_the_public_surface_is_all():
             assert value.__doc__, name
     expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
     expected |= {"ShuffleSampler", "BlockShuffleSampler", "__version__"}
+    expected |= {"WeightedSampler", "BalancedSampler", "current_shard"}
     assert expected <= set(public)
     # Everything else that can be seen is a module of the package or private.
     visible = {name for name in vars(sequence_loader) if not name.startswith("_")}

@@ -1,0 +1,182 @@
+"""Training jobs of real processes, on the engines that run them.
+
+What was trained, and not only read, is in the weights of the counting tasks: one
+weight a row, which falls by exactly 1 each time the row is trained.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_tasks import GLOBAL_BATCH, ROWS
+from running_jobs import (
+    TESTS,
+    alive_in_session,
+    jax_environments,
+    job,
+    tf_keras_environments,
+)
+
+from sequence_loader import BlockShuffleSampler, ShuffleSampler
+from sequence_loader.plan import BatchPlan
+
+STEPS = -(-ROWS // GLOBAL_BATCH)
+COUNTING = ["dense", "sparse", "block"]
+NETWORKS = ["dense_network", "sparse_network"]
+ENVIRONMENTS = {"jax": jax_environments, "tf_keras": tf_keras_environments}
+NEEDS = {"jax": "jax", "tf_keras": "tf_keras"}
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def engine(request):
+    pytest.importorskip(NEEDS[request.param])
+    return request.param
+
+
+def results(engine, count, names, folder):
+    """Runs a job to its end; what each process has written."""
+    script = TESTS / f"job_{engine}.py"
+    with job(script, [str(folder), *names], ENVIRONMENTS[engine](count), folder) as it:
+        it.finish()
+    return [dict(np.load(folder / f"rank{rank}.npz")) for rank in range(count)]
+
+
+@pytest.fixture(scope="module")
+def two(engine, tmp_path_factory):
+    more = ["transformed"] if engine == "jax" else []
+    names = [*COUNTING, *NETWORKS, *more]
+    return results(engine, 2, names, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def one(engine, tmp_path_factory):
+    return results(engine, 1, NETWORKS, tmp_path_factory.mktemp("one"))[0]
+
+
+def epochs_of(name):
+    return 1 if name == "block" else 2
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_every_row_is_trained_once_an_epoch(two, name):
+    for found in two:
+        assert (found[f"{name}_weights"] == -epochs_of(name)).all()
+        assert found[f"{name}_steps"] == epochs_of(name) * STEPS
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_processes_read_the_parts_of_the_global_batches(two, name):
+    kind = BlockShuffleSampler if name == "block" else ShuffleSampler
+    plan = BatchPlan(ROWS, kind(5), GLOBAL_BATCH, "pad")
+    # On JAX the first batch is read once more, to build the model.
+    read = [found[f"{name}_rows"][-epochs_of(name) * STEPS :] for found in two]
+    weights = [found[f"{name}_row_weights"][-len(read[0]) :] for found in two]
+    for number, rows in enumerate(np.concatenate(read, axis=1)):
+        expected = plan.batch(*divmod(number, STEPS))
+        assert rows.tolist() == expected.rows.tolist()
+        together = np.concatenate([part[number] for part in weights])
+        assert together.tolist() == expected.weights.tolist()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_processes_train_what_one_does(one, two, name):
+    weights = [found[f"{name}_weights"] for found in two]
+    assert (weights[0] == weights[1]).all()
+    assert np.isfinite(weights[0]).all()
+    np.testing.assert_allclose(weights[0], one[f"{name}_weights"], rtol=0, atol=2e-6)
+    for found in two:  # the padding counts for nothing in the loss either
+        loss = found[f"{name}_loss"]
+        np.testing.assert_allclose(loss, one[f"{name}_loss"], rtol=1e-5)
+        assert loss[1] < loss[0]
+
+
+def test_the_job_is_detected(one, two):
+    assert [found["detected"].tolist() for found in two] == [[0, 2], [1, 2]]
+    assert one["detected"].tolist() == [0, 1]
+
+
+def test_jax_processes_compile_the_same_shapes(engine, two):
+    """Batches of unequal numbers of values, also where only a transform knows."""
+    if engine != "jax":
+        pytest.skip("about BCOO")
+    for name in ("sparse", "sparse_network", "transformed"):
+        shapes = [found[f"{name}_shapes"] for found in two]
+        assert (shapes[0] == shapes[1]).all()
+        assert (shapes[0][:, 0] == GLOBAL_BATCH).all()
+    for name in ("sparse_network", "transformed"):
+        assert len(two[0][f"{name}_shapes"]) > 1
+        assert (two[0][f"{name}_weights"] == two[1][f"{name}_weights"]).all()
+
+
+def test_what_does_not_fit_the_job_is_refused(engine, two):
+    for rank, found in enumerate(two):
+        if engine == "tf_keras":
+            assert "distribute_datasets_from_function" in str(found["sequence"])
+            continue
+        for name in ("shard_of_sparse", "shard_of_epoch"):
+            assert f"which is ({rank}, 2) here" in str(found[name])
+        assert "every row is used 2 times" in str(found["unsharded"])
+        assert "Pass the sequence itself to fit" in str(found["sparse_dataset"])
+        text = str(found["auto_shard_dataset"])
+        assert "DataParallel(auto_shard_dataset=False)" in text
+        assert "auto_shard_dataset = False" in str(found["auto_shard_fit"])  # Keras
+
+
+def test_keras_3_on_several_devices_of_one_process(tmp_path):
+    environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    script = TESTS / "job_mirrored.py"
+    with job(script, [str(tmp_path)], [environment], tmp_path) as running:
+        running.finish()
+    found = np.load(tmp_path / "rank0.npz")
+    assert found["detected"].tolist() == [0, 1]
+    for name in ("sequence", "dataset"):
+        assert (found[name] == -2).all()
+    np.testing.assert_allclose(
+        found["network"], found["network_alone"], rtol=0, atol=2e-6
+    )
+    for name in ("sparse", "sparse_dataset"):
+        assert "received output='sparse' for 2 replicas" in str(found[name])
+
+
+KILLS = [("jax", 0), ("jax", 1), ("tf_keras", 0), ("tf_keras", 1)]
+
+
+@pytest.mark.parametrize(("engine_name", "victim"), KILLS)
+def test_a_killed_process_ends_the_others_with_an_error(engine_name, victim, tmp_path):
+    """JAX and TensorFlow notice within the 10 s of their heartbeats."""
+    pytest.importorskip(NEEDS[engine_name])
+    script = TESTS / f"job_{engine_name}.py"
+    environments = ENVIRONMENTS[engine_name](2)
+    with job(script, [str(tmp_path)], environments, tmp_path) as running:
+        for rank in range(2):
+            running.wait_until_said(rank, "under way")
+        os.kill(running.processes[victim].pid, signal.SIGKILL)
+        other = running.processes[1 - victim]
+        assert other.wait(120) != 0
+        said = running.said(1 - victim)
+        assert re.search("heartbeat|unhealthy|Connection reset|UNAVAILABLE", said), said
+        time.sleep(0.2)
+        assert [alive_in_session(p.pid) for p in running.processes] == [[], []]
+
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.parametrize("engine_name", ENVIRONMENTS)
+def test_the_readme_examples_run_as_two_processes(engine_name, tmp_path):
+    pytest.importorskip(NEEDS[engine_name])
+    blocks = re.findall(r"```py\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (code,) = [b for b in blocks if b.startswith(f"# train_{engine_name}.py")]
+    script = tmp_path / f"train_{engine_name}.py"
+    script.write_text(code)
+    environments = ENVIRONMENTS[engine_name](2)
+    with job(script, [], environments, tmp_path) as running:
+        said = running.finish()
+    loss = [re.search(r"final loss (\S+)", text).group(1) for text in said]
+    assert loss[0] == loss[1] and float(loss[0]) < 0.6
