@@ -66,7 +66,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         shuffle: `False`, rows in order; `True`, a new uniform permutation every
             epoch; ``"block"``, `BlockShuffleSampler`, for data on disk.
         seed: Integer in [0, 2^64). `None` draws one and keeps it.
-        sampler: A sampler, instead of `shuffle`.
+        sampler: A sampler, instead of `shuffle`; `WeightedSampler` and
+            `BalancedSampler` draw with replacement.
         rows: Serve only these rows: distinct row ids, or a boolean mask.
         output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
             or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``.
@@ -75,10 +76,14 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             kind of sparse matrix, an array, or a list of items) to scipy sparse or
             an array with one row for each. For several inputs, a dict or tuple.
         augment: ``(x, rng) -> x`` on the assembled batch (arrays, or `csr_array`
-            where the output is sparse); `rng` depends on (seed, epoch, batch) only.
+            where the output is sparse); `rng` depends on (seed, epoch, batch) only,
+            where the batch is that of one process: with more or fewer processes,
+            rows stay together but draw other numbers.
         remainder: ``"keep"`` the smaller last batch, ``"drop"`` it, or ``"pad"`` it
             with copies of rows whose `sample_weight` is 0.
-        shard: ``(index, count)`` of this training process.
+        shard: ``(index, count)`` of this training process: it serves the index-th
+            part of each global batch of ``count * batch_size`` rows. `current_shard`
+            reads it from the running job.
         workers: Threads or processes that prepare batches.
         use_multiprocessing: Whether they are processes.
         max_queue_size: How many batches are prepared ahead.

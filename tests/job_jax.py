@@ -11,7 +11,11 @@ import warnings
 
 import jax
 
+from sequence_loader import current_shard
+
 RANK, COUNT = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+# By the variables; asking JAX now would start it, and `initialize` would fail.
+BEFORE = current_shard()
 jax.distributed.initialize(
     f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
     COUNT,
@@ -23,7 +27,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from job_tasks import GLOBAL_BATCH, Task, tasks  # noqa: E402
 
-from sequence_loader import SparseBatchSequence, current_shard  # noqa: E402
+from sequence_loader import SparseBatchSequence  # noqa: E402
 
 
 def distribute(auto_shard_dataset: bool = False) -> None:
@@ -125,7 +129,7 @@ def main() -> None:
     folder, *names = sys.argv[1:]
     if COUNT > 1:
         distribute()
-    results = {"detected": np.array(current_shard())}
+    results = {"before": np.array(BEFORE), "detected": np.array(current_shard())}
     todo = tasks()
     if not names:
         todo["dense"].epochs = 10**6

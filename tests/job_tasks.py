@@ -100,7 +100,6 @@ def tasks() -> dict[str, Task]:
     return {
         "dense": Task(one_hot, ids, "counting", False),
         "dense_network": Task(features, target, "network", False),
-        "block": Task(one_hot, ids, "counting", False, {"shuffle": "block"}, 1),
         "sparse": Task(one_hot, ids, "counting", True, output),
         "sparse_network": Task(heavy, target, "network", True, output),
         "transformed": Task(

@@ -23,11 +23,11 @@ from running_jobs import (
     tf_keras_environments,
 )
 
-from sequence_loader import BlockShuffleSampler, ShuffleSampler
+from sequence_loader import ShuffleSampler, SparseBatchSequence
 from sequence_loader.plan import BatchPlan
 
-STEPS = -(-ROWS // GLOBAL_BATCH)
-COUNTING = ["dense", "sparse", "block"]
+STEPS, EPOCHS = -(-ROWS // GLOBAL_BATCH), 2
+COUNTING = ["dense", "sparse"]
 NETWORKS = ["dense_network", "sparse_network"]
 ENVIRONMENTS = {"jax": jax_environments, "tf_keras": tf_keras_environments}
 NEEDS = {"jax": "jax", "tf_keras": "tf_keras"}
@@ -59,23 +59,18 @@ def one(engine, tmp_path_factory):
     return results(engine, 1, NETWORKS, tmp_path_factory.mktemp("one"))[0]
 
 
-def epochs_of(name):
-    return 1 if name == "block" else 2
-
-
 @pytest.mark.parametrize("name", COUNTING)
 def test_every_row_is_trained_once_an_epoch(two, name):
     for found in two:
-        assert (found[f"{name}_weights"] == -epochs_of(name)).all()
-        assert found[f"{name}_steps"] == epochs_of(name) * STEPS
+        assert (found[f"{name}_weights"] == -EPOCHS).all()
+        assert found[f"{name}_steps"] == EPOCHS * STEPS
 
 
 @pytest.mark.parametrize("name", COUNTING)
 def test_processes_read_the_parts_of_the_global_batches(two, name):
-    kind = BlockShuffleSampler if name == "block" else ShuffleSampler
-    plan = BatchPlan(ROWS, kind(5), GLOBAL_BATCH, "pad")
+    plan = BatchPlan(ROWS, ShuffleSampler(5), GLOBAL_BATCH, "pad")
     # On JAX the first batch is read once more, to build the model.
-    read = [found[f"{name}_rows"][-epochs_of(name) * STEPS :] for found in two]
+    read = [found[f"{name}_rows"][-EPOCHS * STEPS :] for found in two]
     weights = [found[f"{name}_row_weights"][-len(read[0]) :] for found in two]
     for number, rows in enumerate(np.concatenate(read, axis=1)):
         expected = plan.batch(*divmod(number, STEPS))
@@ -101,10 +96,9 @@ def test_the_job_is_detected(one, two):
     assert one["detected"].tolist() == [0, 1]
 
 
-def test_jax_processes_compile_the_same_shapes(engine, two):
+@pytest.mark.parametrize("engine", ["jax"], indirect=True)
+def test_jax_processes_compile_the_same_shapes(two):
     """Batches of unequal numbers of values, also where only a transform knows."""
-    if engine != "jax":
-        pytest.skip("about BCOO")
     for name in ("sparse", "sparse_network", "transformed"):
         shapes = [found[f"{name}_shapes"] for found in two]
         assert (shapes[0] == shapes[1]).all()
@@ -114,11 +108,10 @@ def test_jax_processes_compile_the_same_shapes(engine, two):
         assert (two[0][f"{name}_weights"] == two[1][f"{name}_weights"]).all()
 
 
-def test_what_does_not_fit_the_job_is_refused(engine, two):
+@pytest.mark.parametrize("engine", ["jax"], indirect=True)
+def test_what_does_not_fit_a_job_on_jax_is_refused(two):
     for rank, found in enumerate(two):
-        if engine == "tf_keras":
-            assert "distribute_datasets_from_function" in str(found["sequence"])
-            continue
+        assert found["before"].tolist() == [rank, 2]
         for name in ("shard_of_sparse", "shard_of_epoch"):
             assert f"which is ({rank}, 2) here" in str(found[name])
         assert "every row is used 2 times" in str(found["unsharded"])
@@ -126,6 +119,29 @@ def test_what_does_not_fit_the_job_is_refused(engine, two):
         text = str(found["auto_shard_dataset"])
         assert "DataParallel(auto_shard_dataset=False)" in text
         assert "auto_shard_dataset = False" in str(found["auto_shard_fit"])  # Keras
+
+
+@pytest.mark.parametrize("engine", ["tf_keras"], indirect=True)
+def test_a_sequence_that_every_worker_would_read_is_refused(two):
+    for found in two:
+        assert "distribute_datasets_from_function" in str(found["sequence"])
+
+
+def test_padding_can_be_left_out_of_the_mean_loss():
+    keras = pytest.importorskip("keras")
+    x, y = np.arange(10, dtype="float32").reshape(5, 2), np.arange(5.0)
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")]
+    )
+    loss = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+    model.compile(loss=loss)
+    whole, padded = (
+        model.evaluate(
+            SparseBatchSequence(x, y, batch_size=8, remainder=remainder), verbose=0
+        )
+        for remainder in ("keep", "pad")
+    )
+    assert whole == pytest.approx(padded, rel=1e-6) and whole > 1
 
 
 def test_keras_3_on_several_devices_of_one_process(tmp_path):

@@ -127,12 +127,55 @@ def test_shards_partition_the_global_batches(cut, sampler):
         assert together.tolist() == one.batch(3, number).rows.tolist()
 
 
+@given(
+    samplers(),
+    EPOCHS,
+    sizes(2000),
+    st.sampled_from([6, 12, 60, 600]),
+    st.sampled_from(["pad", "drop"]),
+    st.booleans(),
+)
+def test_any_number_of_processes_trains_the_same_batches(
+    sampler, epoch, num_rows, global_batch, remainder, with_subset
+):
+    """A job that goes on with more or fewer processes goes on with the same order."""
+    assume(num_rows >= global_batch)
+    subset = np.arange(num_rows)[::-1] + 2 if with_subset else None
+    found = {}
+    for count in (1, 2, 3, 6):
+        plans = [
+            BatchPlan(num_rows + 2, sampler, global_batch // count, remainder,
+                      (index, count), subset)
+            for index in range(count)
+        ]
+        steps = {plan.num_batches for plan in plans}
+        assert len(steps) == 1
+        found[count] = [
+            row
+            for number in range(*steps)
+            for plan in plans
+            for row in plan.batch(epoch, number).rows.tolist()
+        ]
+        assert len({plan.fingerprint() for plan in plans}) == 1
+        for plan in plans:  # what others serve can be asked of any of them
+            for index, other in enumerate(plans):
+                rows = plan.batch(epoch, 0, index).rows
+                assert rows.tolist() == other.batch(epoch, 0).rows.tolist()
+    assert found[1] == found[2] == found[3] == found[6]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("sampler", [ShuffleSampler(1), BlockShuffleSampler(1)])
-def test_a_shuffled_epoch_drops_other_rows_each_time(sampler):
-    plan = BatchPlan(100, sampler, 30, "drop")
+def test_a_shuffled_epoch_drops_other_rows_each_time(sampler, count):
+    plans = [
+        BatchPlan(100, sampler, 30 // count, "drop", (index, count))
+        for index in range(count)
+    ]
     dropped = [
-        set(range(100)) - {row for i in range(3) for row in plan.batch(e, i).rows}
-        for e in range(20)
+        set(range(100)).difference(
+            *(plan.batch(epoch, i).rows for plan in plans for i in range(3))
+        )
+        for epoch in range(20)
     ]
     assert all(len(rows) == 10 for rows in dropped)
     assert len(set.union(*dropped)) > 70

@@ -1,0 +1,128 @@
+"""current_shard: who answers, who is believed, and what is never imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from running_jobs import free_ports, job
+from test_errors import refused
+
+from sequence_loader import current_shard
+from sequence_loader.sharding import VARIABLES
+
+NAMES = {name for pair in VARIABLES for name in pair} | {"TF_CONFIG", "SLURM_JOB_ID"}
+WORKERS = {"worker": ["a:1", "b:1", "c:1"]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def tf_config(cluster, kind, index):
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
+def test_without_a_job_there_is_one_shard():
+    assert current_shard() == (0, 1)
+
+
+@pytest.mark.parametrize(("index", "count"), VARIABLES)
+def test_variables_of_launchers(index, count, monkeypatch):
+    monkeypatch.setenv(index, "1")
+    assert current_shard() == (0, 1)  # half of a pair says nothing
+    monkeypatch.setenv(count, "3")
+    assert current_shard() == (1, 3)
+    for wrong in ("3", "-1", "x", ""):
+        monkeypatch.setenv(index, wrong)
+        refused(ValueError, f"`{index}` must be an integer in [0, {count})",
+                f"{count}='3'", call=current_shard)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind", "index", "expected"),
+    [
+        (WORKERS, "worker", 2, (2, 3)),
+        ({"worker": ["a:1"]}, "worker", 0, (0, 1)),
+        ({"chief": ["z:1"], **WORKERS}, "chief", 0, (0, 4)),
+        ({"chief": ["z:1"], **WORKERS}, "worker", 2, (3, 4)),
+        ({"evaluator": ["e:1"], **WORKERS}, "evaluator", 0, (0, 1)),
+        ({"ps": ["p:1"], **WORKERS}, "worker", 2, (0, 1)),
+        ({}, None, 0, (0, 1)),
+    ],
+)
+def test_tf_config(cluster, kind, index, expected, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config(cluster, kind, index))
+    assert current_shard() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "3", '{"task": 5}', tf_config(WORKERS, "worker", 3),
+     tf_config(WORKERS, "worker", "x"), tf_config(WORKERS, "worker", None)],
+)
+def test_a_tf_config_that_makes_no_sense(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    refused(ValueError, "`TF_CONFIG` must be JSON with a cluster and a task",
+            call=current_shard)
+
+
+def test_two_that_disagree_are_both_named(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config(WORKERS, "worker", 1))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert current_shard() == (1, 3)  # they agree
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    text = r"TF_CONFIG says .* shard \(1, 3\), RANK with WORLD_SIZE says \(1, 4\)"
+    with pytest.warns(UserWarning, match=text) as caught:
+        assert current_shard() == (1, 3)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_the_batch_script_of_a_slurm_job_is_not_one_of_its_tasks(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert current_shard() == (0, 1)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")  # what srun sets
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert current_shard() == (0, 2)
+
+
+def test_nothing_is_imported_to_find_out():
+    code = (
+        "import sys\n"
+        "from sequence_loader import current_shard\n"
+        "assert current_shard() == (1, 2)\n"
+        "heavy = {'jax', 'torch', 'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True,
+                   timeout=100)
+
+
+def test_torch_distributed(tmp_path):
+    pytest.importorskip("torch")
+    (port,) = free_ports(1)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "import torch.distributed as distributed\n"
+        "from sequence_loader import current_shard\n"
+        "assert current_shard() == (0, 1)  # imported, not initialised\n"
+        f"distributed.init_process_group('gloo', 'tcp://127.0.0.1:{port}',\n"
+        "    rank=int(os.environ['MINE']), world_size=2)\n"
+        "print('shard', current_shard())\n"
+        "distributed.destroy_process_group()\n"
+    )
+    with job(script, [], [{"MINE": "0"}, {"MINE": "1"}], tmp_path) as running:
+        said = running.finish()
+    assert "shard (0, 2)" in said[0] and "shard (1, 2)" in said[1]
