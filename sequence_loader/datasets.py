@@ -1,12 +1,13 @@
 """to_tf_dataset: the batches of a sequence as a ``tf.data.Dataset``.
 
-One Python call a batch builds flat arrays; everything else happens in the graph:
+Python builds flat arrays, of one batch or of several small ones in one call;
+everything else happens in the graph:
 
     range(1) -> epoch                     when an iteration starts
-    -> (epoch, 0), (epoch, 1), ...        one step for each batch
-    -> arrays of the batch                `workers` calls at once, in order
+    -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
+    -> arrays of these batches            `parallel_calls` at once, in order
     -> structure, SparseTensors
-    -> prefetch                           `max_queue_size` batches
+    -> prefetch                           `prefetch` batches
     -> the last batch, made when it is asked for
 
 The epoch an iteration serves is fixed when it starts and is over when its last
@@ -17,6 +18,7 @@ prefetching that marks the epoch costs a sixth of the time of a sparse batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,11 @@ from sequence_loader.csr import Array, CsrRows
 from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.tensors import coo_arrays, keras_backend
+
+AT_ONCE, AT_ONCE_BYTES = 4, 1 << 20
+"""Batches that cross into the graph in one call, if they are small: a call costs as
+much as assembling 128 sparse rows, and four together take a sixth less time a batch
+(benchmarks/compare.py). Dense batches are rarely small."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +78,65 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     """
     plan = source.plan
     _check_output(source.assembler.output)
-    layout = _Layout(source.prepare(source.current_epoch(), 0), plan)
+    example = source.prepare(source.current_epoch(), 0)
+    layout = _Layout(example, plan, source.assembler)
 
     last = plan.num_batches - 1
-    parallel = {}
-    if source.parallel_calls > 1:  # even one parallel call has a queue and a thread
-        parallel = {"num_parallel_calls": source.parallel_calls, "deterministic": True}
+    at_once = layout.at_once if source.parallel_calls <= 1 else 1
 
-    def arrays(epoch: Any, index: Any) -> list[Array]:
-        flat = layout.flatten(source.prepare(int(epoch), int(index)), source.assembler)
-        if index == last:
-            source.served(int(epoch))
+    def arrays(epoch: Any, first: Any, count: int) -> list[Array]:
+        flat = []
+        for index in range(int(first), int(first) + count):
+            batch = source.prepare(int(epoch), index)
+            flat += layout.flatten(batch, source.assembler)
+            if index == last:
+                source.served(int(epoch))
         return flat
 
-    def step(epoch: Any, rows: int) -> Callable[[Any], Any]:
-        def element(index: Any) -> Any:
-            inputs = [epoch, index]
-            flat = tf.numpy_function(arrays, inputs, layout.dtypes, stateful=True)
-            return layout.restore(flat, index, rows)
+    def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
+        """In the graph: `count` batches of `rows` rows."""
+        call = functools.partial(arrays, count=count)
+        flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
+        size = len(layout.dtypes)
+        return [
+            layout.restore(flat[start : start + size], first, rows)
+            for start in range(0, count * size, size)
+        ]
 
-        return element
+    def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
+        """Batches `start` to `stop`, a call for each."""
+        return tf.data.Dataset.range(start, stop).map(
+            lambda index: fetch(epoch, index, 1, rows)[0], **parallel
+        )
+
+    def groups(epoch: Any, stop: int, rows: int) -> Any:
+        """Batches up to `stop`, `at_once` in a call."""
+
+        def served(first: Any) -> Any:
+            batches = fetch(epoch, first, at_once, rows)
+            each = map(tf.data.Dataset.from_tensors, batches)
+            return functools.reduce(lambda one, other: one.concatenate(other), each)
+
+        return tf.data.Dataset.range(0, stop, at_once).flat_map(served)
 
     def iteration(epoch: Any) -> tf.data.Dataset:
-        full = step(epoch, plan.batch_size)
-        ahead = tf.data.Dataset.range(last).map(full, **parallel)
+        full = plan.batch_size
+        if at_once > 1:
+            whole = last - last % at_once
+            ahead = groups(epoch, whole, full).concatenate(
+                ones(epoch, whole, last, full)
+            )
+        elif source.parallel_calls > 1:
+            ahead = ones(
+                epoch, 0, last, full,
+                num_parallel_calls=source.parallel_calls, deterministic=True,
+            )
+        else:  # even one parallel call has a queue and a thread
+            ahead = ones(epoch, 0, last, full)
         if source.prefetch:
             ahead = ahead.prefetch(source.prefetch)
-        final = step(epoch, len(plan.batch(0, last).rows))
-        return ahead.concatenate(tf.data.Dataset.range(last, last + 1).map(final))
+        rows = len(plan.batch(0, last).rows)
+        return ahead.concatenate(ones(epoch, last, last + 1, rows))
 
     dataset = (
         tf.data.Dataset.range(1)
@@ -121,13 +159,24 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     # TensorFlow would prefetch behind the last step, and batches that were only
     # fetched ahead would count as handed out.
     options.experimental_optimization.inject_prefetch = False
+    # There is nothing here to rewrite or to tune: looking for it at every batch
+    # takes a tenth of the time of a sparse one (benchmarks/compare.py).
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
     return dataset.with_options(options)
 
 
 class _Layout:
-    """How a batch is cut into the flat arrays that cross into the graph."""
+    """How a batch is cut into the flat arrays that cross into the graph.
 
-    def __init__(self, example: Batch, plan: BatchPlan) -> None:
+    Attributes:
+        dtypes: Of the arrays of a batch.
+        at_once: How many batches like the example cross in one call.
+    """
+
+    def __init__(
+        self, example: Batch, plan: BatchPlan, assembler: Assembler
+    ) -> None:
         self._batch_size = plan.batch_size
         self._static = plan.remainder != "keep"
         self._parts: Structure = tuple(
@@ -138,6 +187,8 @@ class _Layout:
             if isinstance(spec, tf.SparseTensorSpec):
                 self.dtypes.append(tf.int64)
             self.dtypes.append(spec.dtype)
+        size = sum(array.nbytes for array in self.flatten(example, assembler))
+        self.at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // max(size, 1)))
 
     def _specs(self) -> list[Any]:
         return [spec for part in self._parts for spec in leaves(part)]

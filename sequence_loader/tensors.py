@@ -111,9 +111,10 @@ def _fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
     indices[:stored, 0] = block.row_of_each()
     indices[:stored, 1] = block.indices
     values[:stored] = block.data
-    # Entries one past the end in both axes take part in nothing.
-    indices[stored:] = (block.num_rows, block.num_features)
-    values[stored:] = 0
+    if stored < len(values):
+        # Entries one past the end in both axes take part in nothing.
+        indices[stored:] = (block.num_rows, block.num_features)
+        values[stored:] = 0
 
 
 def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
