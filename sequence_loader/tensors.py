@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.buffers import BufferPool
+from sequence_loader.buffers import ALIGNMENT, BufferPool
 from sequence_loader.csr import Array, CsrRows
 
 OUTPUTS = ("dense", "sparse", "csr")
@@ -30,6 +30,7 @@ def uses_legacy_keras() -> bool:
     return os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("true", "1")
 
 
+@functools.cache  # asked for every batch; a process has one for all its life
 def keras_backend() -> str:
     """``"tensorflow"``, ``"jax"`` or ``"torch"``: what Keras runs on here."""
     if uses_legacy_keras():
@@ -131,13 +132,15 @@ def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
 def _cpu_tensor(array: Array) -> Any:
     """A tensor on the CPU that uses the array where it lies, if TensorFlow can.
 
-    `tf.convert_to_tensor` always copies, and takes fifteen times as long.
+    `tf.convert_to_tensor` always copies, and takes fifteen times as long. DLPack
+    knows no booleans and no bfloat16.
     """
     import tensorflow as tf
 
-    if array.dtype.kind in "iuf":
+    # At memory that is not aligned TensorFlow aborts the process.
+    if array.dtype.kind in "iuf" and array.size and array.ctypes.data % ALIGNMENT == 0:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-    with tf.device("CPU:0"):  # bool and bfloat16
+    with tf.device("CPU:0"):
         return tf.convert_to_tensor(array)
 
 
