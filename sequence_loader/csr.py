@@ -20,18 +20,14 @@ from sequence_loader.checks import shown
 from sequence_loader.permutation import Integers
 
 try:  # not public, and the same since scipy 1.1; `take` stands in for it
-    from scipy.sparse._sparsetools import csr_row_index
+    from scipy.sparse._sparsetools import csr_row_index as _copy_rows
 except ImportError:
-    csr_row_index = None
+    _copy_rows = None
 
 Array = npt.NDArray[Any]
 
-LONG_ROW = 200
-"""Stored values a row, on average, from which rows are copied one by one: at 1,500
-that takes half the time of one `take` for all, at 86 three times as long."""
-
-# The loop copies whatever has the right size, so no dtype is unknown to it.
-_COPIED_AS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+# What stands for values of so many bytes: `_copy_rows` does not know every dtype.
+_SAME_SIZE = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -115,7 +111,6 @@ def gather(
     """
     starts = indptr[rows].astype(np.int64, copy=False)
     stops = indptr[rows + 1].astype(np.int64, copy=False)
-    lengths = stops - starts
     limit = min(len(indices), len(data))
     if len(rows) and (
         starts.min() < 0 or (stops < starts).any() or stops.max() > limit
@@ -127,15 +122,48 @@ def gather(
             "Build it again, for example with scipy.sparse.csr_array(coo)."
         )
     ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    if ends[-1] >= LONG_ROW * len(rows) > 0:
-        spans = [slice(*span) for span in zip(starts.tolist(), stops.tolist())]
-        taken = [np.concatenate([a[span] for span in spans]) for a in (indices, data)]
-    else:
-        positions = np.repeat(starts - ends[:-1], lengths)
-        positions += np.arange(ends[-1])
-        taken = [indices.take(positions), data.take(positions)]
-    return CsrRows(ends, taken[0], taken[1], int(num_features))
+    np.cumsum(stops - starts, out=ends[1:])
+    if len(rows):
+        # Far into a matrix of more than 2^31 values, int32 pointers still do.
+        base, top = int(starts.min()), int(stops.max())
+        indices, data, starts = indices[base:top], data[base:top], starts - base
+    copy = _copied if _can_copy(indices, data) else _taken
+    return CsrRows(ends, *copy(indices, data, starts, ends), int(num_features))
+
+
+def _can_copy(indices: Array, data: Array) -> bool:
+    """Whether `_copied` can be used: it would copy other arrays whole, each time."""
+    return (
+        _copy_rows is not None
+        and indices.dtype in (np.int32, np.int64)
+        and len(indices) <= np.iinfo(indices.dtype).max
+        and data.dtype.itemsize in _SAME_SIZE
+        and all(a.flags.c_contiguous and a.flags.aligned for a in (indices, data))
+    )
+
+
+def _copied(
+    indices: Array, data: Array, starts: Array, ends: Integers
+) -> tuple[Array, Array]:
+    """Row after row, in one compiled loop: a third of the time of `_taken`."""
+    # As if these were the pointers of a matrix whose every second row is wanted.
+    spans = np.empty((len(starts), 2), indices.dtype)
+    spans[:, 0] = starts
+    spans[:, 1] = starts + np.diff(ends)
+    every_second = np.arange(0, spans.size, 2, dtype=indices.dtype)
+    words = data.view(_SAME_SIZE[data.dtype.itemsize])
+    taken = np.empty(ends[-1], indices.dtype), np.empty(ends[-1], words.dtype)
+    _copy_rows(len(starts), every_second, spans.ravel(), indices, words, *taken)
+    return taken[0], taken[1].view(data.dtype)
+
+
+def _taken(
+    indices: Array, data: Array, starts: Array, ends: Integers
+) -> tuple[Array, Array]:
+    """Value by value, for arrays of any kind."""
+    positions = np.repeat(starts - ends[:-1], np.diff(ends))
+    positions += np.arange(ends[-1])
+    return indices.take(positions), data.take(positions)
 
 
 def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRows:

@@ -1,21 +1,24 @@
 """to_tf_dataset: the batches of a sequence as a ``tf.data.Dataset``.
 
-One Python call a batch builds flat arrays; everything else happens in the graph:
+Python builds flat arrays, of one batch or of several small ones in one call;
+everything else happens in the graph:
 
     range(1) -> epoch                     when an iteration starts
-    -> (epoch, 0), (epoch, 1), ...        one step for each batch
-    -> arrays of the batch                `workers` calls at once, in order
+    -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
+    -> arrays of these batches            `parallel_calls` at once, in order
     -> structure, SparseTensors
-    -> prefetch                           `max_queue_size` batches
-    -> mark the epoch as served           when the last batch is handed out
+    -> prefetch                           `prefetch` batches
+    -> the last batch, made when it is asked for
 
 The epoch an iteration serves is fixed when it starts and is over when its last
-batch leaves the pipeline, behind the prefetching: an iterator that is dropped
-before, as Keras drops the ones it peeks with, changes nothing.
+batch is made, which nothing does ahead: an iterator that is dropped before, as
+Keras drops the ones it peeks with, changes nothing. A step of its own behind the
+prefetching that marks the epoch costs a sixth of the time of a sparse batch.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +33,11 @@ from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.tensors import coo_arrays, keras_backend
 
+AT_ONCE, AT_ONCE_BYTES = 4, 1 << 20
+"""Batches that cross into the graph in one call, if they are small: a call costs as
+much as assembling 128 sparse rows, and four together take a sixth less time a batch
+(benchmarks/compare.py). Dense batches are rarely small."""
+
 
 @dataclass(frozen=True)
 class DatasetSource:
@@ -42,8 +50,8 @@ class DatasetSource:
             called from several threads at once.
         current_epoch: () -> the epoch that an iteration starting now serves.
         served: Called with an epoch once its last batch has been handed out.
-        parallel_calls: How many batches are prepared at once.
-        prefetch: How many batches are kept ready.
+        parallel_calls: How many batches are prepared at once; 1 adds no threads.
+        prefetch: How many batches are kept ready; may be 0.
     """
 
     plan: BatchPlan
@@ -70,28 +78,65 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     """
     plan = source.plan
     _check_output(source.assembler.output)
-    layout = _Layout(source.prepare(source.current_epoch(), 0), plan)
+    example = source.prepare(source.current_epoch(), 0)
+    layout = _Layout(example, plan, source.assembler)
 
-    def arrays(epoch: Any, index: Any) -> list[Array]:
-        return layout.flatten(source.prepare(int(epoch), int(index)), source.assembler)
+    last = plan.num_batches - 1
+    at_once = layout.at_once if source.parallel_calls <= 1 else 1
 
-    def element(epoch: Any, index: Any) -> Any:
-        flat = tf.numpy_function(
-            arrays, [epoch, index], layout.dtypes, stateful=True
+    def arrays(epoch: Any, first: Any, count: int) -> list[Array]:
+        flat = []
+        for index in range(int(first), int(first) + count):
+            batch = source.prepare(int(epoch), index)
+            flat += layout.flatten(batch, source.assembler)
+            if index == last:
+                source.served(int(epoch))
+        return flat
+
+    def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
+        """In the graph: `count` batches of `rows` rows."""
+        call = functools.partial(arrays, count=count)
+        flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
+        size = len(layout.dtypes)
+        return [
+            layout.restore(flat[start : start + size], first, rows)
+            for start in range(0, count * size, size)
+        ]
+
+    def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
+        """Batches `start` to `stop`, a call for each."""
+        return tf.data.Dataset.range(start, stop).map(
+            lambda index: fetch(epoch, index, 1, rows)[0], **parallel
         )
-        return epoch, index, layout.restore(flat, index)
 
-    def hand_out(epoch: Any, index: Any, batch: Any) -> Any:
-        last = tf.equal(index, plan.num_batches - 1)
-        marked = tf.cond(
-            last,
-            lambda: tf.numpy_function(_noting(source.served), [epoch], tf.bool),
-            lambda: True,
-        )
-        with tf.control_dependencies([marked]):
-            return tf.nest.map_structure(
-                tf.identity, batch, expand_composites=True
+    def groups(epoch: Any, stop: int, rows: int) -> Any:
+        """Batches up to `stop`, `at_once` in a call."""
+
+        def served(first: Any) -> Any:
+            batches = fetch(epoch, first, at_once, rows)
+            each = map(tf.data.Dataset.from_tensors, batches)
+            return functools.reduce(lambda one, other: one.concatenate(other), each)
+
+        return tf.data.Dataset.range(0, stop, at_once).flat_map(served)
+
+    def iteration(epoch: Any) -> tf.data.Dataset:
+        full = plan.batch_size
+        if at_once > 1:
+            whole = last - last % at_once
+            ahead = groups(epoch, whole, full).concatenate(
+                ones(epoch, whole, last, full)
             )
+        elif source.parallel_calls > 1:
+            ahead = ones(
+                epoch, 0, last, full,
+                num_parallel_calls=source.parallel_calls, deterministic=True,
+            )
+        else:  # even one parallel call has a queue and a thread
+            ahead = ones(epoch, 0, last, full)
+        if source.prefetch:
+            ahead = ahead.prefetch(source.prefetch)
+        rows = len(plan.batch(0, last).rows)
+        return ahead.concatenate(ones(epoch, last, last + 1, rows))
 
     dataset = (
         tf.data.Dataset.range(1)
@@ -103,14 +148,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
                 (),
             )
         )
-        .flat_map(
-            lambda epoch: tf.data.Dataset.range(plan.num_batches).map(
-                lambda index: (epoch, index)
-            )
-        )
-        .map(element, num_parallel_calls=source.parallel_calls, deterministic=True)
-        .prefetch(source.prefetch)
-        .map(hand_out)
+        .flat_map(iteration)
         .apply(tf.data.experimental.assert_cardinality(plan.num_batches))
     )
     options = tf.data.Options()
@@ -121,14 +159,25 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     # TensorFlow would prefetch behind the last step, and batches that were only
     # fetched ahead would count as handed out.
     options.experimental_optimization.inject_prefetch = False
+    # There is nothing here to rewrite or to tune: looking for it at every batch
+    # takes a tenth of the time of a sparse one (benchmarks/compare.py).
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
     return dataset.with_options(options)
 
 
 class _Layout:
-    """How a batch is cut into the flat arrays that cross into the graph."""
+    """How a batch is cut into the flat arrays that cross into the graph.
 
-    def __init__(self, example: Batch, plan: BatchPlan) -> None:
-        self._length, self._batch_size = plan.length, plan.batch_size
+    Attributes:
+        dtypes: Of the arrays of a batch.
+        at_once: How many batches like the example cross in one call.
+    """
+
+    def __init__(
+        self, example: Batch, plan: BatchPlan, assembler: Assembler
+    ) -> None:
+        self._batch_size = plan.batch_size
         self._static = plan.remainder != "keep"
         self._parts: Structure = tuple(
             map_structure(self._spec, part) for part in example if part is not None
@@ -138,6 +187,8 @@ class _Layout:
             if isinstance(spec, tf.SparseTensorSpec):
                 self.dtypes.append(tf.int64)
             self.dtypes.append(spec.dtype)
+        size = sum(array.nbytes for array in self.flatten(example, assembler))
+        self.at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // max(size, 1)))
 
     def _specs(self) -> list[Any]:
         return [spec for part in self._parts for spec in leaves(part)]
@@ -159,35 +210,30 @@ class _Layout:
                     flat.append(leaf)
         return flat
 
-    def restore(self, flat: list[Any], index: Any) -> Any:
-        """The structure of tensors, with the shapes that the specs promise."""
+    def restore(self, flat: list[Any], index: Any, rows: int) -> Any:
+        """The tensors of batch `index`, which has `rows`, as the specs promise."""
         tensors = iter(flat)
 
         def restore_leaf(spec: Any) -> Any:
             if isinstance(spec, tf.TensorSpec):
-                return tf.ensure_shape(next(tensors), spec.shape)
+                return _with_shape(next(tensors), spec.shape)
             indices, values = next(tensors), next(tensors)
+            num_rows = tf.constant(rows, tf.int64)
+            if not self._static:
+                num_rows += 0 * index  # or the spec would promise these rows
             return tf.SparseTensor(
-                tf.ensure_shape(indices, (None, 2)),
-                tf.ensure_shape(values, (None,)),
-                (self._rows_in(index), spec.shape[1]),
+                _with_shape(indices, (None, 2)),
+                _with_shape(values, (None,)),
+                tf.stack([num_rows, tf.constant(spec.shape[1], tf.int64)]),
             )
 
         return tuple(map_structure(restore_leaf, part) for part in self._parts)
 
-    def _rows_in(self, index: Any) -> Any:
-        if self._static:
-            return self._batch_size
-        left = self._length - index * self._batch_size
-        return tf.minimum(tf.constant(self._batch_size, tf.int64), left)
 
-
-def _noting(served: Callable[[int], None]) -> Callable[[Any], Any]:
-    def note(epoch: Any) -> Any:
-        served(int(epoch))
-        return np.True_
-
-    return note
+def _with_shape(tensor: Any, shape: Any) -> Any:
+    """States a shape that `_Layout` is sure of: `ensure_shape` would be an op more."""
+    tensor.set_shape(shape)
+    return tensor
 
 
 def _check_output(output: str) -> None:

@@ -5,6 +5,7 @@ Backends are imported where used, so that a user of one needs no other.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import warnings
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.buffers import BufferPool
+from sequence_loader.buffers import ALIGNMENT, BufferPool
 from sequence_loader.csr import Array, CsrRows
 
 OUTPUTS = ("dense", "sparse", "csr")
@@ -30,6 +31,7 @@ def uses_legacy_keras() -> bool:
     return os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("true", "1")
 
 
+@functools.cache  # asked for every batch; a process has one for all its life
 def keras_backend() -> str:
     """``"tensorflow"``, ``"jax"`` or ``"torch"``: what Keras runs on here."""
     if uses_legacy_keras():
@@ -66,7 +68,7 @@ def to_dense(
     if isinstance(block, CsrRows):
         shape = (block.num_rows, block.num_features)
         return block.to_dense(pool.zeros(shape, dtype))
-    out = pool.zeros(block.shape, dtype)
+    out = pool.empty(block.shape, dtype)
     np.copyto(out, block, casting="unsafe")
     return out
 
@@ -130,19 +132,47 @@ def _fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
     indices[:stored, 0] = block.row_of_each()
     indices[:stored, 1] = block.indices
     values[:stored] = block.data
-    # Entries one past the end in both axes take part in nothing.
-    indices[stored:] = (block.num_rows, block.num_features)
-    values[stored:] = 0
+    if stored < len(values):
+        # Entries one past the end in both axes take part in nothing.
+        indices[stored:] = (block.num_rows, block.num_features)
+        values[stored:] = 0
 
 
 def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
     import tensorflow as tf
 
     indices, values = coo_arrays(block, pool)
+    return tf.SparseTensor(
+        _cpu_tensor(indices),
+        _cpu_tensor(values),
+        _cpu_shape(block.num_rows, block.num_features),
+    )
+
+
+def _cpu_tensor(array: Array) -> Any:
+    """A tensor on the CPU that uses the array where it lies, if TensorFlow can.
+
+    `tf.convert_to_tensor` always copies, and takes fifteen times as long. DLPack
+    knows no booleans and no bfloat16.
+    """
+    import tensorflow as tf
+
+    # At memory that is not aligned TensorFlow aborts the process.
+    if array.dtype.kind in "iuf" and array.size and array.ctypes.data % ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(array)
+
+
+@functools.lru_cache(maxsize=64)
+def _cpu_shape(num_rows: int, num_features: int) -> Any:
+    """A dense shape; few are in use at a time, and a tensor is never changed."""
+    import tensorflow as tf
+
     # On the default device it might go to a GPU, which has no place for it; Keras
     # sends batches there itself.
-    with tf.device("CPU:0"):
-        return tf.SparseTensor(indices, values, (block.num_rows, block.num_features))
+    with tf.device("CPU:0"), tf.init_scope():
+        return tf.constant((num_rows, num_features), tf.int64)
 
 
 def _jax(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> Any:
