@@ -139,6 +139,9 @@ def main() -> None:
             results[f"{name}_{key}"] = value
     if COUNT > 1:
         results.update(complaints(todo["sparse"]))
+    else:
+        distribute()
+        results["sparse_alone"] = raised(lambda: sequence(todo["sparse"])[0])
     np.savez(f"{folder}/rank{RANK}.npz", **results)
 
 

@@ -317,3 +317,34 @@ def test_a_whole_pipeline_on_texts():
     texts_match(BatchReader(TEXTS, transform=pipe.transform), expected)
     copy = pickle.loads(pickle.dumps(BatchReader(TEXTS, transform=pipe.transform)))
     texts_match(copy, expected)
+
+
+class Doubled:
+    """A source of one's own that does not say how many values rows hold."""
+
+    num_rows, numeric = ROWS, True
+
+    def read(self, rows):
+        return BatchReader(csr(ROWS, FEATURES)).read_features(np.repeat(rows, 2))
+
+
+@given(st.lists(st.integers(0, ROWS - 1), max_size=30))
+def test_values_of_rows_are_counted_without_serving_them(chosen):
+    rows = np.array(chosen, np.int64)
+    twice = sp.csr_array(csr(ROWS, FEATURES))
+    twice = sp.csr_array(
+        (
+            np.repeat(twice.data, 2),
+            np.repeat(twice.indices, 2),
+            twice.indptr * 2,
+        ),
+        shape=twice.shape,
+    )
+    inputs = {"csr": csr(ROWS, FEATURES), "twice": twice, "dense": ENCODED,
+              "own": Doubled()}
+    expected = int((ENCODED[rows] != 0).sum())
+    found = BatchReader(inputs).stored(rows)
+    assert found == {
+        "csr": expected, "twice": 2 * expected, "dense": 0, "own": 2 * expected,
+    }
+    assert not BatchReader(inputs).has_transform

@@ -109,7 +109,8 @@ def test_jax_processes_compile_the_same_shapes(two):
 
 
 @pytest.mark.parametrize("engine", ["jax"], indirect=True)
-def test_what_does_not_fit_a_job_on_jax_is_refused(two):
+def test_what_does_not_fit_a_job_on_jax_is_refused(one, two):
+    assert "set no distribution" in str(one["sparse_alone"])
     for rank, found in enumerate(two):
         assert found["before"].tolist() == [rank, 2]
         for name in ("shard_of_sparse", "shard_of_epoch"):

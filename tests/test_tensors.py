@@ -83,3 +83,14 @@ def test_to_dense():
         found = tensors.to_dense(block, "float32", pool)
         assert found.dtype == np.float32 and found.ctypes.data % 64 == 0
         assert (found == ENCODED).all() and not np.shares_memory(found, ENCODED)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_part_of_the_batch_of_several_jax_processes(index):
+    pytest.importorskip("jax")
+    part = tensors.SparsePart(index, 3, 1536)
+    tensor = tensors.to_sparse(rows(), BufferPool(), part)
+    assert tensor.shape == (27, 5) and tensor.nse == 1536
+    expected = np.zeros((3, 9, 5))
+    expected[index] = ENCODED
+    assert (np.asarray(tensor.todense()) == expected.reshape(27, 5)).all()
