@@ -3,7 +3,8 @@
 JAX holds a batch of all processes as one array. A dense one is put together from
 each process's rows. A sparse one has to be served as if it were whole: of the
 global shape, with the process's rows in their place, and with as many entries on
-every process, or the processes compile different programs. They agree on that
+every process: otherwise they compile different programs at different steps, which
+JAX does not allow (a CPU happens to train them rightly, JAX 0.10). They agree on that
 number without talking, because what each of them serves is a pure function: every
 process counts what all of them are about to send.
 

@@ -109,6 +109,12 @@ def test_jax_processes_compile_the_same_shapes(two):
 
 
 @pytest.mark.parametrize("engine", ["jax"], indirect=True)
+def test_a_dataset_trains_every_row_once_on_jax_too(two):
+    for found in two:
+        assert (found["dataset"] == -2).all()
+
+
+@pytest.mark.parametrize("engine", ["jax"], indirect=True)
 def test_what_does_not_fit_a_job_on_jax_is_refused(one, two):
     assert "set no distribution" in str(one["sparse_alone"])
     for rank, found in enumerate(two):
