@@ -1,0 +1,349 @@
+"""`convert`: files of other formats, or blocks from Python, into a store."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import one_of, shown
+from sequence_loader.import_anndata import read_anndata
+from sequence_loader.import_matrix_market import read_matrix_market
+from sequence_loader.import_npz import read_npz
+from sequence_loader.import_svmlight import read_svmlight
+from sequence_loader.progress import ProgressBar
+from sequence_loader.publishing import PendingDirectory
+from sequence_loader.sources import PACKED, Advance, Block, Source, class_codes
+from sequence_loader.store import SparseStore, open_store
+from sequence_loader.store_blocks import as_csr
+from sequence_loader.store_writer import OWNED, StoreWriter
+
+FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
+    "npz": (read_npz, (".npz",), ()),
+    "svmlight": (
+        read_svmlight,
+        (".svmlight", ".svm", ".libsvm"),
+        ("num_features", "zero_based", "multilabel"),
+    ),
+    "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
+    "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
+}
+"""For each format its reader, the suffixes that name it, and the options it takes."""
+
+PathLike = str | os.PathLike[str]
+
+
+def convert(
+    source: Any,
+    path: PathLike,
+    *,
+    format: str | None = None,
+    y: Any = None,
+    sample_weight: Any = None,
+    dtype: Any = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    feature_names: Iterable[str] | None = None,
+    class_names: Iterable[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    layer: str | None = None,
+    label_column: str | None = None,
+    num_features: int | None = None,
+    zero_based: bool | str | None = None,
+    multilabel: bool | None = None,
+    transpose: bool | None = None,
+) -> SparseStore:
+    """Writes a store from something else, in bounded memory.
+
+    Nothing is at `path` until all of it has been written; an error publishes
+    nothing. Matrices that are not stored by row are sorted in temporary files
+    beside `path`, which the kernel removes with the process.
+
+    Args:
+        source: A file, or a sequence of files whose rows follow one another. Or a
+            matrix, or an iterable of blocks: matrices of shape (n, features), or
+            (block, y) or (block, y, sample_weight).
+        path: The store to create.
+        format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
+            by default what the suffix of the file says.
+        y: Targets for all rows, array-like or the path of a ``.npy`` file. Text
+            becomes integers, with `class_names`. Takes the place of the labels in
+            the source.
+        sample_weight: Array-like of shape (rows,), or the path of a ``.npy`` file.
+        dtype: Type of the stored values. By default that of the source, where it
+            has one; of text, float32 for real, int32 for integer and bool for
+            pattern matrices.
+        overwrite: Whether to replace a store at `path`.
+        progress: Whether to show a progress bar, if standard error is a terminal.
+        feature_names: One name for each feature; by default those of the source.
+        class_names: Names of the classes in `y`; by default those of the source.
+        metadata: A dict of anything JSON can hold, kept with the store.
+        layer: anndata: a layer to read instead of `X`.
+        label_column: anndata: a column of `obs` for `y`.
+        num_features: svmlight: number of columns, where the last ones are unused.
+        zero_based: svmlight: whether columns count from 0. By default they count
+            from 1 if no file uses column 0.
+        multilabel: svmlight: whether a row has any number of labels; `y` is then
+            uint8 of shape (rows, labels).
+        transpose: matrix-market: whether columns are the rows wanted.
+
+    Returns:
+        The store, open.
+
+    Raises:
+        FileExistsError: Something is at `path` that may not be replaced.
+        ImportError: A package is missing; the message names the extra.
+        OSError: A file cannot be read, or the store cannot be written.
+        TypeError: An argument is of the wrong type, or not one of the format.
+        ValueError: A source is damaged, or does not fit the arguments.
+
+    Example:
+        >>> convert("cells.h5ad", "cells.store", label_column="cell_type")
+        >>> convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
+        >>> convert(((x, y) for x, y in batches), "batches.store")
+    """
+    path = Path(os.path.abspath(path))
+    options = {
+        "layer": layer,
+        "label_column": label_column,
+        "num_features": num_features,
+        "zero_based": zero_based,
+        "multilabel": multilabel,
+        "transpose": transpose,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    files, items = _files_or_items(source)
+    with warnings.catch_warnings():
+        # Ask now whether the store may be written, not after hours of parsing. The
+        # writer asks again, and warns of what others left.
+        warnings.simplefilter("ignore")
+        PendingDirectory(path, OWNED, overwrite).discard()
+    sources = (
+        _opened(files, format, path.parent, options, progress)
+        if files
+        else [_from_python(items, format, options)]
+    )
+    first = _checked_alike(sources)
+    found, classes = _column("y", y)
+    weights, _ = _column("sample_weight", sample_weight)
+    writer = StoreWriter(
+        path,
+        first.num_features,
+        dtype=_dtype(sources) if dtype is None else dtype,
+        overwrite=overwrite,
+        feature_names=feature_names or first.feature_names,
+        class_names=class_names or (first.class_names if y is None else classes),
+        metadata=metadata,
+    )
+    work = [each.work for each in sources]
+    total = None if None in work else sum(each or 0 for each in work)
+    bar = ProgressBar("write", total, "bytes", shown=progress)
+    with writer, bar:
+        for each in sources:
+            blocks = each.blocks(bar.advance)
+            # What a user's iterator does may be bound to the thread it is used in.
+            with closing(_ahead(blocks) if files else blocks) as ready:
+                _write(writer, ready, found, weights)
+        _check_length("y", found, writer.num_rows)
+        _check_length("sample_weight", weights, writer.num_rows)
+    return open_store(path)
+
+
+def format_of(path: Path) -> str:
+    """The format that the suffix of a file names.
+
+    Raises:
+        ValueError: No format has that suffix.
+    """
+    suffixes = path.suffixes
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    for name, (_, known, _) in FORMATS.items():
+        if suffixes and suffixes[-1] in known:
+            return name
+    listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
+    raise ValueError(
+        f"`format` must be given where the suffix is none of {listed}; received "
+        f"{path.name}. Pass one of {', '.join(FORMATS)}."
+    )
+
+
+def _files_or_items(source: Any) -> tuple[list[Path], Iterable[Any]]:
+    """Paths, or else what yields blocks."""
+    if isinstance(source, str | os.PathLike):
+        return [Path(source)], ()
+    if sp.issparse(source) or isinstance(source, np.ndarray):
+        return [], [source]
+    if not isinstance(source, Iterable):
+        raise TypeError(
+            f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
+            f"received {shown(source)}. Pass one of those."
+        )
+    items = iter(source)
+    for first in items:
+        if isinstance(first, str | os.PathLike):
+            return [Path(first), *map(Path, items)], ()
+        return [], chain([first], items)
+    raise ValueError(
+        f"`source` must hold at least one file or block; received {shown(source)}. "
+        f"Pass some rows; the number of features is taken from them."
+    )
+
+
+def _opened(
+    files: list[Path],
+    format: str | None,
+    scratch: Path,
+    options: dict[str, Any],
+    progress: bool,
+) -> list[Source]:
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(f"there is no {file}. Check the path.")
+    formats = [format_of(file) for file in files] if format is None else [format]
+    format = one_of("format", formats[0], list(FORMATS))
+    if len(set(formats)) > 1:
+        raise ValueError(
+            f"`source` must hold files of one format; received "
+            f"{', '.join(sorted(set(formats)))}. Convert each format to a store of "
+            f"its own, and open them as one."
+        )
+    reader, suffixes, known = FORMATS[format]
+    for name in options:
+        if name not in known:
+            owners = [each for each in FORMATS if name in FORMATS[each][2]]
+            raise TypeError(
+                f"`{name}` is an option of {', '.join(owners)} files; received a file "
+                f"of format {format}. Leave it out."
+            )
+    if reader is read_svmlight:
+        options = {**options, "progress": progress}
+    found: list[Source] = reader(files, scratch, **options)
+    return found
+
+
+def _from_python(
+    items: Iterable[Any], format: str | None, options: dict[str, Any]
+) -> Source:
+    if format is not None or options:
+        name = "format" if format is not None else next(iter(options))
+        raise TypeError(
+            f"`{name}` is an option of files; received it with a source of blocks. "
+            f"Leave it out."
+        )
+    made = map(_block, items)
+    first = next(made)
+    shape = getattr(first.rows, "shape", None)
+    if shape is None or len(shape) != 2:
+        raise TypeError(
+            f"`source` must yield matrices of shape (rows, features), or (block, y), "
+            f"or (block, y, sample_weight); received {shown(first.rows)}. Make each "
+            f"block a scipy sparse matrix or a two-dimensional array."
+        )
+
+    def blocks(advance: Advance) -> Generator[Block]:
+        yield from chain([first], made)
+
+    return Source("source", int(shape[1]), first.rows.dtype, blocks)
+
+
+def _block(item: Any) -> Block:
+    if not isinstance(item, tuple):
+        return Block(item)
+    if not 1 <= len(item) <= 3:
+        raise TypeError(
+            f"`source` must yield blocks, (block, y), or (block, y, sample_weight); "
+            f"received a tuple of {len(item)}. Pass y as an array of shape (rows, ...)."
+        )
+    return Block(*item)
+
+
+def _checked_alike(sources: Sequence[Source]) -> Source:
+    first = sources[0]
+    for other in sources[1:]:
+        for what in ("num_features", "feature_names"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ValueError(
+                    f"the files of `source` must have the same features; "
+                    f"{other.name} has {what} {shown(two)}, and {first.name} has "
+                    f"{shown(one)}. Select the same features, in the same order."
+                )
+    return first
+
+
+def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:
+    kinds = {source.dtype.newbyteorder("=") for source in sources}
+    return kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
+
+
+def _column(name: str, values: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """`y` or `sample_weight`, given or in a file, to be cut into blocks."""
+    if values is None:
+        return None, None
+    if isinstance(values, str | os.PathLike):
+        where = os.fspath(values)
+        try:
+            values = np.load(where, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(
+                f"`{name}` must be an array, or a .npy file of numbers or text; "
+                f"{where} cannot be read: {error}. Write it with numpy.save."
+            ) from None
+        if not isinstance(values, np.ndarray):
+            raise ValueError(
+                f"`{name}` must be one array; received {where}, an archive of several. "
+                f"Write the array with numpy.save."
+            )
+    elif sp.issparse(values):
+        return values.tocsr(), None
+    found = np.asarray(values)
+    if found.ndim == 0:
+        raise ValueError(
+            f"`{name}` must have one entry for each row; received {shown(values)}. "
+            f"Pass an array of shape (rows, ...)."
+        )
+    return class_codes(found)
+
+
+def _write(
+    writer: StoreWriter, blocks: Iterator[Block], y: Any, sample_weight: Any
+) -> None:
+    for block in blocks:
+        rows = as_csr(block.rows, writer.num_features)
+        stop = writer.num_rows + rows.num_rows
+        parts = []
+        for name, values, own in (
+            ("y", y, block.y),
+            ("sample_weight", sample_weight, block.sample_weight),
+        ):
+            if values is not None and values.shape[0] < stop:
+                _check_length(name, values, stop, "at least ")
+            parts.append(own if values is None else values[writer.num_rows : stop])
+        writer.append(rows, *parts)
+
+
+def _check_length(name: str, values: Any, num_rows: int, least: str = "") -> None:
+    if values is not None and values.shape[0] != num_rows:
+        raise ValueError(
+            f"`{name}` must have one entry for each row, {least}{num_rows} in all; "
+            f"received {values.shape[0]}. Pass the {name} of these rows, in their "
+            f"order."
+        )
+
+
+def _ahead(blocks: Generator[Block]) -> Generator[Block]:
+    """The same, with the next one read by a thread while one is written."""
+    with closing(blocks), ThreadPoolExecutor(1, "convert") as pool:
+        coming = pool.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = pool.submit(next, blocks, None)
+            yield block
