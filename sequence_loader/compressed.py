@@ -42,7 +42,7 @@ def csr_blocks(
     Raises:
         SourceError: `indptr` is damaged.
     """
-    for _, ends in runs(indptr, _stored(indices, data)):
+    for _, ends in runs(indptr, _stored(indices, data), PIECE):
         count = int(ends[-1] - ends[0])
         yield CsrRows(
             ends - ends[0], indices.read(count), data.read(count), num_features
@@ -60,7 +60,7 @@ def csc_entries(indptr: Stream, indices: Stream, data: Stream) -> Iterator[Entri
     Raises:
         SourceError: `indptr` is damaged.
     """
-    for first, ends in runs(indptr, _stored(indices, data)):
+    for first, ends in runs(indptr, _stored(indices, data), PIECE):
         columns = np.arange(first, first + len(ends) - 1)
         done, total = 0, int(ends[-1] - ends[0])
         while done < total:  # more than once only for a single long column
@@ -74,7 +74,7 @@ def csc_entries(indptr: Stream, indices: Stream, data: Stream) -> Iterator[Entri
 
 
 def runs(
-    indptr: Stream, stored: int, piece: int = PIECE
+    indptr: Stream, stored: int, piece: int
 ) -> Iterator[tuple[int, Integers]]:
     """Runs of rows (of a CSC matrix: columns) with at most `piece` values, or one.
 

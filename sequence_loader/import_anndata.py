@@ -221,8 +221,7 @@ def _with(source: Source, y: Any) -> Callable[[Advance], Generator[Block]]:
     def blocks(advance: Advance) -> Generator[Block]:
         first = 0
         for block in source.blocks(advance):
-            rows = block.rows
-            stop = first + (rows.num_rows if hasattr(rows, "indptr") else len(rows))
+            stop = first + block.num_rows
             yield replace(block, y=None if y is None else y[first:stop])
             first = stop
         if y is not None and first != len(y):

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ import scipy.sparse as sp
 
 from sequence_loader.checks import one_of, shown
 from sequence_loader.import_anndata import read_anndata
+from sequence_loader.import_blocks import files_or_blocks, read_blocks
 from sequence_loader.import_matrix_market import read_matrix_market
 from sequence_loader.import_npz import read_npz
 from sequence_loader.import_svmlight import read_svmlight
 from sequence_loader.progress import ProgressBar
 from sequence_loader.publishing import PendingDirectory
-from sequence_loader.sources import PACKED, Advance, Block, Source, class_codes
+from sequence_loader.sources import PACKED, Block, Source, class_codes
 from sequence_loader.store import SparseStore, open_store
-from sequence_loader.store_blocks import as_csr
 from sequence_loader.store_writer import OWNED, StoreWriter
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
@@ -120,7 +119,7 @@ def convert(
         "transpose": transpose,
     }
     options = {name: value for name, value in options.items() if value is not None}
-    files, items = _files_or_items(source)
+    files, blocks = files_or_blocks(source)
     with warnings.catch_warnings():
         # Ask now whether the store may be written, not after hours of parsing. The
         # writer asks again, and warns of what others left.
@@ -129,9 +128,9 @@ def convert(
     sources = (
         _opened(files, format, path.parent, options, progress)
         if files
-        else [_from_python(items, format, options)]
+        else [_from_python(blocks, format, options)]
     )
-    first = _checked_alike(sources)
+    first = _first_of_alike(sources)
     found, classes = _column("y", y)
     weights, _ = _column("sample_weight", sample_weight)
     writer = StoreWriter(
@@ -148,9 +147,9 @@ def convert(
     bar = ProgressBar("write", total, "bytes", shown=progress)
     with writer, bar:
         for each in sources:
-            blocks = each.blocks(bar.advance)
-            # What a user's iterator does may be bound to the thread it is used in.
-            with closing(_ahead(blocks) if files else blocks) as ready:
+            made = each.blocks(bar.advance)
+            # A user's iterator may be bound to the thread that it was made in.
+            with closing(_ahead(made) if files else made) as ready:
                 _write(writer, ready, found, weights)
         _check_length("y", found, writer.num_rows)
         _check_length("sample_weight", weights, writer.num_rows)
@@ -173,28 +172,6 @@ def format_of(path: Path) -> str:
     raise ValueError(
         f"`format` must be given where the suffix is none of {listed}; received "
         f"{path.name}. Pass one of {', '.join(FORMATS)}."
-    )
-
-
-def _files_or_items(source: Any) -> tuple[list[Path], Iterable[Any]]:
-    """Paths, or else what yields blocks."""
-    if isinstance(source, str | os.PathLike):
-        return [Path(source)], ()
-    if sp.issparse(source) or isinstance(source, np.ndarray):
-        return [], [source]
-    if not isinstance(source, Iterable):
-        raise TypeError(
-            f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
-            f"received {shown(source)}. Pass one of those."
-        )
-    items = iter(source)
-    for first in items:
-        if isinstance(first, str | os.PathLike):
-            return [Path(first), *map(Path, items)], ()
-        return [], chain([first], items)
-    raise ValueError(
-        f"`source` must hold at least one file or block; received {shown(source)}. "
-        f"Pass some rows; the number of features is taken from them."
     )
 
 
@@ -231,42 +208,18 @@ def _opened(
 
 
 def _from_python(
-    items: Iterable[Any], format: str | None, options: dict[str, Any]
+    blocks: Iterable[Any], format: str | None, options: dict[str, Any]
 ) -> Source:
-    if format is not None or options:
-        name = "format" if format is not None else next(iter(options))
+    given = [*options, *(["format"] if format is not None else [])]
+    if given:
         raise TypeError(
-            f"`{name}` is an option of files; received it with a source of blocks. "
+            f"`{given[0]}` is an option of files; received it with a source of blocks. "
             f"Leave it out."
         )
-    made = map(_block, items)
-    first = next(made)
-    shape = getattr(first.rows, "shape", None)
-    if shape is None or len(shape) != 2:
-        raise TypeError(
-            f"`source` must yield matrices of shape (rows, features), or (block, y), "
-            f"or (block, y, sample_weight); received {shown(first.rows)}. Make each "
-            f"block a scipy sparse matrix or a two-dimensional array."
-        )
-
-    def blocks(advance: Advance) -> Generator[Block]:
-        yield from chain([first], made)
-
-    return Source("source", int(shape[1]), first.rows.dtype, blocks)
+    return read_blocks(blocks)
 
 
-def _block(item: Any) -> Block:
-    if not isinstance(item, tuple):
-        return Block(item)
-    if not 1 <= len(item) <= 3:
-        raise TypeError(
-            f"`source` must yield blocks, (block, y), or (block, y, sample_weight); "
-            f"received a tuple of {len(item)}. Pass y as an array of shape (rows, ...)."
-        )
-    return Block(*item)
-
-
-def _checked_alike(sources: Sequence[Source]) -> Source:
+def _first_of_alike(sources: Sequence[Source]) -> Source:
     first = sources[0]
     for other in sources[1:]:
         for what in ("num_features", "feature_names"):
@@ -318,8 +271,7 @@ def _write(
     writer: StoreWriter, blocks: Iterator[Block], y: Any, sample_weight: Any
 ) -> None:
     for block in blocks:
-        rows = as_csr(block.rows, writer.num_features)
-        stop = writer.num_rows + rows.num_rows
+        stop = writer.num_rows + block.num_rows
         parts = []
         for name, values, own in (
             ("y", y, block.y),
@@ -328,7 +280,7 @@ def _write(
             if values is not None and values.shape[0] < stop:
                 _check_length(name, values, stop, "at least ")
             parts.append(own if values is None else values[writer.num_rows : stop])
-        writer.append(rows, *parts)
+        writer.append(block.rows, *parts)
 
 
 def _check_length(name: str, values: Any, num_rows: int, least: str = "") -> None:

@@ -21,10 +21,12 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from sequence_loader.csr import Array
+from sequence_loader.csr import Array, CsrRows
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """What opens a compressed text, by its suffix."""
+TEXT_BYTES = 1 << 23
+"""Text that is parsed at a time; scikit-learn makes three times as much of it."""
 Advance = Callable[[int], None]
 """Called with the number of bytes that have been dealt with."""
 
@@ -47,6 +49,12 @@ class Block:
     rows: Any
     y: Any = None
     sample_weight: Any = None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        rows = self.rows
+        return rows.num_rows if isinstance(rows, CsrRows) else int(np.shape(rows)[0])
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,9 @@ def open_text(path: Path) -> BinaryIO:
     return cast(BinaryIO, PACKED.get(path.suffix, open)(path, "rb"))
 
 
-def lines(file: BinaryIO, size: int = 1 << 23) -> Iterator[bytes]:
-    """Pieces of about `size` bytes that end where a line ends."""
-    while piece := file.read(size):
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Pieces of about `TEXT_BYTES` that end where a line ends."""
+    while piece := file.read(TEXT_BYTES):
         yield piece if piece.endswith(b"\n") else piece + file.readline()
 
 
