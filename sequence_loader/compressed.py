@@ -10,7 +10,6 @@ import numpy as np
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.entries import Entries
 from sequence_loader.permutation import Integers
-from sequence_loader.sources import SourceError
 from sequence_loader.store_blocks import PIECE
 
 ROWS = 1 << 18
@@ -40,7 +39,7 @@ def csr_blocks(
         num_features: Number of columns.
 
     Raises:
-        SourceError: `indptr` is damaged.
+        ValueError: `indptr` is damaged.
     """
     for _, ends in runs(indptr, _stored(indices, data), PIECE):
         count = int(ends[-1] - ends[0])
@@ -58,7 +57,7 @@ def csc_entries(indptr: Stream, indices: Stream, data: Stream) -> Iterator[Entri
         data: Values, of the shape of `indices`.
 
     Raises:
-        SourceError: `indptr` is damaged.
+        ValueError: `indptr` is damaged.
     """
     for first, ends in runs(indptr, _stored(indices, data), PIECE):
         columns = np.arange(first, first + len(ends) - 1)
@@ -89,14 +88,14 @@ def runs(
     total = indptr.shape[0] - 1 if len(indptr.shape) == 1 else -1
     last = indptr.read(1).astype(np.int64) if total >= 0 else np.ones(1, np.int64)
     if last[0] != 0:
-        raise SourceError("`indptr` must be one-dimensional and start at 0")
+        raise ValueError("`indptr` must be one-dimensional and start at 0")
     done = 0
     while done < total:
         ends = np.concatenate(
             [last, indptr.read(min(ROWS, total - done)).astype(np.int64)]
         )
         if (ends[1:] < ends[:-1]).any() or ends[-1] > stored:
-            raise SourceError(
+            raise ValueError(
                 f"`indptr` must not decrease, nor point past the {stored} stored "
                 f"values; it does after row {done}"
             )
@@ -113,7 +112,7 @@ def runs(
 
 def _stored(indices: Stream, data: Stream) -> int:
     if len(indices.shape) != 1 or len(data.shape) != 1:
-        raise SourceError(
+        raise ValueError(
             f"`indices` and `data` must have one dimension; they have shapes "
             f"{indices.shape} and {data.shape}"
         )

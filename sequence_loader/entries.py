@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.csr import Array, CsrRows, unsigned
-from sequence_loader.sources import Advance, SourceError
+from sequence_loader.sources import Advance
 
 LIMIT = 1 << 21
 """Entries that are sorted in memory: some 120 MB with what sorting them takes."""
@@ -64,7 +64,7 @@ def rows_of_entries(
         All rows, in order; columns are not sorted.
 
     Raises:
-        SourceError: A row or column is out of range.
+        ValueError: A row or column is out of range.
         OSError: The disk is full.
     """
     packed = (_packed(part, shape) for part in entries)
@@ -145,10 +145,10 @@ def _packed(part: Entries, shape: tuple[int, int]) -> Array:
         ("column", part.column, shape[1]),
     ):
         if given.dtype.kind not in "iu":
-            raise SourceError(f"{what} numbers must be integers, not {given.dtype}")
+            raise ValueError(f"{what} numbers must be integers, not {given.dtype}")
         if len(given) and int(unsigned(given).max()) >= size:
             wrong = given[unsigned(given) >= size][0]
-            raise SourceError(
+            raise ValueError(
                 f"{what} {wrong} is out of range: it must be in [0, {size})"
             )
     packed = np.empty(len(part.row), _record(shape, part.value.dtype))

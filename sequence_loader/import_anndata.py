@@ -128,7 +128,7 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
                 return
             major = size[0 if kind == "csr_matrix" else 1]
             if found["indptr"].shape != (major + 1,):
-                raise SourceError(f"`indptr` must have {major + 1} entries")
+                raise ValueError(f"`indptr` must have {major + 1} entries")
             report = advance if kind == "csr_matrix" else None
             indptr = _Stream(found["indptr"], None)
             rest = _Stream(found["indices"], report), _Stream(found["data"], report)
@@ -169,7 +169,7 @@ class _Stream:
         start, self._position = self._position, self._position + count
         found: Array = np.asarray(self._dataset[start : self._position])
         if len(found) != count:
-            raise SourceError(f"{self._dataset.name} is too short")
+            raise ValueError(f"{self._dataset.name} is too short")
         if self._advance is not None:
             self._advance(found.nbytes)
         return found

@@ -139,12 +139,12 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
         if not count:
             continue
         if read + count > header.count:
-            raise SourceError(f"it has more than the {header.count} entries it claims")
+            raise ValueError(f"it has more than the {header.count} entries it claims")
         part = _parsed(text, count, header, read)
         yield Entries(part.column, part.row, part.value) if transpose else part
         read += count
     if read != header.count:
-        raise SourceError(f"it has {read} of the {header.count} entries it claims")
+        raise ValueError(f"it has {read} of the {header.count} entries it claims")
 
 
 def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
@@ -157,7 +157,7 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
     try:
         found: Any = scipy.io.mmread(content)
     except (ValueError, OverflowError) as error:
-        raise SourceError(f"after {before} entries, {error}") from error
+        raise ValueError(f"after {before} entries, {error}") from error
     if not header.dense:
         return Entries(found.row, found.col, found.data)
     values = found.ravel()

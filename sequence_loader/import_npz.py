@@ -47,23 +47,24 @@ def read_npz(paths: Sequence[Path], scratch: Path) -> list[Source]:
 
 
 def _read(path: Path, scratch: Path) -> Source:
-    with reading(path, KIND), np.load(path, allow_pickle=False) as archive:
+    # Not with np.load, which does not close a file that is no whole zip.
+    with reading(path, KIND), _Archive(path) as archive:
         if "format" not in archive or "shape" not in archive:
             raise SourceError(
-                f"{path} holds {', '.join(sorted(archive)[:5])} and not a sparse "
+                f"{path} holds {', '.join(archive.names()[:5])} and not a sparse "
                 f"matrix. Write it with scipy.sparse.save_npz."
             )
-        kind = archive["format"].item()
-        kind = kind if isinstance(kind, str) else kind.decode("ascii")
-        shape = tuple(map(int, archive["shape"]))
+        kind = archive.stream("format").values(1)[0]
+        kind = kind.decode("ascii") if isinstance(kind, bytes) else str(kind)
+        sizes = archive.stream("shape")
+        shape = tuple(sizes.values(sizes.size).tolist())
         if kind not in FORMATS or len(shape) != 2:
             raise SourceError(
                 f"{path} must hold a matrix of format {', '.join(FORMATS)}; it has "
                 f"format {kind!r} and shape {shape}. Save its tocsr()."
             )
-    with reading(path, KIND), _Archive(path) as opened:
-        data = opened.stream("data")
-        work = opened.size
+        data = archive.stream("data")
+        work = archive.size
     check_real(str(path), data.dtype)
     found = _Matrix(path, kind, (shape[0], shape[1]), scratch)
     if kind in ("csc", "coo", "dia"):
@@ -107,7 +108,7 @@ class _Matrix:
         indices, data = archive.stream("indices"), archive.stream("data")
         block = data.shape[1:]
         if len(block) != 2 or 0 in block or self.shape[0] % block[0]:
-            raise SourceError(f"`data` has shape {data.shape}, which makes no BSR")
+            raise ValueError(f"`data` has shape {data.shape}, which makes no BSR")
         indptr = archive.stream("indptr", (self.shape[0] // block[0] + 1,))
         stored = min(indices.shape[0], data.shape[0])
         for _, ends in runs(indptr, stored, max(1, PIECE // math.prod(block))):
@@ -171,7 +172,7 @@ class _Archive:
         """The array `name`, from its start; of the given shape, where there is one."""
         stream = _Stream(self, self._stack.enter_context(self._zip.open(f"{name}.npy")))
         if shape is not None and stream.shape != shape:
-            raise SourceError(
+            raise ValueError(
                 f"`{name}` must have shape {shape}; it has {stream.shape}"
             )
         self._streams.append(stream)
@@ -183,8 +184,12 @@ class _Archive:
             if stream.started:
                 stream.finish()
 
+    def names(self) -> list[str]:
+        """The arrays it holds."""
+        return sorted(name.removesuffix(".npy") for name in self._zip.namelist())
+
     def __contains__(self, name: str) -> bool:
-        return f"{name}.npy" in self._zip.namelist()
+        return name in self.names()
 
     def __enter__(self) -> _Archive:
         return self
@@ -201,14 +206,14 @@ class _Stream:
         version = npy.read_magic(file)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
         if version not in read:
-            raise SourceError(f"{file.name} has version {version} of the npy format")
+            raise ValueError(f"{file.name} has version {version} of the npy format")
         self.shape, fortran, dtype = read[version](file)
         self.dtype: np.dtype[Any] = dtype
         self.size = math.prod(self.shape)
         self.started = False
         if dtype.hasobject or (fortran and len(self.shape) > 1):
             what = "Python objects" if dtype.hasobject else "Fortran order"
-            raise SourceError(f"{file.name} is in {what}, which cannot be streamed")
+            raise ValueError(f"{file.name} is in {what}, which cannot be streamed")
 
     def read(self, count: int) -> Array:
         """The next `count` entries along the first axis."""
@@ -220,7 +225,7 @@ class _Stream:
         self.started = True
         content = self._file.read(count * self.dtype.itemsize)
         if len(content) != count * self.dtype.itemsize:
-            raise SourceError(f"{self._file.name} is shorter than its header says")
+            raise ValueError(f"{self._file.name} is shorter than its header says")
         self._archive.advance(len(content))
         return np.frombuffer(content, self.dtype)
 

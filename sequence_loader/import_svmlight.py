@@ -114,6 +114,9 @@ class _Spill:
         self.low, self.high, self.size = 2**31, -1, 0
         self.labels = np.zeros(0)
 
+    def __del__(self) -> None:
+        self._file.close()
+
     def parse(self, path: Path, advance: Advance) -> None:
         """Adds the rows of a file."""
         from sklearn.datasets import load_svmlight_file
@@ -141,7 +144,6 @@ class _Spill:
                 rows = CsrRows(indptr, indices - shift, data, num_features)
                 yield Block(rows, self._targets(labels, counts))
                 advance(self._file.tell() - start)
-            self._file.close()
 
         return read
 

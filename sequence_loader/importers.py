@@ -252,6 +252,7 @@ def _column(name: str, values: Any) -> tuple[Any, tuple[str, ...] | None]:
                 f"{where} cannot be read: {error}. Write it with numpy.save."
             ) from None
         if not isinstance(values, np.ndarray):
+            values.close()
             raise ValueError(
                 f"`{name}` must be one array; received {where}, an archive of several. "
                 f"Write the array with numpy.save."

@@ -25,14 +25,18 @@ from sequence_loader.csr import Array, CsrRows
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """What opens a compressed text, by its suffix."""
-TEXT_BYTES = 1 << 23
-"""Text that is parsed at a time; scikit-learn makes three times as much of it."""
+TEXT_BYTES = 1 << 22
+"""Text that is parsed at a time; what parsers make of it is several times as much."""
 Advance = Callable[[int], None]
 """Called with the number of bytes that have been dealt with."""
 
 
 class SourceError(ValueError):
-    """A file to convert is damaged, cut, or not what it is said to be."""
+    """A file to convert is damaged, cut, or not what it is said to be.
+
+    The message is whole: it names the file and the mend. What else is raised while a
+    file is read is made a `SourceError` by `reading`.
+    """
 
 
 @dataclass(frozen=True)
