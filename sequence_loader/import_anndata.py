@@ -28,8 +28,10 @@ from sequence_loader.sources import (
 )
 
 KIND = "AnnData"
-DENSE_BYTES = 1 << 24
-"""Bytes of a dense matrix that are read at a time."""
+DENSE_BYTES = 1 << 22
+"""Bytes of a dense matrix in a block: finding its values takes ten times as much."""
+CHUNK_BLOCKS = 16
+"""Blocks in a chunk of HDF5 or zarr that is still read as one."""
 
 
 def read_anndata(
@@ -146,13 +148,15 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
 
 
 def _dense(matrix: Any, shape: tuple[int, int], advance: Advance) -> Generator[Block]:
-    step = max(1, DENSE_BYTES // max(1, shape[1] * matrix.dtype.itemsize))
+    row_bytes = max(1, shape[1] * matrix.dtype.itemsize)
+    block = max(1, DENSE_BYTES // row_bytes)
+    # Whole chunks, where they are not huge: one is decompressed for any row of it.
     chunk = (matrix.chunks or (1,))[0]
-    if chunk < step:
-        step -= step % chunk  # no chunk is decompressed twice
+    step = max(block - block % chunk, min(chunk, block * CHUNK_BLOCKS))
     for start in range(0, shape[0], step):
         rows = np.asarray(matrix[start : start + step])
-        yield Block(rows)
+        for first in range(0, len(rows), block):
+            yield Block(rows[first : first + block])
         advance(rows.nbytes)
 
 

@@ -22,7 +22,14 @@ from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, matrices, same
 
-from sequence_loader import compressed, convert, entries, import_npz, sources
+from sequence_loader import (
+    compressed,
+    convert,
+    entries,
+    import_anndata,
+    import_npz,
+    sources,
+)
 from sequence_loader.csr import CsrRows, canonical
 from sequence_loader.entries import Entries, rows_of_entries
 
@@ -40,6 +47,7 @@ def small_pieces(small: bool = True) -> Iterator[None]:
                 (entries, "ROWS", 3),
                 (entries, "BUCKETS", 2),
                 (sources, "TEXT_BYTES", 20),
+                (import_anndata, "DENSE_BYTES", 100),
             ):
                 patch.setattr(module, name, value)
         yield
