@@ -96,7 +96,7 @@ def _dealt(
             dtype = part.dtype
             bucket = ((part["row"] - first) // width).astype(np.uint16)
             order = np.argsort(bucket, kind="stable")
-            part, bucket = part[order], bucket[order]
+            part, bucket = part.take(order), bucket.take(order)
             cuts = np.searchsorted(bucket, np.arange(count + 1))
             sizes += np.diff(cuts)
             for number in np.flatnonzero(np.diff(cuts)).tolist():
@@ -187,7 +187,7 @@ def _as_rows(
     order = places.indices
     return CsrRows(
         places.indptr.astype(np.int64),
-        records["column"][order],
-        records["value"][order],
+        records["column"].take(order),
+        records["value"].take(order),
         num_features,
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from sequence_loader.checks import one_of, shown
+from sequence_loader.columns import Column
 from sequence_loader.import_anndata import read_anndata
 from sequence_loader.import_blocks import files_or_blocks, read_blocks
 from sequence_loader.import_matrix_market import read_matrix_market
@@ -21,7 +21,7 @@ from sequence_loader.import_npz import read_npz
 from sequence_loader.import_svmlight import read_svmlight
 from sequence_loader.progress import ProgressBar
 from sequence_loader.publishing import PendingDirectory
-from sequence_loader.sources import PACKED, Block, Source, class_codes
+from sequence_loader.sources import PACKED, Block, Source
 from sequence_loader.store import SparseStore, open_store
 from sequence_loader.store_writer import OWNED, StoreWriter
 
@@ -125,21 +125,21 @@ def convert(
         # writer asks again, and warns of what others left.
         warnings.simplefilter("ignore")
         PendingDirectory(path, OWNED, overwrite).discard()
+    targets, weights = Column("y", y), Column("sample_weight", sample_weight)
     sources = (
         _opened(files, format, path.parent, options, progress)
         if files
         else [_from_python(blocks, format, options)]
     )
     first = _first_of_alike(sources)
-    found, classes = _column("y", y)
-    weights, _ = _column("sample_weight", sample_weight)
+    classes = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
         first.num_features,
         dtype=_dtype(sources) if dtype is None else dtype,
         overwrite=overwrite,
-        feature_names=feature_names or first.feature_names,
-        class_names=class_names or (first.class_names if y is None else classes),
+        feature_names=first.feature_names if feature_names is None else feature_names,
+        class_names=classes if class_names is None else class_names,
         metadata=metadata,
     )
     work = [each.work for each in sources]
@@ -150,9 +150,9 @@ def convert(
             made = each.blocks(bar.advance)
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:
-                _write(writer, ready, found, weights)
-        _check_length("y", found, writer.num_rows)
-        _check_length("sample_weight", weights, writer.num_rows)
+                _write(writer, ready, targets, weights)
+        targets.check_length(writer.num_rows)
+        weights.check_length(writer.num_rows)
     return open_store(path)
 
 
@@ -238,58 +238,15 @@ def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:
     return kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
 
 
-def _column(name: str, values: Any) -> tuple[Any, tuple[str, ...] | None]:
-    """`y` or `sample_weight`, given or in a file, to be cut into blocks."""
-    if values is None:
-        return None, None
-    if isinstance(values, str | os.PathLike):
-        where = os.fspath(values)
-        try:
-            values = np.load(where, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(
-                f"`{name}` must be an array, or a .npy file of numbers or text; "
-                f"{where} cannot be read: {error}. Write it with numpy.save."
-            ) from None
-        if not isinstance(values, np.ndarray):
-            values.close()
-            raise ValueError(
-                f"`{name}` must be one array; received {where}, an archive of several. "
-                f"Write the array with numpy.save."
-            )
-    elif sp.issparse(values):
-        return values.tocsr(), None
-    found = np.asarray(values)
-    if found.ndim == 0:
-        raise ValueError(
-            f"`{name}` must have one entry for each row; received {shown(values)}. "
-            f"Pass an array of shape (rows, ...)."
-        )
-    return class_codes(found)
-
-
 def _write(
-    writer: StoreWriter, blocks: Iterator[Block], y: Any, sample_weight: Any
+    writer: StoreWriter, blocks: Iterator[Block], y: Column, sample_weight: Column
 ) -> None:
     for block in blocks:
-        stop = writer.num_rows + block.num_rows
-        parts = []
-        for name, values, own in (
-            ("y", y, block.y),
-            ("sample_weight", sample_weight, block.sample_weight),
-        ):
-            if values is not None and values.shape[0] < stop:
-                _check_length(name, values, stop, "at least ")
-            parts.append(own if values is None else values[writer.num_rows : stop])
-        writer.append(block.rows, *parts)
-
-
-def _check_length(name: str, values: Any, num_rows: int, least: str = "") -> None:
-    if values is not None and values.shape[0] != num_rows:
-        raise ValueError(
-            f"`{name}` must have one entry for each row, {least}{num_rows} in all; "
-            f"received {values.shape[0]}. Pass the {name} of these rows, in their "
-            f"order."
+        start, stop = writer.num_rows, writer.num_rows + block.num_rows
+        writer.append(
+            block.rows,
+            y.part(start, stop, block.y),
+            sample_weight.part(start, stop, block.sample_weight),
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from sequence_loader.csr import Array, CsrRows
+from sequence_loader.csr import CsrRows
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """What opens a compressed text, by its suffix."""
@@ -141,19 +141,3 @@ def required(module: str, extra: str, what: str) -> Any:
             f"{what} needs {module.partition('.')[0]}, which is not installed "
             f'({error}). Install the extra: pip install "sequence_loader[{extra}]".'
         ) from error
-
-
-def class_codes(labels: Array) -> tuple[Array, tuple[str, ...] | None]:
-    """Labels that are text as integers, and what they stand for.
-
-    Args:
-        labels: Array of shape (rows,).
-
-    Returns:
-        int64 codes of shape (rows,) and the sorted names; or `labels` and `None`,
-        if they are not text.
-    """
-    if labels.dtype.kind not in "UT":
-        return labels, None
-    names, codes = np.unique(labels, return_inverse=True)
-    return codes.reshape(labels.shape), tuple(map(str, names))

@@ -361,7 +361,10 @@ def test_blocks_from_python(tmp_path: Path) -> None:
         assert store.y.tolist() == y.tolist()
         assert store.sample_weight.tolist() == weights.tolist()
     for whole in (matrix, matrix.toarray(), iter([matrix])):
-        store = convert(whole, tmp_path / "a.store", y=y, overwrite=True)
+        names = np.array(list("abcde"))
+        store = convert(
+            whole, tmp_path / "a.store", y=y, overwrite=True, feature_names=names
+        )
         assert same(store[:], matrix) and store.y.tolist() == y.tolist()
 
 
