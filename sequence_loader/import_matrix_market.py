@@ -37,6 +37,7 @@ FIELDS = {
     "integer": (np.int64, np.int32),
     "pattern": (np.float64, np.bool_),
 }
+TEXT = bytes(range(32, 127)) + b"\t\r\n"
 SYMMETRIES = ("general", "symmetric", "skew-symmetric")
 
 
@@ -132,6 +133,9 @@ class _Header:
 def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
     read = 0
     for text in lines(file):
+        if text.translate(None, TEXT):
+            # scipy's parser reads on past a NUL, and past the end of its memory.
+            raise ValueError(f"after {read} entries, there are bytes that are no text")
         count = text.count(b"\n") + (not text.endswith(b"\n"))
         if b"\n\n" in text or text.startswith(b"\n") or not text.strip():
             text = b"".join(line for line in text.splitlines(True) if line.strip())

@@ -187,6 +187,7 @@ def test_a_flipped_bit_is_refused_or_harmless(
         ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n", "1 of the 2"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 1\n1 2 1\n",
          "more than the 1"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 1\0\n", "no text"),
         ("%%MatrixMarket matrix array real general\n2 2\n1\n2\n3\n", "3 of the 4"),
     ],
 )  # fmt: skip
