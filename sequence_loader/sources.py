@@ -11,6 +11,7 @@ import bz2
 import gzip
 import importlib
 import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -89,6 +90,7 @@ class Source:
 _DAMAGE = (
     *(ValueError, TypeError, KeyError, IndexError, RuntimeError, ArithmeticError),
     *(EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(SyntaxError, tokenize.TokenError),  # NumPy, of a header of .npy
 )
 
 
@@ -110,7 +112,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise SourceError(
             f"{path} cannot be read as a {kind} file: {reason}. Check that it is "
             f"whole and of that format, or write it again."

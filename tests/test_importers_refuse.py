@@ -106,8 +106,8 @@ def test_npz_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """One file of each format, of some kB; by name."""
+def whole_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of each format, of some kB."""
     folder = tmp_path_factory.mktemp("whole")
     matrix = marked(200, 30)
     sp.save_npz(folder / "csr.npz", matrix, compressed=False)
@@ -120,7 +120,7 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         anndata.AnnData(matrix).write_h5ad(folder / "a.h5ad")
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 )
 @pytest.mark.parametrize("kept", [0, 1, 0.3, 0.99])
 def test_cut_files(
-    name: str, kept: float, whole_files: dict[str, bytes], tmp_path: Path
+    name: str, kept: float, whole_files: Path, tmp_path: Path
 ) -> None:
-    content = whole_files[name]
+    content = (whole_files / name).read_bytes()
     size = int(len(content) * kept) if isinstance(kept, float) else kept
     if name == "a.svm":
         # Text has no end of its own. Cut where a value is, it does not parse.
@@ -152,12 +152,12 @@ def test_a_flipped_bit_is_refused_or_harmless(
     name: str,
     place: int,
     bit: int,
-    whole_files: dict[str, bytes],
+    whole_files: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """zip and gzip have checksums: the values are right, or there is an error."""
     folder = tmp_path_factory.mktemp("flipped")
-    content = bytearray(whole_files[name])
+    content = bytearray((whole_files / name).read_bytes())
     content[place % len(content)] ^= 1 << bit
     (folder / name).write_bytes(content)
     with warnings.catch_warnings():
