@@ -13,6 +13,7 @@ from sequence_loader.samplers import (
 )
 
 if TYPE_CHECKING:
+    from sequence_loader.importers import convert
     from sequence_loader.sequence import SparseBatchSequence
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ShuffleSampler",
     "SparseBatchSequence",
     "__version__",
+    "convert",
 ]
 
 
@@ -31,6 +33,10 @@ def __getattr__(name: str) -> Any:
         from sequence_loader.sequence import SparseBatchSequence
 
         return SparseBatchSequence
+    if name == "convert":
+        from sequence_loader.importers import convert
+
+        return convert
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
