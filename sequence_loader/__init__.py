@@ -14,6 +14,7 @@ from sequence_loader.samplers import (
 
 if TYPE_CHECKING:
     from sequence_loader.sequence import SparseBatchSequence
+    from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
 
 __all__ = [
     "BlockShuffleSampler",
@@ -21,16 +22,29 @@ __all__ = [
     "SequentialSampler",
     "ShuffleSampler",
     "SparseBatchSequence",
+    "SparseStore",
+    "StoreError",
+    "StoreWriter",
     "__version__",
+    "open_store",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports Keras when, and only when, the sequence is asked for."""
-    if name == "SparseBatchSequence":
-        from sequence_loader.sequence import SparseBatchSequence
+# Imported when, and only when, they are asked for: one brings Keras.
+_HOMES = {
+    "SparseBatchSequence": "sequence_loader.sequence",
+    "SparseStore": "sequence_loader.store",
+    "StoreError": "sequence_loader.store",
+    "StoreWriter": "sequence_loader.store",
+    "open_store": "sequence_loader.store",
+}
 
-        return SparseBatchSequence
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
