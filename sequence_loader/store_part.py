@@ -160,7 +160,7 @@ class StorePart:
 
     def advise_bounds(self, rows: Integers) -> None:
         """Asks for what `bounds` needs of ascending rows to be read soon."""
-        self._advise("indptr", rows, rows + 2)
+        self._advise("indptr", rows, rows + 1)  # the next entry is in the same page
 
     def _advise(self, name: str, starts: Integers, stops: Integers) -> None:
         handle, offset = self._handles[name], self.offset(name)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.csr import Array, CsrRows, canonical, joined
 from sequence_loader.page_cache import File
 from sequence_loader.permutation import Integers
 from sequence_loader.store_format import StoreError
@@ -99,16 +99,7 @@ class StoreParts:
             return self.list[0].gather(rows)
         if len(pieces) == 1:
             return pieces[0]  # a stable sort of rows of one part changes nothing
-        lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
-        place = np.empty(len(rows), np.int64)
-        place[order] = np.arange(len(rows))
-        return gather(
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.concatenate([piece.indices for piece in pieces]),
-            np.concatenate([piece.data for piece in pieces]),
-            place,
-            self.num_features,
-        )
+        return joined(pieces, order)
 
     def locate(self, rows: Integers) -> Located:
         """Finds rows.
