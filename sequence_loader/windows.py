@@ -200,9 +200,9 @@ class WindowReader:
         if self._jumps >= PERMUTED:
             found.append(
                 "the store is larger than the memory it is given, and batches are "
-                "asked for out of order, so that none can be read ahead. Keras permutes "
-                "them unless told otherwise: pass shuffle=False to fit. The rows are "
-                "shuffled by the sequence."
+                "asked for out of order, so that none can be read ahead. Keras does so "
+                "unless told otherwise: pass shuffle=False to fit. The sequence itself "
+                "shuffles the rows."
             )
         fresh = [message for message in found if message not in self._told]
         self._told.update(fresh)
