@@ -248,8 +248,8 @@ class StorePart:
 
 GAP = 1 << 14
 """Bytes between two runs up to which the kernel is asked for both in one piece. On a
-disk of 1.5 GB/s and 50,000 reads a second that costs less than another request;
-128 kB won nothing on short rows, and cost a third of the speed on long ones."""
+disk of 1.5 GB/s and 50,000 reads a second that costs less than another request. In
+uniform order it doubled the speed of short rows; 128 kB cost long ones a third."""
 
 
 def _runs(

@@ -22,8 +22,8 @@ from sequence_loader.store_parts import StoreParts
 from sequence_loader.windows import Plan, WindowReader
 
 WINDOW_BYTES = 64 << 20
-"""Memory for windows where nothing is asked for. With more, long rows (12 kB, blocks
-of 16) were not read faster, and short ones (700 B) by a tenth."""
+"""Memory for windows where nothing is asked for: some 2,700 rows of 12 kB or 40,000 of
+700 B in each, and a process that reads stays below 150 MB."""
 
 
 class StoreReader(Protocol):

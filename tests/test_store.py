@@ -418,7 +418,7 @@ class TestParts:
         assert same(store[:], marked(90, 8))
 
     def test_written_by_the_tasks_of_a_dask_job(self, tmp_path: Path) -> None:
-        dask = pytest.importorskip("dask")
+        import dask
 
         def write(part: int, rows: Any) -> int:
             with StoreWriter(tmp_path / f"part-{part}.store", 8) as writer:
