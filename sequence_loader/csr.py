@@ -132,7 +132,7 @@ def gather(
         if int(stops.max()) - base <= SPAN:
             taken = _copied(starts - base, stops - base, indices[base:], data[base:])
             return CsrRows(ends, *taken, int(num_features))
-        if len(rows) > 1:
+        if len(rows) > 1 and ends[-1] <= SPAN:
             return _in_halves(indptr, indices, data, rows, starts, num_features)
     positions = np.repeat(starts - ends[:-1], lengths)
     positions += np.arange(ends[-1])
