@@ -86,6 +86,7 @@ class WindowReader:
         self._pool = BufferPool(spare=2)
         # What is read now, and perhaps what follows it.
         self._windows: list[_Window] = []
+        self._threads: list[threading.Thread] = []
         self._stream: tuple[Plan, int] | None = None
         self._frontier = 0  # the first batch that no window has held
         self._limit = FIRST
@@ -117,10 +118,12 @@ class WindowReader:
     def close(self) -> None:
         """Ends the threads and gives up the memory."""
         with self._lock:
-            windows, self._windows = self._windows, []
-        for window in windows:
-            window.cancelled = True
-            window.thread.join()
+            for window in self._windows:
+                window.cancelled = True
+            self._windows = []
+            threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.join()
 
     def __del__(self) -> None:
         for window in getattr(self, "_windows", ()):
@@ -180,7 +183,7 @@ class WindowReader:
             thread.start()
         except RuntimeError:  # no more threads; or the interpreter ends
             return
-        window.thread = thread
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         self._windows.append(window)
         self._limit = min(4 * self._limit, max(self._half, FIRST))
 
@@ -222,10 +225,7 @@ class _Window:
     Attributes:
         first: Number of the first batch.
         cancelled: Set where it is no longer wanted.
-        thread: What reads it.
     """
-
-    thread: threading.Thread
 
     def __init__(
         self, parts: StoreParts, pool: BufferPool, most: int, limit: int, first: int
