@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, joined
+from sequence_loader.csr import Array, CsrRows, canonical, gather
 from sequence_loader.page_cache import File
 from sequence_loader.permutation import Integers
 from sequence_loader.store_format import StoreError
@@ -99,7 +99,16 @@ class StoreParts:
             return self.list[0].gather(rows)
         if len(pieces) == 1:
             return pieces[0]  # a stable sort of rows of one part changes nothing
-        return joined(pieces, order)
+        lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
+        places = np.empty(len(rows), np.int64)
+        places[order] = np.arange(len(rows))
+        return gather(
+            np.concatenate([[0], np.cumsum(lengths)]),
+            np.concatenate([piece.indices for piece in pieces]),
+            np.concatenate([piece.data for piece in pieces]),
+            places,
+            self.num_features,
+        )
 
     def locate(self, rows: Integers) -> Located:
         """Finds rows.

@@ -9,7 +9,6 @@ from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader import csr as csr_module
 from sequence_loader.csr import CsrRows, canonical, from_scipy, gather, unsigned
 
 
@@ -190,22 +189,3 @@ def test_a_negative_number_reads_as_a_huge_one(dtype):
     assert found.dtype.kind == "u" and found.tolist() == [1, 100]
     if np.dtype(dtype).kind == "i":
         assert unsigned(np.array([-1], dtype))[0] == 2 ** (8 * found.itemsize) - 1
-
-
-@pytest.mark.parametrize("way", ["as one", "in halves", "by take"])
-@pytest.mark.parametrize("dtype", ["bool", "float16", "float32", "int64"])
-def test_rows_are_the_same_whichever_way_they_are_copied(way, dtype, monkeypatch):
-    if way == "in halves":  # as rows are that are 2^31 values apart
-        monkeypatch.setattr(csr_module, "SPAN", 60)
-    if way == "by take":
-        monkeypatch.setattr(csr_module, "csr_row_index", None)
-    values = dense(40, 9).astype(dtype)
-    matrix = csr(40, 9)
-    assert matrix.nnz > 100
-    stored = matrix.indptr.astype("int64"), matrix.indices, matrix.data.astype(dtype)
-    for count in (0, 1, 2, 10, 200):
-        rows = np.random.default_rng(count).integers(0, 40, count)
-        found = gather(*stored, rows, 9)
-        assert found.data.dtype == dtype and found.indices.dtype == np.int32
-        array = found.to_dense(np.zeros((count, 9), dtype))
-        assert (array == values[rows]).all()
