@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sequence_loader._version import __version__
@@ -15,8 +16,10 @@ from sequence_loader.samplers import (
 from sequence_loader.weighted import WeightedSampler
 
 if TYPE_CHECKING:
+    from sequence_loader.importers import convert
     from sequence_loader.sequence import SparseBatchSequence
     from sequence_loader.sharding import current_shard
+    from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
 
 __all__ = [
     "BalancedSampler",
@@ -25,22 +28,31 @@ __all__ = [
     "SequentialSampler",
     "ShuffleSampler",
     "SparseBatchSequence",
+    "SparseStore",
+    "StoreError",
+    "StoreWriter",
     "WeightedSampler",
     "__version__",
+    "convert",
     "current_shard",
+    "open_store",
 ]
+
+# Imported when, and only when, they are asked for: one of them brings Keras.
+_HOMES = {
+    "SparseBatchSequence": "sequence_loader.sequence",
+    "SparseStore": "sequence_loader.store",
+    "StoreError": "sequence_loader.store",
+    "StoreWriter": "sequence_loader.store",
+    "convert": "sequence_loader.importers",
+    "current_shard": "sequence_loader.sharding",
+    "open_store": "sequence_loader.store",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports Keras when, and only when, the sequence is asked for."""
-    if name == "SparseBatchSequence":
-        from sequence_loader.sequence import SparseBatchSequence
-
-        return SparseBatchSequence
-    if name == "current_shard":
-        from sequence_loader.sharding import current_shard
-
-        return current_shard
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

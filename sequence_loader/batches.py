@@ -14,7 +14,7 @@ from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.inputs import InputReader, make_reader
 from sequence_loader.permutation import Integers
-from sequence_loader.plan import BatchRows
+from sequence_loader.plan import BatchPlan, BatchRows
 from sequence_loader.rows import Block, RowSource, as_row_source, is_input_list
 from sequence_loader.structures import (
     Structure,
@@ -90,6 +90,12 @@ class BatchReader:
     def sources(self) -> list[RowSource]:
         """The row sources of the features."""
         return leaves(self._features)
+
+    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
+        """Tells sources that can read ahead which batch is about to be read."""
+        for source in self.sources:
+            if hasattr(source, "look_ahead"):
+                source.look_ahead(plan, epoch, index)
 
     def read(self, batch: BatchRows, features: Structure | None = None) -> Batch:
         """Reads one batch.

@@ -12,16 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sequence_loader._version import __version__
+from sequence_loader.command import Subparsers, add_command, examples, failed, say
+from sequence_loader.store_commands import add_convert, add_info, add_verify
 
 # What checks of arguments, files and optional packages raise. Anything else is a
 # defect and shows its traceback.
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError)
-
-Subparsers = Any  # argparse's own type for it is private
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,9 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *where: say(
+                args.command, "warning", str(message)
+            )
+            return int(args.run(args))
     except KeyboardInterrupt:
-        return _failed(args.command, "interrupted", code=130)
+        return failed(args.command, "interrupted", code=130)
     except BrokenPipeError:
         # The reader of our output has left (`| head`). Python flushes stdout once
         # more at exit, which must not fail again.
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED_ERRORS as error:
         if args.traceback:
             raise
-        return _failed(args.command, str(error) or type(error).__name__)
+        return failed(args.command, str(error) or type(error).__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,7 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sequence_loader",
         description="Feed Keras models from sparse rows.",
-        epilog=_examples("demo", "demo --quick"),
+        epilog=examples(
+            "demo",
+            "convert cells.h5ad cells.store --label-column cell_type",
+            "info cells.store",
+            "verify cells.store",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -71,17 +80,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_demo(commands: Subparsers) -> None:
     """Describes ``demo``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "demo",
-        help="train a text classifier from sparse rows, on real text, and time it",
-        description=(
-            "Collects the docstrings of installed packages, learns which package a "
-            "docstring comes from with TF-IDF n-grams and a small network fed by "
-            "SparseBatchSequence, and compares memory and speed with dense batches. "
-            "The exit code is 0 only if the network learned."
-        ),
-        epilog=_examples("demo", "demo --quick", "demo --packages scipy sklearn torch"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "train a text classifier from sparse rows, on real text, and time it",
+        "Collects the docstrings of installed packages, learns which package a "
+        "docstring comes from with TF-IDF n-grams and a small network fed by "
+        "SparseBatchSequence, and compares memory and speed with dense batches. "
+        "The exit code is 0 only if the network learned.",
+        *("demo", "demo --quick", "demo --packages scipy sklearn torch"),
     )
     parser.add_argument(
         "--quick",
@@ -104,19 +111,12 @@ def run_demo(args: argparse.Namespace) -> int:
 
     scale = QUICK if args.quick else FULL
     reason = demo(args.packages or PACKAGES, scale)
-    return _failed(args.command, reason) if reason else 0
+    return failed(args.command, reason) if reason else 0
 
 
-COMMANDS: tuple[Callable[[Subparsers], None], ...] = (add_demo,)
-
-
-def _examples(*commands: str) -> str:
-    lines = (f"  python -m sequence_loader {command}" for command in commands)
-    return "examples:\n" + "\n".join(lines)
-
-
-def _failed(command: str, reason: str, code: int = 1) -> int:
-    """Says why on one line of stderr and returns the exit code."""
-    line = " ".join(reason.split())
-    print(f"sequence_loader {command}: error: {line}", file=sys.stderr)
-    return code
+COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
+    add_convert,
+    add_info,
+    add_verify,
+    add_demo,
+)

@@ -244,6 +244,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def _prepare(self, epoch: int, index: int) -> Batch:
         """Stages 1 to 3."""
+        self._reader.look_ahead(self._plan, epoch, index)
         shard, count = self._plan.shard
         batch = self._reader.read(self._plan.batch(epoch, index))
         return self._assembler.assemble(

@@ -44,6 +44,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,11 +53,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, gather
+from sequence_loader.csr import Array, CsrRows
 from sequence_loader.permutation import Integers
+from sequence_loader.store_column import StoreColumn
 from sequence_loader.store_format import StoreError
-from sequence_loader.store_part import StorePart
+from sequence_loader.store_parts import StoreParts
+from sequence_loader.store_reader import StoreReader, checked_memory, choose_reader
 from sequence_loader.store_writer import StoreWriter
+from sequence_loader.windows import Plan
 
 __all__ = ["SparseStore", "StoreError", "StoreWriter", "open_store"]
 
@@ -129,23 +133,17 @@ class SparseStore:
         memory: int | str = "auto",
         identities: Sequence[str] | None = None,
     ) -> None:
-        self._memory = memory
-        self._parts: list[StorePart] = []
-        try:
-            for path in paths:
-                self._parts.append(StorePart(path))
-            self._check_parts(identities)
-        except BaseException:
-            self.close()
-            raise
-        self._first_rows = np.cumsum([0, *(part.num_rows for part in self._parts)])
-        self.num_rows = int(self._first_rows[-1])
-        self.num_features = self._parts[0].num_features
+        self._memory = checked_memory(memory)
+        self._parts = StoreParts(paths, identities)
+        self._open = True
+        self._chosen: dict[str, StoreReader] = {}
+        self.num_rows = self._parts.num_rows
+        self.num_features = self._parts.num_features
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The directories."""
-        return tuple(part.path for part in self._parts)
+        return tuple(part.path for part in self._parts.list)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,17 +153,17 @@ class SparseStore:
     @property
     def nnz(self) -> int:
         """Number of stored values."""
-        return sum(part.manifest.nnz for part in self._parts)
+        return self._parts.nnz
 
     @property
     def nbytes(self) -> int:
         """Bytes of all values in all files."""
-        return sum(part.nbytes for part in self._parts)
+        return self._parts.nbytes
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored values."""
-        return self._parts[0].manifest.arrays["data"].dtype
+        return self._parts.dtypes[1]
 
     @property
     def y(self) -> Array | None:
@@ -180,17 +178,17 @@ class SparseStore:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """One name for each feature, or `None`."""
-        return self._parts[0].manifest.feature_names
+        return self._parts.list[0].manifest.feature_names
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the integers in `y` stand for, or `None`."""
-        return self._parts[0].manifest.class_names
+        return self._parts.list[0].manifest.class_names
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What was written with the (first) store, the user's own."""
-        return dict(self._parts[0].manifest.metadata)
+        return dict(self._parts.list[0].manifest.metadata)
 
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order; see `RowSource.read`.
@@ -205,10 +203,33 @@ class SparseStore:
             StoreError: A file is damaged.
             ValueError: A column index is out of range, or the store is closed.
         """
+        return self._reader().read(rows)
+
+    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+        """Says that a batch is about to be read, so that the next ones can be fetched.
+
+        A hint: `read` gives the same rows without it. `SparseBatchSequence` calls it.
+
+        Args:
+            plan: The `BatchPlan`; the same object for as long as it is the same.
+            epoch: The epoch.
+            index: Number of the batch.
+        """
+        self._reader().look_ahead(plan, epoch, index)
+
+    def stored(self, rows: Integers) -> int:
+        """How many values the given rows hold, without reading them.
+
+        Args:
+            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
+
+        Raises:
+            StoreError: A file is damaged.
+            ValueError: The store is closed.
+        """
         self._check_open()
-        if len(self._parts) == 1:
-            return self._parts[0].gather(rows)
-        return self._gather_parts(rows)
+        located = self._parts.locate(np.sort(rows))
+        return int((located.stops - located.starts).sum())
 
     def take(self, rows: npt.ArrayLike) -> Any:
         """The given rows as a ``scipy.sparse.csr_array``, in that order.
@@ -233,16 +254,17 @@ class SparseStore:
             StoreError: Something is not what was written; the message lists what.
         """
         from sequence_loader.progress import ProgressBar
+        from sequence_loader.store_damage import damage
 
+        self._check_open()
+        parts = self._parts.list
         total = sum(
-            part.nbytes + part.manifest.arrays["indices"].nbytes
-            for part in self._parts
+            part.nbytes + part.manifest.arrays["indices"].nbytes for part in parts
         )
         found = []
         with ProgressBar("verify", total, "bytes", shown=progress) as bar:
-            for part in self._parts:
-                part.check_sizes()
-                for count, wrong in part.damage():
+            for part in parts:
+                for count, wrong in damage(part):
                     bar.advance(count)
                     if wrong is not None:
                         found.append(wrong)
@@ -255,9 +277,10 @@ class SparseStore:
 
     def close(self) -> None:
         """Closes the files and ends what reads ahead."""
-        parts, self._parts = self._parts, []
-        for part in parts:
-            part.close()
+        self._open = False
+        while self._chosen:
+            self._chosen.popitem()[1].close()
+        self._parts.close()
 
     def __enter__(self) -> SparseStore:
         return self
@@ -281,11 +304,11 @@ class SparseStore:
 
     def __reduce__(self) -> Any:
         self._check_open()
-        identities = tuple(part.identity for part in self._parts)
+        identities = tuple(part.identity for part in self._parts.list)
         return SparseStore, (self.paths, self._memory, identities)
 
     def __repr__(self) -> str:
-        if not self._parts:
+        if not self._open:
             return "SparseStore(closed)"
         where = [str(path) for path in self.paths]
         named = repr(where[0]) if len(where) == 1 else f"{len(where)} parts"
@@ -295,82 +318,31 @@ class SparseStore:
         )
 
     def _check_open(self) -> None:
-        if not self._parts:
+        if not self._open:
             raise ValueError("the store is closed. Open it again with open_store.")
 
-    def _check_parts(self, identities: Sequence[str] | None) -> None:
-        """Parts must be alike, and those they were when they are reopened."""
-        for part, identity in zip(self._parts, identities or ()):
-            if part.identity != identity:
-                raise StoreError(
-                    f"{part.path} is not the store it was: it has been replaced since "
-                    f"it was opened or pickled. Open it again with open_store."
-                )
-        first = self._parts[0]
-        for part in self._parts[1:]:
-            for what, one, other in (
-                ("features", first.num_features, part.num_features),
-                ("dtype", *(str(p.arrays["data"].dtype) for p in (first, part))),
-                ("feature_names", *(p.manifest.feature_names for p in (first, part))),
-                ("class_names", *(p.manifest.class_names for p in (first, part))),
-            ):
-                if one != other:
-                    raise StoreError(
-                        f"parts must be alike; {part.path} differs from {first.path} "
-                        f"in its {what}: {shown(other)} and {shown(one)}. Write all "
-                        f"parts with the same arguments."
-                    )
-        for name in ("y", "sample_weight"):
-            kinds = {
-                (array.dtype, array.shape[1:]) if array is not None else None: part
-                for part in self._parts
-                if part.num_rows
-                for array in [part.arrays.get(name)]
-            }
-            if len(kinds) > 1:
-                one, other = (str(part.path) for part in list(kinds.values())[:2])
-                raise StoreError(
-                    f"parts must be alike; {one} and {other} differ in the presence, "
-                    f"dtype or shape of `{name}`. Write all parts with the same kind "
-                    f"of `{name}`."
-                )
+    def _reader(self) -> StoreReader:
+        """What reads rows, chosen when the first are read."""
+        self._check_open()
+        found = self._chosen.get("reader")
+        if found is None:
+            # Of two threads that choose at once, one wins: no lock, none to inherit.
+            found = self._chosen.setdefault(
+                "reader", choose_reader(self._parts, self._memory)
+            )
+        return found
 
     def _column(self, name: str) -> Array | None:
         self._check_open()
-        found = [
-            part.arrays[name] for part in self._parts if name in part.arrays
-        ]
-        if not found:
+        column = self._parts.column(name)
+        if column is None:
             return None
-        # Several parts are copied together: 8 bytes a row, beside kilobytes on disk.
-        column = found[0] if len(self._parts) == 1 else np.concatenate(found)
-        return StoreColumn.of(column, self, name)
-
-    def _gather_parts(self, rows: Integers) -> CsrRows:
-        owner = np.searchsorted(self._first_rows, rows, side="right") - 1
-        order = np.argsort(owner, kind="stable")
-        cuts = np.searchsorted(owner[order], np.arange(len(self._parts) + 1))
-        pieces = [
-            part.gather(rows[order[start:stop]] - first)
-            for part, first, start, stop in zip(
-                self._parts, self._first_rows.tolist(), cuts.tolist(), cuts[1:].tolist()
-            )
-            if stop > start
-        ]
-        if not pieces:
-            return self._parts[0].gather(rows)
-        if len(pieces) == 1:
-            return pieces[0]  # a stable sort of one part changes nothing
-        lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        place = np.empty(len(rows), np.int64)
-        place[order] = np.arange(len(rows))
-        return gather(
-            indptr,
-            np.concatenate([piece.indices for piece in pieces]),
-            np.concatenate([piece.data for piece in pieces]),
-            place,
-            self.num_features,
+        arguments = self.__reduce__()[1]
+        only = self._parts.list[0] if len(self._parts.list) == 1 else None
+        return StoreColumn.of(
+            column,
+            (_column_of, (arguments, name)),
+            None if only is None else partial(only.check_sizes, (name,)),
         )
 
     def _row_ids(self, rows: npt.ArrayLike) -> Integers:
@@ -397,30 +369,6 @@ class SparseStore:
             )
         ids = given.astype(np.int64)
         return np.where(ids < 0, ids + self.num_rows, ids)
-
-
-class StoreColumn(np.ndarray[Any, Any]):
-    """`y` or `sample_weight` of a store: an array whose pickle is a path.
-
-    What is computed from it is an ordinary array again, and pickled as one.
-    """
-
-    _origin: tuple[Any, str] | None = None
-
-    @classmethod
-    def of(cls, column: Array, store: SparseStore, name: str) -> StoreColumn:
-        """A view of `column`, the `name` of `store`."""
-        made = column.view(cls)
-        made._origin = store.__reduce__()[1], name
-        return made
-
-    def __array_finalize__(self, origin: Any) -> None:
-        self._origin = None
-
-    def __reduce__(self) -> Any:
-        if self._origin is None:
-            return np.asarray(self).__reduce__()
-        return _column_of, self._origin
 
 
 def _column_of(arguments: Any, name: str) -> Array | None:

@@ -22,7 +22,10 @@ NEED_KERAS = {"sequence", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted balanced sharding order plan structures csr
-    buffers rows inputs batches tensors jobs assembly epochs hooks workers datasets
+    buffers rows publishing progress page_cache free_memory store_format store_blocks
+    store_writer store_part store_damage store_parts store_column windows store_reader
+    store
+    inputs batches tensors jobs assembly epochs hooks workers datasets
     sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
@@ -91,6 +94,24 @@ def test_importing_the_package_is_light():
     assert not HEAVY & {name.partition(".")[0] for name in loaded}
 
 
+def test_stores_need_no_backend(tmp_path):
+    """What the command line and the tasks of a job that writes parts do."""
+    loaded = json.loads(
+        run(
+            "import json, sys, pickle, numpy as np\n"
+            "from sequence_loader import StoreWriter, open_store\n"
+            f"path = {str(tmp_path / 'a.store')!r}\n"
+            "with StoreWriter(path, 3) as writer:\n"
+            "    writer.append(np.eye(3), y=[0, 1, 2])\n"
+            "store = pickle.loads(pickle.dumps(open_store(path)))\n"
+            "store.verify(progress=False)\n"
+            "assert store[1:].shape == (2, 3)\n"
+            "print(json.dumps(sorted(sys.modules)))"
+        )
+    )
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+
+
 def test_reading_batches_needs_no_backend():
     """What a worker does."""
     loaded = json.loads(
@@ -128,12 +149,14 @@ def test_the_public_surface_is_all():
     expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
     expected |= {"ShuffleSampler", "BlockShuffleSampler", "__version__"}
     expected |= {"WeightedSampler", "BalancedSampler", "current_shard"}
+    expected |= {"open_store", "SparseStore", "StoreError", "StoreWriter"}
     assert expected <= set(public)
     # Everything else that can be seen is a module of the package or private.
     visible = {name for name in vars(sequence_loader) if not name.startswith("_")}
     assert visible <= set(public) | set(MODULES) | {"annotations"} | {
         "Any",
         "TYPE_CHECKING",
+        "import_module",
     }
 
 

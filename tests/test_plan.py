@@ -112,6 +112,20 @@ def test_batches_do_not_depend_on_what_was_asked_before(cut, sampler, data):
         assert found.weights.tolist() == again.weights.tolist()
 
 
+@given(cuts(), samplers(), EPOCHS, st.data())
+def test_rows_ahead_are_those_of_the_batches(cut, sampler, epoch, data):
+    num_rows, batch_size, count = cut
+    remainder = data.draw(st.sampled_from(["drop", "pad", "keep"][: 3 - (count > 1)]))
+    assume(remainder != "drop" or batch_size * count <= num_rows)
+    shard = (data.draw(st.integers(0, count - 1)), count)
+    plan = BatchPlan(num_rows, sampler, batch_size, remainder, shard)
+    first = data.draw(st.integers(0, plan.num_batches - 1))
+    stop = data.draw(st.integers(first + 1, plan.num_batches))
+    batches = [plan.batch(epoch, index).rows for index in range(first, stop)]
+    found = plan.rows_ahead(epoch, first, stop)
+    assert np.array_equal(found, np.concatenate(batches))
+
+
 @given(cuts(), samplers())
 def test_shards_partition_the_global_batches(cut, sampler):
     """What is trained at a step depends on the global batch size alone."""

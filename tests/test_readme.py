@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,11 @@ def test_every_block_runs(tmp_path):
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks))
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=240
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=tmp_path,  # stores are written where it runs
+        env={**os.environ, "PYTHONPATH": str(README.parent)},
     )
     assert done.returncode == 0, done.stderr[-4000:]

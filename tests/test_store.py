@@ -35,6 +35,7 @@ def test_what_is_written_is_read(
         shape=matrix.shape,
     )
     taken = store.take(np.array(rows, np.int64))
+    assert store.stored(np.array(rows, np.int64)) == taken.nnz
     expected = bits[np.array(rows, np.int64)]
     assert taken.data.tobytes() == expected.data.tobytes()
     assert np.array_equal(taken.indices, expected.indices)
@@ -417,18 +418,25 @@ class TestParts:
         store: SparseStore = open_store(f"{tmp_path}/part-*.store")
         assert same(store[:], marked(90, 8))
 
-    def test_written_by_dask(self, tmp_path: Path) -> None:
-        dask = pytest.importorskip("dask")
+    def test_written_by_the_tasks_of_a_dask_job(self, tmp_path: Path) -> None:
+        import dask
 
-        @dask.delayed  # type: ignore[untyped-decorator]
-        def write(part: int) -> str:
-            path = tmp_path / f"part-{part}.store"
-            with StoreWriter(path, 8) as writer:
-                writer.append(marked(90, 8)[part * 30 : part * 30 + 30])
-            return str(path)
+        def write(part: int, rows: Any) -> int:
+            with StoreWriter(tmp_path / f"part-{part}.store", 8) as writer:
+                writer.append(rows, y=np.arange(30) + 30 * part)
+            return os.getpid()
 
-        paths = dask.compute(*map(write, range(3)), scheduler="processes")
-        assert same(open_store(paths)[:], marked(90, 8))
+        matrix = marked(90, 8)
+        tasks = [
+            dask.delayed(write)(part, matrix[part * 30 : part * 30 + 30])
+            for part in range(3)
+        ]
+        workers = dask.compute(*tasks, scheduler="processes", num_workers=2)
+        assert os.getpid() not in workers
+        store = open_store(f"{tmp_path}/part-*.store")
+        assert same(store[:], matrix)
+        assert np.array_equal(store.y, np.arange(90))
+        store.verify()
 
 
 def test_starts_without_tensorflow() -> None:

@@ -1,0 +1,53 @@
+"""How a command is described to argparse, and what it says when it fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from typing import Any
+
+Subparsers = Any  # argparse's own type for it is private
+
+
+def examples(*commands: str) -> str:
+    """The end of a help text."""
+    lines = (f"  python -m sequence_loader {command}" for command in commands)
+    return "examples:\n" + "\n".join(lines)
+
+
+def add_command(
+    commands: Subparsers, name: str, help: str, description: str, *shown: str
+) -> argparse.ArgumentParser:
+    """Adds a command.
+
+    Args:
+        commands: What `add_subparsers` returned.
+        name: What the user writes.
+        help: A line for the list of all commands.
+        description: A paragraph for the command's own help.
+        *shown: Examples.
+
+    Returns:
+        Its parser, to add arguments to.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=textwrap.fill(description, 80),
+        epilog=examples(*shown),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def say(command: str, kind: str, text: str) -> None:
+    """Writes one line to standard error."""
+    print(f"sequence_loader {command}: {kind}: {' '.join(text.split())}",
+          file=sys.stderr)
+
+
+def failed(command: str, reason: str, code: int = 1) -> int:
+    """Says why on one line, and returns the exit code."""
+    say(command, "error", reason)
+    return code

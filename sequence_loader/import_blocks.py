@@ -1,0 +1,85 @@
+"""Blocks that a Python program makes, as a source of rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.sources import Advance, Block, Source
+
+
+def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
+    """Tells a source of files from one of blocks.
+
+    Args:
+        source: A path, a matrix, or an iterable of paths or of blocks.
+
+    Returns:
+        The paths, or none of them and what yields the blocks.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: It is empty.
+    """
+    if isinstance(source, str | os.PathLike):
+        return [Path(source)], ()
+    if sp.issparse(source) or isinstance(source, np.ndarray):
+        return [], [source]
+    if not isinstance(source, Iterable):
+        raise TypeError(
+            f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
+            f"received {shown(source)}. Pass one of those."
+        )
+    items = iter(source)
+    for first in items:
+        if isinstance(first, str | os.PathLike):
+            return [Path(first), *map(Path, items)], ()
+        return [], chain([first], items)
+    raise ValueError(
+        f"`source` must hold at least one file or block; received {shown(source)}. "
+        f"Pass some rows; the number of features is taken from them."
+    )
+
+
+def read_blocks(items: Iterable[Any]) -> Source:
+    """Takes the number of features and the dtype from the first block.
+
+    Args:
+        items: Matrices of shape (n, features), scipy sparse or arrays, or tuples
+            (block, y) or (block, y, sample_weight).
+
+    Raises:
+        TypeError: The first item is not one of these.
+    """
+    made = map(_block, items)
+    first = next(made)
+    shape: tuple[int, ...] = getattr(first.rows, "shape", ())
+    if len(shape) != 2:
+        raise TypeError(
+            f"`source` must yield matrices of shape (rows, features), or (block, y), "
+            f"or (block, y, sample_weight); received {shown(first.rows)}. Make each "
+            f"block a scipy sparse matrix or a two-dimensional array."
+        )
+
+    def blocks(advance: Advance) -> Generator[Block]:
+        yield from chain([first], made)
+
+    return Source("source", int(shape[1]), first.rows.dtype, blocks)
+
+
+def _block(item: Any) -> Block:
+    if not isinstance(item, tuple):
+        return Block(item)
+    if not 1 <= len(item) <= 3:
+        raise TypeError(
+            f"`source` must yield blocks, (block, y), or (block, y, sample_weight); "
+            f"received a tuple of {len(item)}. Pass y as an array of shape (rows, ...)."
+        )
+    return Block(*item)

@@ -1,0 +1,171 @@
+"""MatrixMarket text as a source of rows, parsed by scipy in pieces.
+
+Entries may be in any order, most often by column, so they are sorted on disk
+(`entries`). Each piece of lines is given to ``scipy.io.mmread`` behind a header of
+its own, which keeps scipy's speed and its checks while memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy.io
+
+from sequence_loader.entries import Entries, entry_bytes, rows_of_entries
+from sequence_loader.sources import (
+    Advance,
+    Block,
+    Source,
+    SourceError,
+    lines,
+    open_text,
+    reading,
+)
+
+KIND = "MatrixMarket"
+# The type a field has in memory, and the type it gets in a store: text has no
+# type, and 8 bytes a value would double the store. A value that does not fit into
+# the latter is refused, with the mend.
+FIELDS = {
+    "real": (np.float64, np.float32),
+    "double": (np.float64, np.float32),
+    "integer": (np.int64, np.int32),
+    "pattern": (np.float64, np.bool_),
+}
+TEXT = bytes(range(32, 127)) + b"\t\r\n"
+SYMMETRIES = ("general", "symmetric", "skew-symmetric")
+
+
+def read_matrix_market(
+    paths: Sequence[Path], scratch: Path, *, transpose: bool = False
+) -> list[Source]:
+    """Opens MatrixMarket files, plain or as ``.gz``, ``.bz2``, ``.xz``.
+
+    Args:
+        paths: The files.
+        scratch: Directory for the temporary files: (row, column, value) entries.
+        transpose: Whether columns of the file are the rows wanted, as in files of
+            10x Genomics (genes by cells).
+
+    Raises:
+        SourceError: A file is damaged, or of a kind that is not read.
+    """
+    return [_read(path, scratch, transpose) for path in paths]
+
+
+def _read(path: Path, scratch: Path, transpose: bool) -> Source:
+    with reading(path, KIND), open_text(path) as file:
+        header = _Header.read(file, path)
+    shape = header.shape[::-1] if transpose else header.shape
+    parsed, stored = FIELDS[header.field]
+    work = None  # of a symmetric matrix, each entry may be two
+    if header.symmetry == "general":
+        work = 2 * header.count * entry_bytes(shape, np.dtype(parsed))
+
+    def blocks(advance: Advance) -> Generator[Block]:
+        with reading(path, KIND), open_text(path) as text:
+            _Header.read(text, path)
+            entries = _entries(text, header, transpose)
+            expected = header.count * (1 if header.symmetry == "general" else 2)
+            for rows in rows_of_entries(entries, shape, expected, scratch, advance):
+                yield Block(rows)
+
+    return Source(str(path), shape[1], np.dtype(stored), blocks, work)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The first line of a file, and its line of sizes.
+
+    Attributes:
+        dense: Whether all values are listed, column after column.
+        field: ``real``, ``integer``, ``pattern``, ...
+        symmetry: ``general``, ...
+        shape: (rows, columns).
+        count: Entries in the file.
+    """
+
+    dense: bool
+    field: str
+    symmetry: str
+    shape: tuple[int, int]
+    count: int
+
+    @classmethod
+    def read(cls, file: BinaryIO, path: Path) -> _Header:
+        """Reads to where the entries begin."""
+        banner = file.readline(1024)
+        words = banner.decode("latin-1").lower().split()
+        if len(words) != 5 or words[:2] != ["%%matrixmarket", "matrix"]:
+            raise SourceError(
+                f"{path} must begin with a line like '%%MatrixMarket matrix coordinate "
+                f"real general'; it has {banner[:60]!r}. Pass a MatrixMarket file."
+            )
+        _, _, layout, field, symmetry = words
+        dense = layout == "array"
+        if (
+            layout not in ("coordinate", "array")
+            or field not in FIELDS
+            or symmetry not in SYMMETRIES
+            or (dense and (symmetry != "general" or field == "pattern"))
+        ):
+            raise SourceError(
+                f"{path} is of a kind that is not read: {' '.join(words[1:])!r}. Pass "
+                f"a real, integer or pattern matrix, or convert "
+                f"scipy.io.mmread(path).tocsr()."
+            )
+        line = b"%"
+        while line.startswith(b"%") or (line and not line.strip()):
+            line = file.readline(1 << 16)
+        sizes = [int(word) for word in line.split()]
+        if len(sizes) != (2 if dense else 3) or min(sizes) < 0:
+            raise SourceError(f"{path} has {line[:60]!r} for its line of sizes. "
+                              f"Write it again.")
+        count = sizes[0] * sizes[1] if dense else sizes[2]
+        return cls(dense, field, symmetry, (sizes[0], sizes[1]), count)
+
+
+def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
+    read = 0
+    for text in lines(file):
+        if text.translate(None, TEXT):
+            # scipy's parser reads on past a NUL, and past the end of its memory.
+            raise ValueError(f"after {read} entries, there are bytes that are no text")
+        count = text.count(b"\n") + (not text.endswith(b"\n"))
+        if b"\n\n" in text or text.startswith(b"\n") or not text.strip():
+            text = b"".join(line for line in text.splitlines(True) if line.strip())
+            count = text.count(b"\n") + (bool(text) and not text.endswith(b"\n"))
+        if not count:
+            continue
+        if read + count > header.count:
+            raise ValueError(f"it has more than the {header.count} entries it claims")
+        part = _parsed(text, count, header, read)
+        yield Entries(part.column, part.row, part.value) if transpose else part
+        read += count
+    if read != header.count:
+        raise ValueError(f"it has {read} of the {header.count} entries it claims")
+
+
+def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
+    layout, rows, columns = "coordinate", *header.shape
+    if header.dense:
+        layout, rows, columns = "array", count, 1
+    sizes = f"{rows} {columns}" if header.dense else f"{rows} {columns} {count}"
+    banner = f"%%MatrixMarket matrix {layout} {header.field} {header.symmetry}\n"
+    content = io.BytesIO(f"{banner}{sizes}\n".encode() + text)
+    try:
+        found: Any = scipy.io.mmread(content)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"after {before} entries, {error}") from error
+    if not header.dense:
+        return Entries(found.row, found.col, found.data)
+    values = found.ravel()
+    place = np.arange(before, before + count)[values != 0]
+    return Entries(
+        place % header.shape[0], place // header.shape[0], values[values != 0]
+    )

@@ -1,0 +1,59 @@
+"""StoreColumn: `y` or `sample_weight` of a store, as an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.csr import Array
+from sequence_loader.permutation import Integers
+
+Reopen = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments, which give the array again in another process."""
+
+
+class StoreColumn(np.ndarray[Any, Any]):
+    """An array over a file, and a row source: its pickle is a path.
+
+    What is computed or sliced from it is an ordinary array again, and pickled as one.
+    """
+
+    numeric = True
+    _reopen: Reopen | None = None
+    _check: Callable[[], None] | None = None
+
+    @classmethod
+    def of(
+        cls, column: Array, reopen: Reopen, check: Callable[[], None] | None
+    ) -> StoreColumn:
+        """A view of `column`.
+
+        Args:
+            column: Array of shape (rows, ...).
+            reopen: What a pickle of it holds.
+            check: Raises an error where reading the map would kill the process.
+        """
+        made = column.view(cls)
+        made._reopen, made._check = reopen, check
+        return made
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self)
+
+    def read(self, rows: Integers) -> Array:
+        """See `RowSource.read`."""
+        if self._check is not None:
+            self._check()
+        return np.asarray(self).take(rows, axis=0)
+
+    def __array_finalize__(self, origin: Any) -> None:
+        self._reopen = self._check = None
+
+    def __reduce__(self) -> Any:
+        if self._reopen is None:
+            return np.asarray(self).__reduce__()
+        return self._reopen

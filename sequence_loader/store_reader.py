@@ -1,0 +1,98 @@
+"""How the rows of a store are read: chosen by its size and the memory there is.
+
+- It is in memory, or fits: rows are taken from the maps. While a sequence trains,
+  the files are read ahead whole.
+- It is larger: the next windows of the order are read into memory of our own.
+
+All give the same rows. Advice to the kernel, batch by batch, is not among them: it
+costs up to half the speed of pages that are in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from sequence_loader.checks import integer, shown
+from sequence_loader.csr import CsrRows
+from sequence_loader.free_memory import free_memory
+from sequence_loader.page_cache import CacheFiller, resident
+from sequence_loader.permutation import Integers
+from sequence_loader.store_parts import StoreParts
+from sequence_loader.windows import Plan, WindowReader
+
+WINDOW_BYTES = 64 << 20
+"""Memory for windows where nothing is asked for: some 2,700 rows of 12 kB or 40,000 of
+700 B in each, and a process that reads stays below 150 MB."""
+
+
+class StoreReader(Protocol):
+    """Reads rows. Safe to share by threads, and usable in a forked child."""
+
+    def read(self, rows: Integers) -> CsrRows:
+        """The given rows, in that order; see `SparseStore.read`."""
+
+    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+        """Says that a batch is about to be read; see `SparseStore.look_ahead`."""
+
+    def close(self) -> None:
+        """Ends what reads ahead, and waits for it."""
+
+
+class MapReader:
+    """Takes rows from the maps, and fills the page cache when training starts.
+
+    Args:
+        parts: The store.
+    """
+
+    def __init__(self, parts: StoreParts) -> None:
+        self._parts = parts
+        self._filler: CacheFiller | None = None
+        self._once = threading.Lock()  # taken once, and never waited for
+
+    def read(self, rows: Integers) -> CsrRows:
+        """The given rows, in that order."""
+        return self._parts.gather(rows)
+
+    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+        """Starts to fill the page cache, the first time."""
+        if self._filler is None and self._once.acquire(blocking=False):
+            files = self._parts.files
+            if not resident(files):
+                self._filler = CacheFiller(files)
+
+    def close(self) -> None:
+        """Ends the filling."""
+        if self._filler is not None:
+            self._filler.close()
+
+
+def checked_memory(memory: int | str) -> int | str:
+    """The argument `memory`; raises TypeError or ValueError."""
+    if isinstance(memory, str):
+        if memory == "auto":
+            return memory
+        raise ValueError(
+            f"`memory` must be 'auto' or a number of bytes; received {shown(memory)}. "
+            f"Pass for example memory=2**30."
+        )
+    return integer("memory", memory, minimum=1)
+
+
+def choose_reader(parts: StoreParts, memory: int | str) -> StoreReader:
+    """The reader for a store.
+
+    Args:
+        parts: The store.
+        memory: Bytes that may hold rows, or ``"auto"``.
+    """
+    if not isinstance(memory, str):
+        fits = parts.nbytes <= memory
+        return MapReader(parts) if fits else WindowReader(parts, memory)
+    free = free_memory()
+    # A quarter is left to what the job has yet to allocate. What is in memory
+    # already costs nothing, whoever's limit it counts against.
+    if parts.nbytes <= free // 4 * 3 or resident(parts.files):
+        return MapReader(parts)
+    return WindowReader(parts, min(WINDOW_BYTES, free // 4))

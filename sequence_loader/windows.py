@@ -1,0 +1,340 @@
+"""Windows: the next batches of an epoch, read ahead into memory of fixed size.
+
+For stores larger than memory. Pages that are read ahead through the page cache may
+be evicted before they are used, and then come back one fault at a time; memory of
+our own stays. The batches to come are cut into windows of as many as fit into half
+of the budget; while batches are taken out of one, a thread reads the next.
+
+Guarantees:
+- `read` gives the same rows whether a window holds them or not; windows only make
+  it faster. What fails in a window is read again by itself, and fails there, in the
+  thread that asked for it.
+- At most two windows have memory, and with what their rows are located by they take
+  at most the budget. A batch of more than half of it is read by itself.
+- A thread reads one window and ends. Nobody waits for a thread that is not running:
+  a forked child leaves the windows behind and begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from typing import Any, Protocol
+
+import numpy as np
+
+from sequence_loader.buffers import BufferPool
+from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.permutation import Integers
+from sequence_loader.samplers import BlockShuffleSampler, ShuffleSampler
+from sequence_loader.store_part import GAP
+from sequence_loader.store_parts import Located, StoreParts
+
+FIRST = 1 << 20
+"""Bytes of the first window where reading begins; each is four times as large as the
+one before, so that neither the first batch nor a jump waits for much."""
+
+ROW_COST = 160
+"""Bytes that a row of a window takes besides its values: its number, its place, and
+what they are computed from."""
+
+STRAGGLERS = 64
+"""Batches by which threads that share an order may be apart."""
+
+PERMUTED = 16
+"""Twice the jumps, less the batches in order, from which an order counts as one that
+cannot be followed."""
+
+
+class Plan(Protocol):
+    """What there is to know of the batches to come: a `BatchPlan`."""
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches in an epoch."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows in a batch, the last one perhaps excepted."""
+
+    @property
+    def sampler(self) -> Any:
+        """The order."""
+
+    def rows_ahead(self, epoch: int, first: int, stop: int) -> Integers:
+        """The rows of batches ``first .. stop - 1``, one after another."""
+
+
+class WindowReader:
+    """Reads rows of a store larger than memory. Safe to share by threads.
+
+    Args:
+        parts: The store.
+        budget: Bytes of memory for windows.
+    """
+
+    def __init__(self, parts: StoreParts, budget: int) -> None:
+        self._parts, self._half = parts, budget // 2
+        self._told: set[str] = set()
+        self._begin()
+        _readers.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = BufferPool(spare=2)
+        # What is read now, and perhaps what follows it.
+        self._windows: list[_Window] = []
+        self._threads: list[threading.Thread] = []
+        self._stream: tuple[Plan, int] | None = None
+        self._frontier = 0  # the first batch that no window has held
+        self._limit = FIRST
+        self._asked: dict[int, int] = {}  # by each thread, the last batch
+        self._jumps = 0
+
+    def read(self, rows: Integers) -> CsrRows:
+        """The given rows, in that order; see `StoreParts.read`."""
+        for window in list(self._windows):
+            found = window.take(rows)
+            if found is not None:
+                return found
+        return self._parts.read(rows)
+
+    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+        """Says that a batch is about to be read; what follows it is read ahead.
+
+        Args:
+            plan: The batches; the same object for as long as they are the same.
+            epoch: The epoch.
+            index: Number of the batch.
+        """
+        with self._lock:
+            self._follow(plan, epoch, index)
+            messages = self._messages(plan)
+        for message in messages:
+            warnings.warn(message, stacklevel=6)  # where the sequence was indexed
+
+    def close(self) -> None:
+        """Ends the threads and gives up the memory."""
+        with self._lock:
+            for window in self._windows:
+                window.cancelled = True
+            self._windows = []
+            threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.join()
+
+    def __del__(self) -> None:
+        for window in getattr(self, "_windows", ()):
+            window.cancelled = True
+
+    def _follow(self, plan: Plan, epoch: int, index: int) -> None:
+        windows = self._windows
+        if self._stream != (plan, epoch):
+            if self._stream is None or self._stream[0] is not plan:
+                self._jumps = 0
+            self._stream = plan, epoch
+            self._asked.clear()
+            self._restart(index)
+        thread = threading.get_ident()
+        backwards = index < self._asked.get(thread, 0)
+        self._asked[thread] = index
+        begin = windows[0].first if windows else self._frontier
+        while windows and windows[0].stop <= index:
+            self._frontier = windows[0].stop
+            windows.pop(0).cancelled = True
+        if index < begin and not backwards:
+            return  # a thread that is behind the others: let them go on
+        if index < begin or (not windows and index >= self._frontier + STRAGGLERS):
+            self._jumps = min(self._jumps + 2, 2 * PERMUTED)
+            self._restart(index)
+        else:
+            self._jumps = max(0, self._jumps - 1)
+        if self._jumps >= PERMUTED:
+            self._frontier = index
+        elif not windows:
+            self._start(index)
+        elif len(windows) == 1:
+            self._start(windows[0].stop)
+
+    def _restart(self, index: int) -> None:
+        for window in self._windows:
+            window.cancelled = True
+        self._windows.clear()
+        self._frontier, self._limit = index, FIRST
+
+    def _start(self, first: int) -> None:
+        # More than one in use: somebody still reads in a window that has passed.
+        if self._stream is None or first >= self._stream[0].num_batches:
+            return
+        if self._pool.in_use > 1:
+            return
+        self._frontier = first
+        limit = min(self._limit, self._half)
+        window = _Window(self._parts, self._pool, self._half, limit, first)
+        thread = threading.Thread(
+            target=window.run,
+            args=self._stream,
+            name="sequence_loader-window",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads; or the interpreter ends
+            return
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+        self._windows.append(window)
+        self._limit = min(4 * self._limit, max(self._half, FIRST))
+
+    def _messages(self, plan: Plan) -> list[str]:
+        found = []
+        if isinstance(plan.sampler, ShuffleSampler):
+            block, rows = BlockShuffleSampler(0), max(self._parts.num_rows, 1)
+            length = self._parts.nnz * sum(t.itemsize for t in self._parts.dtypes)
+            alone = 2 * GAP + length / rows
+            gain = alone / (alone - 2 * GAP * (1 - 1 / block.block_size))
+            found.append(
+                f"the store is larger than the memory it is given, and shuffle=True "
+                f"reads each row by itself, from anywhere. shuffle=\"block\" reads "
+                f"{block.block_size} neighbouring rows at once, about {gain:.0f} times "
+                f"as fast, and mixes {block.window} such blocks at a time."
+            )
+        if self._jumps >= PERMUTED:
+            found.append(
+                "the store is larger than the memory it is given, and batches are "
+                "asked for out of order, so that none can be read ahead. Keras does so "
+                "unless told otherwise: pass shuffle=False to fit. The sequence itself "
+                "shuffles the rows."
+            )
+        fresh = [message for message in found if message not in self._told]
+        self._told.update(fresh)
+        return fresh
+
+
+class _Window:
+    """Some batches to come, in memory from a pool.
+
+    Args:
+        parts: The store.
+        pool: Where memory comes from.
+        most: Bytes it may take.
+        limit: Bytes it should take, if a batch is not longer.
+        first: Number of the first batch.
+
+    Attributes:
+        first: Number of the first batch.
+        cancelled: Set where it is no longer wanted.
+    """
+
+    def __init__(
+        self, parts: StoreParts, pool: BufferPool, most: int, limit: int, first: int
+    ) -> None:
+        self._parts = parts
+        self._most, self._limit = most, limit
+        self.first = self._stop = first
+        self.cancelled = False
+        self._memory: Array | None = pool.empty((_value_bytes(most) + 64,), np.uint8)
+        self._rows: Integers = np.empty(0, np.int64)
+        self._values: CsrRows | None = None
+        self._located, self._done = threading.Event(), threading.Event()
+
+    @property
+    def stop(self) -> int:
+        """The batch after the last one; `first` where none fits."""
+        self._located.wait()
+        return self._stop
+
+    def take(self, rows: Integers) -> CsrRows | None:
+        """Rows in the order given, or `None` unless all of them are here."""
+        self._located.wait()
+        if len(self._rows) == 0 or len(rows) == 0:
+            return None
+        places = np.searchsorted(self._rows, rows)
+        places[places == len(self._rows)] = 0
+        if not np.array_equal(self._rows[places], rows):
+            return None
+        self._done.wait()
+        values = self._values
+        if values is None:
+            return None
+        found = gather(
+            values.indptr, values.indices, values.data, places, values.num_features
+        )
+        return canonical(found, self._parts.name, rows)
+
+    def run(self, plan: Plan, epoch: int) -> None:
+        """Reads the window."""
+        try:
+            try:
+                located = self._locate(plan, epoch)
+            finally:
+                self._located.set()
+            self._read(located)
+        except Exception:
+            # Damage, perhaps in a batch that nobody will ask for; or no memory. Who
+            # asks reads the rows by themselves, and is told.
+            pass
+        finally:
+            self._memory = None
+            self._done.set()
+
+    def _locate(self, plan: Plan, epoch: int) -> Located:
+        """Finds how many batches fit, and where their rows lie."""
+        parts, batch_size = self._parts, plan.batch_size
+        size = sum(dtype.itemsize for dtype in parts.dtypes)
+        room = _value_bytes(self._limit)
+        # Somewhat fewer than fit on average: most often there is room for all.
+        likely = 0.95 * room / max(parts.nnz / parts.num_rows * size, 1)
+        count = max(1, int(min(likely, _row_count(self._limit))) // batch_size)
+        stop = min(self.first + count, plan.num_batches)
+        rows = plan.rows_ahead(epoch, self.first, stop)
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        located = parts.locate(rows)
+        lengths = np.empty(len(rows), np.int64)
+        lengths[order] = located.stops - located.starts
+        last = np.minimum(np.arange(1, stop - self.first + 1) * batch_size, len(rows))
+        ends = np.cumsum(lengths)[last - 1]
+        fit = int(np.searchsorted(ends * size, room, side="right"))
+        if fit == 0 and ends[0] * size <= _value_bytes(self._most):
+            fit = int(batch_size <= _row_count(self._most))
+        kept = order < fit * batch_size
+        self._rows, self._stop = rows[kept], self.first + fit
+        return Located(*(array[kept] for array in located))
+
+    def _read(self, located: Located) -> None:
+        memory = self._memory
+        if memory is None or self.cancelled:
+            return
+        indptr = np.concatenate([[0], np.cumsum(located.stops - located.starts)])
+        kinds, count = self._parts.dtypes, int(indptr[-1])
+        cuts = [count * kind.itemsize for kind in kinds]
+        indices = memory[: cuts[0]].view(kinds[0])
+        data = memory[-(-cuts[0] // 64) * 64 :][: cuts[1]].view(kinds[1])
+        self._parts.fill(located, indptr[:-1], indices, data, lambda: self.cancelled)
+        if not self.cancelled:
+            self._values = CsrRows(indptr, indices, data, self._parts.num_features)
+
+
+def _value_bytes(total: int) -> int:
+    """How much of the memory of a window is for values; the rest is for rows."""
+    return total // 4 * 3
+
+
+def _row_count(total: int) -> int:
+    """How many rows a window has room for, be they ever so short."""
+    return total // 4 // ROW_COST
+
+
+_readers: weakref.WeakSet[WindowReader] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """In a forked child there are no threads, and a lock may be held for ever."""
+    for reader in list(_readers):
+        reader._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

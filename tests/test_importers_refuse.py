@@ -1,0 +1,404 @@
+"""What cannot be converted is refused in one clear line, and nothing is published."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import dump_svmlight_file
+from store_data import marked, run_python, same, start_python
+
+from sequence_loader import convert
+from sequence_loader.publishing import leftovers
+from sequence_loader.store import open_store
+
+
+def refused(source: Any, folder: Path, *parts: str, **options: Any) -> str:
+    """Asserts that `source` is refused in one line, and that nothing is left."""
+    before = sorted(os.listdir(folder))
+    with pytest.raises((ValueError, TypeError, OSError)) as caught:
+        convert(source, folder / "a.store", **options)
+    text = str(caught.value)
+    for part in parts:
+        assert part in text, f"{part!r} is not in: {text}"
+    assert "\n" not in text
+    assert sorted(os.listdir(folder)) == before
+    return text
+
+
+def npz(path: Path, kind: str = "csr", **arrays: Any) -> Path:
+    """A file of save_npz with arrays replaced."""
+    matrix = marked(20, 6).asformat(kind)
+    buffer = io.BytesIO()
+    sp.save_npz(buffer, matrix, compressed=False)
+    buffer.seek(0)
+    content = dict(np.load(buffer)) | arrays
+    np.savez(path, **{key: value for key, value in content.items() if len(key) > 1})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "message"),
+    [
+        ("csr", {"indptr": np.arange(3)}, "`indptr` must have shape (21,)"),
+        ("csr", {"indptr": np.arange(21) * 10**6}, "`indptr` must not decrease"),
+        ("csr", {"indptr": np.arange(21)[::-1]}, "start at 0"),
+        ("csr", {"indptr": np.array([0, 5, 2] + 18 * [6])}, "must not decrease"),
+        ("csr", {"indices": np.full(99, 6)}, "[0, 6)"),
+        ("csr", {"indices": np.full(99, -1)}, "[0, 6)"),
+        ("csr", {"indices": np.full(99, 2**40)}, "[0, 6)"),
+        ("csr", {"indices": np.zeros(99, "O")}, "Python objects"),
+        ("csr", {"indices": np.zeros(99)}, "must be integers"),
+        ("csr", {"indices": np.zeros((9, 9), int)}, "one dimension"),
+        ("csr", {"data": np.zeros(99, complex)}, "real numbers"),
+        ("csr", {"data": np.zeros(1)}, "`indptr` must not decrease, nor point past"),
+        ("csr", {"format": b"lil"}, "format csr, csc, coo, bsr, dia"),
+        ("csr", {"shape": np.array([3])}, "shape (3,)"),
+        ("csr", {"shape": np.array([-20, 6])}, "`indptr` must have shape"),
+        ("csr", {"shape": np.array([20, 0])}, "`num_features`"),
+        ("csc", {"indices": np.full(99, 20)}, "row 20 is out of range"),
+        ("csc", {"indices": np.full(99, -2)}, "row -2 is out of range"),
+        ("csc", {"indptr": np.arange(9)}, "`indptr` must have shape (7,)"),
+        ("coo", {"col": np.full(99, 6)}, "must have shape"),
+        ("coo", {"row": np.zeros(1, int)}, "`row` must have shape"),
+        ("bsr", {"indices": np.full(99, 9)}, "damaged BSR"),
+        ("bsr", {"data": np.zeros((99, 7, 6))}, "makes no BSR"),
+    ],
+)
+def test_damaged_npz(
+    kind: str, arrays: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    refused(npz(tmp_path / "a.npz", kind, **arrays), tmp_path, message)
+
+
+def test_npz_that_is_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    refused(tmp_path / "a.npz", tmp_path, "holds x and not a sparse matrix", "save_npz")
+    np.save(tmp_path / "b.npy", np.ones(3))
+    os.rename(tmp_path / "b.npy", tmp_path / "b.npz")
+    refused(tmp_path / "b.npz", tmp_path, "b.npz cannot be read as a .npz file")
+    with zipfile.ZipFile(npz(tmp_path / "c.npz")) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    del members["indices.npy"]
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as cut:
+        for name, content in members.items():
+            cut.writestr(name, content)
+    refused(tmp_path / "c.npz", tmp_path, "indices.npy")
+
+
+@pytest.fixture(scope="module")
+def whole_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of each format, of some kB."""
+    folder = tmp_path_factory.mktemp("whole")
+    matrix = marked(200, 30)
+    sp.save_npz(folder / "csr.npz", matrix, compressed=False)
+    sp.save_npz(folder / "packed.npz", matrix.tocsc(), compressed=True)
+    scipy.io.mmwrite(folder / "a.mtx", matrix)
+    dump_svmlight_file(sp.csr_matrix(matrix), np.arange(200), str(folder / "a.svm"))
+    for name in ("a.mtx", "a.svm"):
+        packed = gzip.compress((folder / name).read_bytes())
+        (folder / f"{name}.gz").write_bytes(packed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.AnnData(matrix).write_h5ad(folder / "a.h5ad")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["csr.npz", "packed.npz", "a.mtx", "a.svm", "a.mtx.gz", "a.svm.gz", "a.h5ad"],
+)
+@pytest.mark.parametrize("kept", [0, 1, 0.3, 0.99])
+def test_cut_files(
+    name: str, kept: float, whole_files: Path, tmp_path: Path
+) -> None:
+    content = (whole_files / name).read_bytes()
+    size = int(len(content) * kept) if isinstance(kept, float) else kept
+    if name == "a.svm":
+        # Text has no end of its own. Cut where a value is, it does not parse.
+        size = content.rfind(b":", 0, size) + 1
+    (tmp_path / name).write_bytes(content[:size])
+    if name.startswith("a.svm") and size == 0:
+        assert convert(tmp_path / name, tmp_path / "a.store").shape == (0, 1)
+    else:
+        refused(tmp_path / name, tmp_path, name)
+
+
+@given(
+    name=st.sampled_from(["csr.npz", "packed.npz", "a.mtx.gz"]),
+    place=st.integers(0, 10**6),
+    bit=st.integers(0, 7),
+)
+def test_a_flipped_bit_is_refused_or_harmless(
+    name: str,
+    place: int,
+    bit: int,
+    whole_files: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """zip and gzip have checksums: the values are right, or there is an error."""
+    folder = tmp_path_factory.mktemp("flipped")
+    content = bytearray((whole_files / name).read_bytes())
+    content[place % len(content)] ^= 1 << bit
+    (folder / name).write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, of names that are there twice
+        try:
+            store = convert(folder / name, folder / "a.store")
+        except (ValueError, TypeError, OSError) as error:
+            assert str(folder / name) in str(error) or "`" in str(error)
+            assert os.listdir(folder) == [name]
+        else:
+            assert same(store[:], marked(200, 30))
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must begin with a line like '%%MatrixMarket"),
+        ("%%MatrixMarket matrix coordinate complex general\n", "is not read"),
+        ("%%MatrixMarket matrix array real symmetric\n1 1\n1\n", "is not read"),
+        ("%%MatrixMarket vector coordinate real general\n", "must begin with"),
+        ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n", "sizes"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 x\n", "cannot be read"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", "bounds"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n0 1 1\n", "bounds"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1\n", "after 0"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n", "1 of the 2"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 1\n1 2 1\n",
+         "more than the 1"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 1\0\n", "no text"),
+        ("%%MatrixMarket matrix array real general\n2 2\n1\n2\n3\n", "3 of the 4"),
+    ],
+)  # fmt: skip
+def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mtx").write_text(text)
+    refused(tmp_path / "a.mtx", tmp_path, "a.mtx", message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "options"),
+    [
+        ("1 1:x\n", "could not convert", {}),
+        ("1 2:1 1:1\n", "sorted and unique", {}),
+        ("1 -1:1\n", "Invalid index", {}),
+        ("1 99999999999:1\n", "too large", {}),
+        ("1,2 1:1\n", "could not convert", {}),
+        ("1 0:1\n", "Pass zero_based=True", {"zero_based": False}),
+        ("1 5:1\n", "`num_features` must be at least 5", {"num_features": 4}),
+        ("1 5:1\n", "`num_features` must be an integer", {"num_features": "4"}),
+        ("1 5:1\n", "`zero_based` must be one of", {"zero_based": "no"}),
+    ],
+)
+def test_damaged_svmlight(
+    text: str, message: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "a.svm").write_text(text)
+    refused(tmp_path / "a.svm", tmp_path, message, **options)
+
+
+def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
+    obs = pd.DataFrame({"kind": pd.Categorical(["a", None, "b"])}, index=list("xyz"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.AnnData(marked(3, 4), obs=obs).write_h5ad(tmp_path / "a.h5ad")
+    path = tmp_path / "a.h5ad"
+    refused(path, tmp_path, "'layers/x'; it has", layer="x")
+    refused(path, tmp_path, "'obs/x'; it has _index, kind", label_column="x")
+    refused(path, tmp_path, "1 missing values in obs['kind']", label_column="kind")
+    with h5py.File(path, "a") as file:
+        file["X/indptr"][2] = 99
+    refused(path, tmp_path, "a.h5ad", "`indptr` must not decrease")
+    with h5py.File(path, "a") as file:
+        file["X"].attrs["encoding-type"] = "something"
+    refused(path, tmp_path, "encoding 'something'")
+    with h5py.File(path, "a") as file:
+        del file["X"]
+    refused(path, tmp_path, "has no 'X'")
+    (tmp_path / "a.zarr").mkdir()
+    refused(tmp_path / "a.zarr", tmp_path, "a.zarr")
+
+
+def test_arguments(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz")
+    other = tmp_path / "b.npz"
+    sp.save_npz(other, marked(20, 5))
+    (tmp_path / "a.svm").write_text("1 1:1\n")
+    (tmp_path / "a.csv").write_text("1,2\n")
+    for source, message, options in (
+        (tmp_path / "no.npz", "there is no", {}),
+        (tmp_path / "a.csv", "`format` must be given", {}),
+        (tmp_path / "a.csv", "`format` must be one of", {"format": "csv"}),
+        ([path, tmp_path / "a.svm"], "files of one format", {}),
+        ([path, other], "must have the same features", {}),
+        ([], "at least one file or block", {}),
+        (3, "must be a path, a matrix, or an iterable", {}),
+        ([3], "must yield matrices", {}),
+        ([(marked(2, 2), 1, 1, 1)], "a tuple of 4", {}),
+        (marked(3, 3), "`layer` is an option of files", {"layer": "x"}),
+        (path, "`layer` is an option of anndata files", {"layer": "x"}),
+        (path, "`y` must have one entry for each row", {"y": np.zeros(19)}),
+        (path, "20 in all; received 21", {"y": np.zeros(21)}),
+        (path, "`y` must have one entry", {"y": 3}),
+        (path, "`y` must hold numbers", {"y": np.array([{}] * 20)}),
+        (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),
+        (path, "`y` must be an array, or a .npy file", {"y": tmp_path / "a.csv"}),
+        (path, "an archive of several", {"y": path}),
+        (path, "`dtype` must be one of", {"dtype": "complex64"}),
+        (path, "bool cannot hold", {"dtype": "bool", "y": np.zeros(20)}),
+        (path, "`feature_names` must have 6", {"feature_names": ["a"]}),
+    ):
+        refused(source, tmp_path, message, **options)
+
+
+def test_an_existing_store_is_kept_and_seen_before_the_work(tmp_path: Path) -> None:
+    def blocks() -> Any:
+        yield marked(3, 3)
+        raise RuntimeError("the source failed")
+
+    convert(marked(9, 3), tmp_path / "a.store").close()
+    (tmp_path / "a.svm").write_text("damaged")
+    with pytest.raises(FileExistsError, match="exists"):
+        convert(tmp_path / "a.svm", tmp_path / "a.store")
+    with pytest.raises(RuntimeError, match="the source failed"):
+        convert(blocks(), tmp_path / "a.store", overwrite=True)
+    assert same(open_store(tmp_path / "a.store")[:], marked(9, 3))
+    assert sorted(os.listdir(tmp_path)) == ["a.store", "a.svm"]
+    with pytest.raises(OSError, match="existing directory"):
+        convert(tmp_path / "a.svm", tmp_path / "nowhere" / "a.store")
+
+
+@pytest.mark.parametrize("module", ["sklearn", "anndata"])
+def test_a_missing_package_is_named_with_its_extra(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    name, extra = {"sklearn": ("a.svm", "text"), "anndata": ("a.h5ad", "anndata")}[
+        module
+    ]
+    (tmp_path / name).touch()
+    with pytest.raises(ImportError, match=re.escape(f"sequence_loader[{extra}]")):
+        convert(tmp_path / name, tmp_path / "a.store")
+
+
+CONVERT = """
+    import sys
+    from sequence_loader import convert
+    print("ready", flush=True)
+    convert(sys.argv[1], sys.argv[2], progress=False)
+"""
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
+    source, path = tmp_path / "a.npz", tmp_path / "a.store"
+    rng = np.random.default_rng(0)
+    matrix = sp.random_array((100_000, 500), density=0.1, format=kind, rng=rng)
+    sp.save_npz(source, matrix, compressed=False)
+    killed = 0
+    for moment in np.linspace(0.01, 0.4, 7):
+        process = start_python(CONVERT, source, path)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        left = leftovers(path)
+        if path.exists():  # it was faster than us
+            open_store(path).verify()
+            shutil.rmtree(path)
+        elif left:
+            killed += 1
+        # Temporary files have no names: only what the writer left is there.
+        assert set(os.listdir(tmp_path)) == {"a.npz", *(each.name for each in left)}
+        if left and killed == 1:
+            with pytest.warns(UserWarning, match=f"rm -r '{re.escape(str(left[0]))}'"):
+                convert(marked(2, 2), path).close()
+            shutil.rmtree(path)
+        for each in left:
+            shutil.rmtree(each)
+    assert killed
+
+
+PEAK = """
+    import re, sys, threading
+    import numpy as np
+    from sequence_loader import convert
+
+    def private():
+        text = open("/proc/self/status").read()
+        return int(re.search(r"RssAnon:\\\\s+(\\\\d+)", text)[1]) / 1024
+
+    small, large, path = sys.argv[1:]
+    convert(small, path, overwrite=True).close()  # imports, and pools of memory
+    base, peak, done = private(), [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.002):
+            peak[0] = max(peak[0], private())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    convert(large, path, overwrite=True).close()
+    done.set()
+    watcher.join()
+    print(peak[0] - base)
+""".replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("csr.npz", 80), ("csc.npz", 160), ("csr.h5ad", 80), ("dense.zarr", 100),
+        ("a.mtx", 160), ("a.svm", 100),
+    ],
+)  # fmt: skip
+def test_memory_is_bounded(name: str, limit: int, tmp_path: Path) -> None:
+    """What is 200 MB to 600 MB in memory, converted within a fraction of that."""
+    small, large = tmp_path / f"small-{name}", tmp_path / f"large-{name}"
+    save_large(small, 1)
+    save_large(large, {".svm": 12, ".zarr": 20, ".mtx": 20}.get(large.suffix, 34))
+    grown = float(run_python(PEAK, small, large, tmp_path / "a.store"))
+    assert grown < limit
+
+
+def save_large(path: Path, blocks: int) -> None:
+    """`blocks` times 10,000 rows of 100 values, 12 MB as float64."""
+    rng = np.random.default_rng(0)
+    columns = np.sort(rng.random((10_000, 200)).argsort(axis=1)[:, :100], axis=1)
+    indptr = np.arange(0, 10**6 * blocks + 1, 100)
+    indices = np.tile(columns.astype(np.int32).ravel(), blocks)
+    data = np.ones(10**6 * blocks)
+    matrix = sp.csr_matrix((data, indices, indptr), shape=(10_000 * blocks, 200))
+    kind = path.name.partition("-")[2].partition(".")[0]
+    if path.suffix == ".npz":
+        sp.save_npz(path, matrix.asformat(kind), compressed=False)
+    elif path.suffix in (".h5ad", ".zarr"):
+        made = anndata.AnnData(matrix if kind == "csr" else matrix.toarray())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made.write_h5ad(path) if path.suffix == ".h5ad" else made.write_zarr(path)
+    elif path.suffix == ".mtx":
+        scipy.io.mmwrite(path, matrix.tocsc(), field="integer")
+    else:
+        row = b" ".join(b"%d:1" % column for column in range(1, 101))
+        path.write_bytes(b"\n".join([b"1 " + row] * 10_000 * blocks))

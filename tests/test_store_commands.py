@@ -1,0 +1,240 @@
+"""convert, info and verify, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse as sp
+from sklearn.datasets import dump_svmlight_file
+from store_data import marked, same, start_python
+
+from sequence_loader.store import StoreWriter, open_store
+
+ROOT = Path(__file__).parent.parent
+BACKENDS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
+
+# The command line, and then what it has imported, on a line of its own.
+SPYING = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
+from sequence_loader.cli import main
+sys.exit(main())
+"""
+
+
+def command(
+    folder: Path, *arguments: str, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command in `folder`; no backend is imported, and nothing is traced."""
+    done = subprocess.run(
+        [sys.executable, "-c", SPYING, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == code, done.stderr
+    out, _, modules = done.stdout.rstrip("\n").rpartition("\n")
+    assert not BACKENDS & set(json.loads(modules))
+    if code == 1:
+        assert done.stderr.startswith(f"sequence_loader {arguments[0]}: error: ")
+        assert done.stderr.count("\n") == 1
+    return subprocess.CompletedProcess(done.args, code, out, done.stderr)
+
+
+def cell(out: str, name: str) -> str:
+    """The last cell of the row `name` of a table."""
+    row = rf"^│ {re.escape(name)} +│.*?([^│ ][^│]*?) +│$"
+    found = re.search(row, out, re.MULTILINE)
+    assert found, out
+    return found[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A matrix in each format, with labels."""
+    matrix = marked(40, 6)
+    sp.save_npz(tmp_path / "a.npz", matrix)
+    sp.save_npz(tmp_path / "b.npz", matrix[:10].tocsc())
+    scipy.io.mmwrite(tmp_path / "a.mtx", matrix.T)
+    dump_svmlight_file(
+        sp.csr_matrix(matrix), np.arange(40) % 2, str(tmp_path / "a.svm")
+    )
+    kinds = pd.Categorical(["T [cell]", "B"] * 20)
+    obs = pd.DataFrame({"kind": kinds}, index=[f"cell{i}" for i in range(40)])
+    data = anndata.AnnData(sp.csr_matrix((40, 6), dtype="f4"), obs=obs)
+    data.layers["counts"] = sp.csr_matrix(matrix)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    np.save(tmp_path / "y.npy", np.array(["no", "yes", "yes", "yes"] * 10))
+    np.save(tmp_path / "w.npy", np.arange(40) / 2)
+    return tmp_path
+
+
+def test_convert_each_format(folder: Path) -> None:
+    for arguments in (
+        ["a.npz"],
+        ["a.mtx", "--transpose"],
+        ["a.svm", "--num-features", "6", "--zero-based"],
+        ["a.h5ad", "--layer", "counts"],
+    ):
+        done = command(
+            folder, "convert", *arguments, "a.store", "--dtype=float32", "--overwrite"
+        )
+        assert done.stderr == ""
+        assert done.stdout.startswith("a.store: 40 rows, 6 features, ")
+        assert same(open_store(folder / "a.store")[:], marked(40, 6))
+
+
+def test_convert_info_verify(folder: Path) -> None:
+    (folder / "names.txt").write_text("a\nb\nc\nd\né\nf\n", "utf-8")
+    command(
+        folder, "convert", "a.npz", "a.store", "--y", "y.npy", "--dtype", "uint8",
+        "--sample-weight", "w.npy", "--feature-names", "names.txt",
+    )  # fmt: skip
+    store = open_store(folder / "a.store")
+    assert store.class_names == ("no", "yes")
+    assert store.y.tolist() == [0, 1, 1, 1] * 10
+    assert store.feature_names == tuple("abcdéf") and store.dtype == np.uint8
+    assert store.sample_weight.tolist() == (np.arange(40) / 2).tolist()
+    out = command(folder, "info", "a.store").stdout
+    assert cell(out, "rows") == "40" and cell(out, "features") == "6 (named)"
+    assert cell(out, "nonzeros") == str(store.nnz) == str(marked(40, 6).nnz)
+    assert cell(out, "density") == f"{store.nnz / 240:.4%}"
+    assert cell(out, "as a dense array") == "240 bytes"
+    assert cell(out, "on disk") == f"{store.nbytes / 1000:.3g} kB"
+    assert cell(out, "no") == "25.0%" and cell(out, "yes") == "75.0%"
+    assert "a.store: whole" in command(folder, "verify", "a.store").stdout
+    with open(folder / "a.store" / "data.npy", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    wrong = command(folder, "verify", "a.store", code=1)
+    assert "data.npy" in wrong.stderr and "not what was written" in wrong.stderr
+
+
+def test_several_sources_and_several_stores(folder: Path) -> None:
+    command(folder, "convert", "a.npz", "b.npz", "part0.store")
+    command(folder, "convert", "a.npz", "part1.store")
+    matrix = marked(40, 6)
+    expected = sp.vstack([matrix, matrix[:10], matrix], format="csr")
+    assert same(open_store(str(folder / "part*.store"))[:], sp.csr_array(expected))
+    for stores in (["part*.store"], ["part0.store", "part1.store"]):
+        assert cell(command(folder, "info", *stores).stdout, "rows") == "90"
+        assert "whole" in command(folder, "verify", *stores).stdout
+
+
+def test_info_of_every_kind_of_target(folder: Path) -> None:
+    command(folder, "convert", "a.h5ad", "a.store", "--label-column", "kind")
+    out = command(folder, "info", "a.store").stdout
+    assert cell(out, "T [cell]") == cell(out, "B") == "50.0%"  # rich reads no markup
+    rows = marked(100, 3)
+    for y, parts in (
+        (np.arange(100) // 2, ["30 more"]),
+        (np.linspace(-1, 2, 100), ["least -1", "mean 0.5", "largest 2"]),
+        (np.tile(np.array([[1, 0, 1]], np.uint8), (100, 1)), ["100.0%", "0.0%"]),
+        (np.zeros((100, 2, 2)), ["mean 0"]),
+        (np.zeros((100, 0)), ["float64 (100, 0)"]),
+    ):
+        with StoreWriter(folder / "b.store", 3, overwrite=True) as writer:
+            writer.append(rows, y=y)
+        out = command(folder, "info", "b.store").stdout
+        for part in parts:
+            assert part in out
+    with StoreWriter(folder / "b.store", 3, overwrite=True, metadata={"[b]": "[/x]"}):
+        pass
+    out = command(folder, "info", "b.store").stdout
+    assert cell(out, "density") == "-" and cell(out, "metadata: [b]") == "[/x]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["convert", "no.npz", "x.store"], "there is no no.npz"),
+        (["convert", "a.npz", "a.svm", "x.store"], "files of one format"),
+        (["convert", "a.npz", "no/x.store"], "cannot write beside"),
+        (["convert", "a.npz", "y.npy"], "y.npy exists"),
+        (["convert", "a.npz", "x.store", "--y", "no.npy"], "no.npy"),
+        (["convert", "a.npz", "x.store", "--dtype", "text"], "`dtype` must be one of"),
+        (["convert", "a.npz", "x.store", "--multilabel"], "option of svmlight files"),
+        (["convert", "a.svm", "x.store", "--one-based"], "zero_based=True"),
+        (["convert", "a.h5ad", "x.store", "--layer", "no"], "it has counts"),
+        (["info", "no.store"], "is missing"),
+        (["info", "a.npz"], "not the directory of a store"),
+        (["verify", "."], "so it is not a store"),
+        (["verify", "no*.store"], "nothing matches"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str], message: str, folder: Path
+) -> None:
+    before = sorted(os.listdir(folder))
+    assert message in command(folder, *arguments, code=1).stderr
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_a_command_written_wrongly_exits_with_2(folder: Path) -> None:
+    for arguments in (["convert", "a.npz"], ["info"], ["verify", "--loud", "a.store"]):
+        assert "usage:" in command(folder, *arguments, code=2).stderr
+    help_text = command(folder, "convert", "--help").stdout
+    assert "examples:\n  python -m sequence_loader convert train.npz" in help_text
+
+
+def test_what_a_killed_run_left_is_a_line(folder: Path) -> None:
+    code = """
+        import os, signal, sys
+        from sequence_loader.store import StoreWriter
+        writer = StoreWriter(sys.argv[1], 3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    start_python(code, folder / "a.store").communicate(timeout=60)
+    (left,) = folder.glob(".a.store.writing-*")
+    done = command(folder, "convert", "a.npz", "a.store")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("sequence_loader convert: warning: ")
+    assert f"rm -r '{left}'" in done.stderr
+    shutil.rmtree(left)
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(folder: Path) -> None:
+    main, other = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "sequence_loader", "convert", "a.npz", "a.store"],
+            stdout=subprocess.PIPE,
+            stderr=other,
+            cwd=folder,
+            timeout=60,
+            env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0
+        assert b"write" in os.read(main, 1 << 16)
+    finally:
+        os.close(main)
+        os.close(other)
+
+
+def test_the_script_is_the_module() -> None:
+    script = Path(sys.executable).with_name("sequence-loader")
+    shown = [
+        subprocess.run(
+            [*start, "info", "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for start in ([str(script)], [sys.executable, "-m", "sequence_loader"])
+    ]
+    assert shown[0] == shown[1] and "examples:" in shown[0]

@@ -1,0 +1,484 @@
+"""However the rows of a store are read, they are the same rows."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_data import marked, run_python, same, written
+
+from sequence_loader.free_memory import free_memory
+from sequence_loader.page_cache import CacheFiller, resident
+from sequence_loader.plan import BatchPlan
+from sequence_loader.rows import CsrSource
+from sequence_loader.samplers import (
+    BlockShuffleSampler,
+    SequentialSampler,
+    ShuffleSampler,
+)
+from sequence_loader.store import SparseStore, open_store
+from sequence_loader.store_reader import MapReader
+from sequence_loader.windows import ROW_COST, WindowReader
+
+ROWS, FEATURES = 300, 40
+MATRIX = marked(ROWS, FEATURES, density=0.3)
+KINDS = ("memory", "maps", "parts", "windows", "window parts", "single batches")
+BUDGET = 16_000
+"""Bytes: a few batches of these rows in a window, many windows in an epoch."""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same rows behind every way to read them."""
+    folder = tmp_path_factory.mktemp("stores")
+    written(folder / "whole.store", MATRIX).close()
+    cuts = (0, 1, 90, 90, ROWS)
+    for part, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+        written(folder / f"part-{part}.store", MATRIX[start:stop], blocks=1).close()
+    whole, parts = folder / "whole.store", f"{folder}/part-*.store"
+    return {
+        "memory": CsrSource(MATRIX),
+        "maps": open_store(whole),
+        "parts": open_store(parts),
+        "windows": open_store(whole, memory=BUDGET),
+        "window parts": open_store(parts, memory=BUDGET),
+        "single batches": open_store(whole, memory=1),
+    }
+
+
+def plans() -> st.SearchStrategy[BatchPlan]:
+    samplers = st.one_of(
+        st.just(SequentialSampler()),
+        st.builds(ShuffleSampler, seed=st.integers(0, 3)),
+        st.builds(
+            BlockShuffleSampler,
+            seed=st.integers(0, 3),
+            block_size=st.sampled_from([1, 4, 16]),
+            window=st.sampled_from([1, 3, 64]),
+        ),
+    )
+    ends = [("keep", (0, 1)), ("drop", (0, 1)), ("pad", (0, 1)), ("pad", (1, 3))]
+    return st.builds(
+        lambda sampler, size, end: BatchPlan(ROWS, sampler, size, *end),
+        samplers,
+        st.sampled_from([7, 32, 299, 300]),
+        st.sampled_from(ends),
+    )
+
+
+def batch_of(source: Any, plan: BatchPlan, epoch: int, index: int) -> Any:
+    """What a sequence does, without a word about the warnings."""
+    if hasattr(source, "look_ahead"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            source.look_ahead(plan, epoch, index)
+    return source.read(plan.batch(epoch, index).rows).to_scipy()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plan=plans(), data=st.data())
+def test_every_source_reads_the_same_batches(
+    sources: dict[str, Any], plan: BatchPlan, data: st.DataObject
+) -> None:
+    last = plan.num_batches - 1
+    order = data.draw(
+        st.one_of(
+            st.just([(0, i) for i in range(last + 1)] + [(1, 0), (1, min(1, last))]),
+            st.lists(st.tuples(st.integers(0, 1), st.integers(0, last)), max_size=40),
+        )
+    )
+    for epoch, index in order:
+        rows = plan.batch(epoch, index).rows
+        expected = MATRIX[rows].tocsr()
+        for kind in KINDS:
+            assert same(batch_of(sources[kind], plan, epoch, index), expected), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_that_share_an_order(kind: str, sources: dict[str, Any]) -> None:
+    source = sources[kind]
+    plan = BatchPlan(ROWS, BlockShuffleSampler(5, 4, 8), 4)
+
+    def right(step: tuple[int, int]) -> bool:
+        expected = MATRIX[plan.batch(*step).rows].tocsr()
+        return same(batch_of(source, plan, *step), expected)
+
+    steps = [(e, i) for e in range(4) for i in range(plan.num_batches)]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(right, steps))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_belongs_to_the_caller(
+    kind: str, sources: dict[str, Any]
+) -> None:
+    plan = BatchPlan(ROWS, SequentialSampler(), 8)
+    for index in range(plan.num_batches):
+        rows = sources[kind].read(plan.batch(0, index).rows)
+        for array in (rows.indptr, rows.indices, rows.data):
+            assert array.flags.writeable and array.flags.c_contiguous
+            array[:] = 0
+    assert same(batch_of(sources[kind], plan, 0, 3), MATRIX[24:32].tocsr())
+
+
+class TestChoice:
+    def test_by_the_bytes_given(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", MATRIX)
+        size = store.nbytes
+        for memory, kind in ((size, MapReader), (size - 1, WindowReader)):
+            with open_store(tmp_path / "a.store", memory=memory) as opened:
+                assert type(opened._reader()) is kind
+
+    def test_of_memory_is_checked(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.store", MATRIX).close()
+        for wrong, error in ((0, ValueError), ("much", ValueError), (1.5, TypeError)):
+            with pytest.raises(error, match="`memory` must be"):
+                open_store(tmp_path / "a.store", memory=wrong)  # type: ignore[arg-type]
+
+    def test_survives_a_pickle(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.store", MATRIX).close()
+        store = open_store(tmp_path / "a.store", memory=BUDGET)
+        again = pickle.loads(pickle.dumps(store))
+        assert type(again._reader()) is WindowReader
+        assert same(again[:], MATRIX)
+
+
+def system(root: Path, cgroup: str, **files: str) -> Path:
+    """The files in which Linux tells about memory, below `root`."""
+    files |= {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:  8000 kB\n"}
+    files |= {"proc/self/cgroup": cgroup}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+class TestFreeMemory:
+    def test_here(self) -> None:
+        assert 1 << 20 < free_memory() < 1 << 50
+
+    def test_without_a_limit(self, tmp_path: Path) -> None:
+        limits = {"sys/fs/cgroup/a/memory.max": "max\n"}
+        assert free_memory(system(tmp_path, "0::/a\n", **limits)) == 8_192_000
+
+    def test_where_nothing_is_known(self, tmp_path: Path) -> None:
+        assert free_memory(tmp_path) == 1 << 30
+
+    @pytest.mark.parametrize("limited", ["", "job/", "job/task/"])
+    def test_limits_of_version_2(self, limited: str, tmp_path: Path) -> None:
+        folder = f"sys/fs/cgroup/{limited}"
+        limits = {
+            f"{folder}memory.max": "5000\n",
+            f"{folder}memory.current": "4000\n",
+            f"{folder}memory.stat": "anon 1\ninactive_file 200\nactive_file 30\n",
+        }
+        root = system(tmp_path, "0::/job/task\n", **limits)
+        assert free_memory(root) == 5000 - 4000 + 200 + 30
+
+    def test_limits_of_version_1(self, tmp_path: Path) -> None:
+        folder = "sys/fs/cgroup/memory/"  # of a container, which does not see its path
+        limits = {
+            f"{folder}memory.limit_in_bytes": "5000\n",
+            f"{folder}memory.usage_in_bytes": "4990\n",
+            f"{folder}memory.stat": "total_inactive_file 7\ntotal_active_file 0\n",
+        }
+        root = system(tmp_path, "3:cpu:/\n4:memory,x:/docker/a\n0::/\n", **limits)
+        assert free_memory(root) == 17
+
+
+def dropped(path: Path) -> None:
+    """Takes the files of a store out of the page cache."""
+    for file in path.iterdir():
+        handle = os.open(file, os.O_RDONLY)
+        os.fsync(handle)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def threads_named(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if name in thread.name]
+
+
+class TestCacheFiller:
+    def test_reads_files_into_the_page_cache(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(2000, 500))
+        assert resident(store._parts.files)
+        dropped(tmp_path / "a.store")
+        if resident(store._parts.files):
+            pytest.skip("the file system has no page cache that can be dropped")
+        filler = CacheFiller(store._parts.files)
+        filler._thread.join()
+        for _ in range(100):  # the disk may take a moment
+            if resident(store._parts.files):
+                break
+            threading.Event().wait(0.05)
+        assert resident(store._parts.files)
+
+    def test_starts_with_training_not_before(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(200, 50))
+        dropped(tmp_path / "a.store")
+        open_files = len(os.listdir("/proc/self/fd"))
+        assert same(store[:9], marked(200, 50)[:9])
+        reader = store._reader()
+        assert isinstance(reader, MapReader) and reader._filler is None
+        dropped(tmp_path / "a.store")
+        store.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
+        store.close()
+        assert not threads_named("cache-filler")
+        assert len(os.listdir("/proc/self/fd")) < open_files
+
+    def test_ends_with_the_store(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(200, 50))
+        dropped(tmp_path / "a.store")
+        store.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
+        del store
+        for thread in threads_named("cache-filler"):
+            thread.join(timeout=10)
+        assert not threads_named("cache-filler")
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> SparseStore:
+    """A store read in windows of some batches of 8 rows."""
+    written(tmp_path / "a.store", marked(4000, 30, density=0.5)).close()
+    return open_store(tmp_path / "a.store", memory=40_000)
+
+
+def held(store: SparseStore) -> list[tuple[int, int]]:
+    reader = store._reader()
+    assert isinstance(reader, WindowReader)
+    return [(window.first, window.stop) for window in reader._windows]
+
+
+class TestWindows:
+    def test_follow_the_order(self, big: SparseStore) -> None:
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        reader = big._reader()
+        assert isinstance(reader, WindowReader)
+        served = 0
+        for index in range(plan.num_batches):
+            reader.look_ahead(plan, 0, index)
+            rows = plan.batch(0, index).rows
+            windows = held(big)
+            assert len(windows) <= 2
+            if any(first <= index < stop for first, stop in windows):
+                found = [w.take(rows) for w in list(reader._windows)]
+                served += any(block is not None for block in found)
+        assert served == plan.num_batches
+
+    def test_hold_no_more_than_they_may(self, big: SparseStore) -> None:
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        reader = big._reader()
+        assert isinstance(reader, WindowReader)
+        for index in range(plan.num_batches):
+            batch_of(big, plan, 0, index)
+            taken = 0
+            for window in list(reader._windows):
+                window._done.wait()
+                assert window._values is not None
+                taken += len(window._values.data) * 8
+                taken += window._values.num_rows * ROW_COST
+            assert taken <= 40_000
+            assert reader._pool.in_use <= 2
+
+    def test_a_batch_that_does_not_fit_is_read_by_itself(
+        self, big: SparseStore
+    ) -> None:
+        plan = BatchPlan(4000, SequentialSampler(), 1000)
+        for index in range(plan.num_batches):
+            rows = plan.batch(0, index).rows
+            assert same(
+                batch_of(big, plan, 0, index), marked(4000, 30, density=0.5)[rows]
+            )
+            assert held(big)[0] == (index, index)
+
+    def test_rows_that_hold_nothing(self, tmp_path: Path) -> None:
+        import scipy.sparse as sp
+
+        empty = sp.csr_array((5000, 7), dtype=np.float32)
+        written(tmp_path / "a.store", empty).close()
+        store = open_store(tmp_path / "a.store", memory=8000)
+        plan = BatchPlan(5000, BlockShuffleSampler(0), 4)
+        for index in range(plan.num_batches):
+            assert batch_of(store, plan, 0, index).nnz == 0
+        (first, stop), *_ = held(store)
+        assert (stop - first) * 4 * ROW_COST <= 4000
+
+    def test_two_sequences_may_share_a_store(self, big: SparseStore) -> None:
+        expected = marked(4000, 30, density=0.5)
+        one = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        two = BatchPlan(4000, BlockShuffleSampler(2), 16)
+        for index in range(100):
+            for plan in (one, two):
+                rows = plan.batch(0, index).rows
+                assert same(batch_of(big, plan, 0, index), expected[rows])
+
+    def test_an_order_that_is_permuted_is_told_once(self, big: SparseStore) -> None:
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        indices = np.random.default_rng(0).permutation(plan.num_batches)
+        with pytest.warns(UserWarning) as caught:
+            for _ in range(2):
+                for index in indices.tolist():
+                    big.look_ahead(plan, 0, index)
+        (warning,) = caught
+        assert "shuffle=False to fit" in str(warning.message)
+
+    def test_an_order_that_goes_on_after_a_peek_is_not(self, big: SparseStore) -> None:
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        for epoch in range(3):  # a warning would be an error
+            for index in (0, 1, 0, *range(1, 300), *range(plan.num_batches)):
+                big.look_ahead(plan, epoch, index)
+
+    def test_a_uniform_order_is_told_once_what_blocks_would_give(
+        self, big: SparseStore
+    ) -> None:
+        plan = BatchPlan(4000, ShuffleSampler(1), 8)
+        with pytest.warns(UserWarning) as caught:
+            for epoch in range(2):
+                for index in range(plan.num_batches):
+                    big.look_ahead(plan, epoch, index)
+        (warning,) = caught
+        assert 'shuffle="block" reads 16 neighbouring rows' in str(warning.message)
+        assert "times as fast" in str(warning.message)
+
+    def test_damage_fails_where_it_is_and_not_before(self, tmp_path: Path) -> None:
+        matrix = marked(400, 30, density=0.5)
+        written(tmp_path / "a.store", matrix).close()
+        file = tmp_path / "a.store" / "indices.npy"
+        indices = np.load(file, mmap_mode="r+")
+        indices[matrix.indptr[123]] = 2**30
+        indices.flush()
+        indptr = np.load(tmp_path / "a.store" / "indptr.npy", mmap_mode="r+")
+        indptr[321] = -5
+        indptr.flush()
+        store = open_store(tmp_path / "a.store", memory=40_000)
+        plan = BatchPlan(400, SequentialSampler(), 10)
+        for index in range(plan.num_batches):
+            if index in (12, 32):
+                with pytest.raises(ValueError, match="row 123|at row 32"):
+                    batch_of(store, plan, 0, index)
+            else:
+                rows = plan.batch(0, index).rows
+                assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
+
+    def test_leave_nothing_behind(self, big: SparseStore) -> None:
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        for index in range(60):
+            batch_of(big, plan, 0, index)
+        big.close()
+        assert not threads_named("sequence_loader-window")
+        with pytest.raises(ValueError, match="the store is closed"):
+            big.look_ahead(plan, 0, 60)
+
+    def test_end_with_the_store(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(4000, 30))
+        store = open_store(tmp_path / "a.store", memory=40_000)
+        plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+        for index in range(10):
+            batch_of(store, plan, 0, index)
+        before = len(os.listdir("/proc/self/fd"))
+        del store
+        for thread in threads_named("sequence_loader-window"):
+            thread.join(timeout=10)
+        assert not threads_named("sequence_loader-window")
+        assert len(os.listdir("/proc/self/fd")) < before
+
+    def test_a_forked_child_begins_anew(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.store", marked(4000, 30)).close()
+        code = """
+            import os, sys, warnings
+            import numpy as np
+            sys.path.insert(0, "tests")
+            from store_data import marked, same
+            from sequence_loader.plan import BatchPlan
+            from sequence_loader.samplers import BlockShuffleSampler
+            from sequence_loader.store import open_store
+            warnings.simplefilter("ignore")  # Python 3.12 warns of threads and fork
+            expected = marked(4000, 30)
+            store = open_store(sys.argv[1], memory=40_000)
+            plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+            def right(index):
+                store.look_ahead(plan, 0, index)
+                rows = plan.batch(0, index).rows
+                return same(store.read(rows).to_scipy(), expected[rows])
+            for index in range(20):
+                assert right(index)
+                child = os.fork()
+                if child == 0:
+                    ok = all(right(i) for i in range(index, index + 30))
+                    os._exit(0 if ok else 1)
+                assert os.waitpid(child, 0)[1] == 0
+            print("right")
+        """
+        assert run_python(code, tmp_path / "a.store").strip() == "right"
+
+    def test_the_interpreter_can_end_at_any_time(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.store", marked(4000, 30)).close()
+        code = """
+            import sys
+            from sequence_loader.plan import BatchPlan
+            from sequence_loader.samplers import BlockShuffleSampler
+            from sequence_loader.store import open_store
+            for memory in ("auto", 40_000):
+                store = open_store(sys.argv[1], memory=memory)
+                plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
+                for index in range(3):
+                    store.look_ahead(plan, 0, index)
+            print("done")
+        """
+        for _ in range(3):
+            assert run_python(code, tmp_path / "a.store").strip() == "done"
+
+
+def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
+    """A store of 48 MB through 6 MB, and one of which nothing need be read ahead."""
+    code = """
+        import sys
+        import numpy as np, scipy.sparse as sp
+        from sequence_loader.plan import BatchPlan
+        from sequence_loader.samplers import BlockShuffleSampler
+        from sequence_loader.store import StoreWriter, open_store
+
+        def anonymous():
+            with open("/proc/self/status") as file:
+                return next(int(l.split()[1]) for l in file if "RssAnon" in l) / 1e3
+
+        folder = sys.argv[1]
+        block = sp.random_array((1000, 3000), density=0.1, rng=0, dtype="f")
+        for name, blocks in (("tiny", 1), ("large", 20)):
+            with StoreWriter(f"{folder}/{name}.store", 3000) as writer:
+                for _ in range(blocks):
+                    writer.append(block)
+        del block
+        for name in ("tiny", "large"):
+            store = open_store(f"{folder}/{name}.store", memory=6_000_000)
+            plan = BatchPlan(len(store), BlockShuffleSampler(1), 64)
+            start, most = anonymous(), []
+            for epoch in range(4):
+                most.append(0)
+                for index in range(plan.num_batches):
+                    store.look_ahead(plan, epoch, index)
+                    store.read(plan.batch(epoch, index).rows)
+                    most[-1] = max(most[-1], anonymous() - start)
+            kind = type(store._reader()).__name__
+            print(name, kind, store.nbytes, *most)
+            store.close()
+    """
+    lines = [line.split() for line in run_python(code, tmp_path).splitlines()]
+    (tiny, large) = lines
+    assert tiny[1] == "MapReader" and large[1] == "WindowReader"
+    assert int(large[2]) > 7 * 6_000_000
+    peaks = [float(megabytes) for megabytes in large[3:]]
+    needed = max(float(megabytes) for megabytes in tiny[3:])
+    assert max(peaks) <= needed + 6 + 2  # what malloc keeps
+    assert max(peaks[1:]) <= peaks[0] + 1
