@@ -105,7 +105,7 @@ class BatchReader:
         rows = batch.rows
         if features is None:
             features = self.read_features(rows)
-        map_structure(self._check_width, features, self._names, self.inputs)
+        self.check_widths(features)
         if self._targets is None:
             return Batch(features, None, None)
         targets = map_structure(lambda s: _dense(s.read(rows)), self._targets)
@@ -131,6 +131,10 @@ class BatchReader:
             Structure of canonical `CsrRows` and arrays of shape (n, ...).
         """
         return map_structure(lambda reader: reader.serve(rows), self.inputs)
+
+    def check_widths(self, features: Structure) -> None:
+        """Raises ValueError if a transform gives other features than before."""
+        map_structure(self._check_width, features, self._names, self.inputs)
 
     def _check_width(
         self, served: CsrRows | Array, name: str, reader: InputReader

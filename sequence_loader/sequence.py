@@ -6,6 +6,7 @@ import operator
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +27,7 @@ from sequence_loader.samplers import (
 )
 from sequence_loader.structures import Structure, map_structure
 from sequence_loader.tensors import floatx, to_csr, to_sparse, uses_legacy_keras
+from sequence_loader.workers import Workers
 
 if uses_legacy_keras():
     from tf_keras.utils import Sequence as KerasSequence
@@ -117,7 +119,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        self._workers_wanted = integer("workers", workers, minimum=0)
+        count = integer("workers", workers, minimum=0)
         self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
         # Keras is always shown one worker: its own enqueuer repeats batches.
@@ -129,6 +131,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self._seed = _checked_seed(seed)
         self._shuffle = shuffle
         self._reader = BatchReader(x, y, sample_weight, transform)
+        self._parallel_calls = max(count, 1)
+        self._workers = Workers(
+            self._reader, count, use_multiprocessing, self._queue_size
+        )
         self._plan = BatchPlan(
             num_rows=self._reader.num_rows,
             sampler=_checked_sampler(sampler, shuffle, self._seed),
@@ -216,10 +222,15 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         """The batches of the current epoch, in order."""
         return (self[index] for index in range(len(self)))
 
-    def _prepare(self, epoch: int, index: int) -> Batch:
-        """Stages 1 to 3."""
+    def _prepare(
+        self, epoch: int, index: int, *, by_threads: bool = False
+    ) -> Batch:
+        """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         shard, count = self._plan.shard
-        batch = self._reader.read(self._plan.batch(epoch, index))
+        features = None
+        if self._workers.processes or not by_threads:
+            features = self._workers.features(epoch, index, self._plan)
+        batch = self._reader.read(self._plan.batch(epoch, index), features)
         return self._assembler.assemble(
             batch, self._seed, epoch, index * count + shard
         )
@@ -263,10 +274,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             DatasetSource(
                 plan=self._plan,
                 assembler=self._assembler,
-                prepare=self._prepare,
+                prepare=partial(self._prepare, by_threads=True),
                 current_epoch=lambda: self.epoch,
                 served=self._epochs.advance_from,
-                parallel_calls=max(self._workers_wanted, 1),
+                parallel_calls=self._parallel_calls,
                 prefetch=self._queue_size,
             )
         )
@@ -331,7 +342,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self.set_epoch(epoch)
 
     def close(self) -> None:
-        """Lets go of what the sequence holds besides its data. It can be used again."""
+        """Ends the workers. The sequence can be used again, and starts new ones."""
+        self._workers.close()
 
     def __enter__(self) -> SparseBatchSequence:
         """The sequence itself; it is closed at the end of the `with` block."""
@@ -354,7 +366,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             f"<SparseBatchSequence of {self.num_rows} rows in {len(self)} batches of "
             f"{plan.batch_size}, output={self._assembler.output!r}, "
             f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
-            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served>"
+            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
+            f"{self._workers}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
