@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sequence_loader._version import __version__
+from sequence_loader.failures import WorkerError
 from sequence_loader.samplers import (
     BlockShuffleSampler,
     Sampler,
@@ -21,6 +22,7 @@ __all__ = [
     "SequentialSampler",
     "ShuffleSampler",
     "SparseBatchSequence",
+    "WorkerError",
     "__version__",
 ]
 

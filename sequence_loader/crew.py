@@ -37,12 +37,13 @@ class Task:
     Attributes:
         job: The rows.
         future: Where the result arrives.
+        crew: Who it was submitted to.
         worker: Who works on it: ``worker process 1234``.
         started: Time of ``time.monotonic`` at which that began, or `None`.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, job: Job, crew: Crew) -> None:
+        self.job, self.crew = job, crew
         self.future: Future[Served] = Future()
         self.worker = ""
         self.started: float | None = None
@@ -83,7 +84,7 @@ class Crew:
 
     def submit(self, job: Job) -> Task:
         """Has a worker do it, some time."""
-        task = Task(job)
+        task = Task(job, self)
         self._tasks.put(task)
         return task
 

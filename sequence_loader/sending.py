@@ -6,7 +6,9 @@ import importlib.util
 import io
 import pickle
 import sys
-from types import ModuleType
+import sysconfig
+import threading
+from types import FunctionType, ModuleType
 from typing import Any
 
 from sequence_loader.checks import shown
@@ -44,7 +46,7 @@ def check_available() -> None:
 
 
 def dumps(value: Any, **options: Any) -> bytes:
-    """Pickles by value what a worker cannot import: lambdas, a script's classes."""
+    """Pickles rows: items may be of a class that a script defines."""
     import cloudpickle
 
     pickled: bytes = cloudpickle.dumps(value, **options)
@@ -115,18 +117,72 @@ def _is_description(source: RowSource) -> bool:
 
 
 def _pickled(value: Any, limit: int | None = None) -> bytes:
+    """Pickles by value what a worker cannot import, or had better not.
+
+    The first are lambdas, and what a script or notebook defines. The second is in
+    modules of the user's own that import a backend, beside what is sent.
+    """
     import cloudpickle
+
+    by_value: list[ModuleType] = []
 
     class Checking(cloudpickle.Pickler):  # type: ignore[misc]
         """Refuses what pickle would send, and a worker should not have."""
 
         def reducer_override(self, value: Any) -> Any:
             _check_object(value)
+            if isinstance(value, FunctionType | type):
+                module = sys.modules.get(value.__module__)
+                if module is not None and _imports_backend(module, set()):
+                    if not cloudpickle.list_registry_pickle_by_value() & {
+                        module.__name__
+                    }:
+                        cloudpickle.register_pickle_by_value(module)
+                        by_value.append(module)
             return super().reducer_override(value)
 
     sink = _Sink(limit)
-    Checking(sink, protocol=5).dump(value)
+    with _registry_lock:
+        try:
+            Checking(sink, protocol=5).dump(value)
+        finally:
+            for module in by_value:
+                cloudpickle.unregister_pickle_by_value(module)
     return sink.getvalue()
+
+
+_registry_lock = threading.Lock()  # cloudpickle's registry is the process's
+
+
+def _imports_backend(module: ModuleType, seen: set[str]) -> bool:
+    """Whether a module of the user's own imports a backend, or another that does.
+
+    Installed packages know what they do, and are not looked into.
+    """
+    seen.add(module.__name__)
+    root, path = module.__name__.partition(".")[0], getattr(module, "__file__", None)
+    known = root in ("__main__", "sequence_loader")
+    if known or path is None or path.startswith(_INSTALLED):
+        return False
+    parent = module.__name__.rpartition(".")[0]
+    names = {parent} if parent else set()
+    for value in list(vars(module).values()):
+        if _backend(value) is not None:
+            return True
+        is_module = isinstance(value, ModuleType)
+        name = value.__name__ if is_module else getattr(value, "__module__", None)
+        if isinstance(name, str):
+            names.add(name)
+    return any(
+        _imports_backend(sys.modules[name], seen)
+        for name in names - seen
+        if isinstance(sys.modules.get(name), ModuleType)
+    )
+
+
+_INSTALLED = tuple(
+    sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")
+)
 
 
 class _Sink(io.BytesIO):

@@ -26,7 +26,13 @@ from sequence_loader.samplers import (
     draw_seed,
 )
 from sequence_loader.structures import Structure, map_structure
-from sequence_loader.tensors import floatx, to_csr, to_sparse, uses_legacy_keras
+from sequence_loader.tensors import (
+    check_not_forked,
+    floatx,
+    to_csr,
+    to_sparse,
+    uses_legacy_keras,
+)
 from sequence_loader.workers import Workers
 
 if uses_legacy_keras():
@@ -132,7 +138,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self._shuffle = shuffle
         self._reader = BatchReader(x, y, sample_weight, transform)
         self._parallel_calls = max(count, 1)
-        self._workers = Workers(
+        self._batch_workers = Workers(
             self._reader, count, use_multiprocessing, self._queue_size
         )
         self._plan = BatchPlan(
@@ -201,7 +207,11 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         Raises:
             IndexError: There is no such batch.
+            WorkerError: A worker failed.
+            RuntimeError: It would use TensorFlow or JAX in a forked process.
         """
+        if self._assembler.output == "sparse":
+            check_not_forked("seq[i] with output='sparse'")
         index = self._checked_index(index)
         epoch = self._epochs.epoch
         if uses_legacy_keras():
@@ -227,9 +237,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     ) -> Batch:
         """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         shard, count = self._plan.shard
-        features = None
-        if self._workers.processes or not by_threads:
-            features = self._workers.features(epoch, index, self._plan)
+        features = self._batch_workers.features(epoch, index, self._plan, by_threads)
         batch = self._reader.read(self._plan.batch(epoch, index), features)
         return self._assembler.assemble(
             batch, self._seed, epoch, index * count + shard
@@ -267,9 +275,11 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         Raises:
             ValueError: The output is ``"csr"``, or sparse on the torch backend.
+            RuntimeError: This is a forked process.
         """
         from sequence_loader.datasets import DatasetSource, make_dataset
 
+        check_not_forked("to_tf_dataset()")
         return make_dataset(
             DatasetSource(
                 plan=self._plan,
@@ -343,7 +353,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def close(self) -> None:
         """Ends the workers. The sequence can be used again, and starts new ones."""
-        self._workers.close()
+        self._batch_workers.close()
 
     def __enter__(self) -> SparseBatchSequence:
         """The sequence itself; it is closed at the end of the `with` block."""
@@ -367,7 +377,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             f"{plan.batch_size}, output={self._assembler.output!r}, "
             f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
             f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
-            f"{self._workers}>"
+            f"{self._batch_workers}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:

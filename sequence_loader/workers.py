@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from concurrent.futures import wait
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from sequence_loader.batches import BatchReader
 from sequence_loader.crew import Crew, Served, Task
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.failures import Job, WorkerError
+from sequence_loader.interrupts import watch
 from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchPlan
 from sequence_loader.processes import PATIENCE
@@ -76,6 +79,8 @@ class Workers:
             sending.description(list(self._sent.values()))
         self.processes = bool(self._sent)
         self.count = count if count > 1 or self.processes else 0
+        transforms = any(one.transform is not None for one in self._readers)
+        self._only_reads = not transforms and not self.processes
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
         self._crew: Crew | None = None
@@ -86,7 +91,8 @@ class Workers:
 
     def __str__(self) -> str:
         kind = "process" if self.processes else "thread"
-        number = f"{self.count or 'no'} worker {kind}{'es' * self.processes}"
+        plural = "" if self.count == 1 else "es" if self.processes else "s"
+        number = f"{self.count or 'no'} worker {kind}{plural}"
         return number if self._crew is None else f"{number}, running"
 
     @property
@@ -94,21 +100,26 @@ class Workers:
         """Whether this process is a fork of the one that they belong to."""
         return os.getpid() != self._pid
 
-    def features(self, epoch: int, batch: int, plan: BatchPlan) -> Structure | None:
+    def features(
+        self, epoch: int, batch: int, plan: BatchPlan, by_threads: bool = False
+    ) -> Structure | None:
         """The features of a batch; called from several threads at once.
 
         Args:
             epoch: Epoch of the data.
             batch: Number of the batch.
             plan: What is in which batch.
+            by_threads: Whether as many threads as there are workers ask side by
+                side, and may as well read the rows themselves.
 
         Returns:
-            What ``reader.read_features`` returns; `None` if there are no workers.
+            What ``reader.read_features`` returns; `None` if the caller had better
+            call that.
 
         Raises:
             WorkerError: A worker failed.
         """
-        if not self.count or self.forked:
+        if not self.count or self.forked or (by_threads and self._only_reads):
             return None
         tasks = self._tasks(epoch, batch, plan)
         try:
@@ -116,7 +127,8 @@ class Workers:
         except WorkerError:
             raise
         except BaseException:  # Ctrl-C, or a warning that is made an error
-            self.close()
+            # A thread in a stuck transform is not waited for.
+            self._close(PATIENCE if self.processes else 0)
             raise
         if len(parts) == 1:
             return parts[0]
@@ -124,13 +136,16 @@ class Workers:
 
     def close(self) -> None:
         """Ends the workers; the next batch starts new ones."""
+        self._close(PATIENCE)
+
+    def _close(self, patience: float) -> None:
         if self.forked:
             return
         with self._lock:
             crew, self._crew = self._crew, None
             self._forget()
         if crew is not None:
-            crew.close(PATIENCE)
+            crew.close(patience)
 
     def _forget(self) -> None:
         self._cache: OrderedDict[tuple[int, int], Task] = OrderedDict()
@@ -173,14 +188,21 @@ class Workers:
             self._cache.popitem(last=False)[1].future.cancel()
 
     def _result(self, task: Task) -> Served:
-        crew, told = self._crew, False
+        if wait([task.future], POLL_SECONDS).done:
+            return task.future.result()
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        with nullcontext() if in_main_thread else watch:
+            return self._late_result(task)
+
+    def _late_result(self, task: Task) -> Served:
+        told = False
         while not wait([task.future], POLL_SECONDS).done:
-            if crew is None or crew.closed:
+            if watch.interrupted:
+                self._close(0)
+            if self._crew is not task.crew:
                 raise failures.closed(task.job)
-            if told or task.started is None:
-                continue
-            seconds = time.monotonic() - task.started
-            if seconds > STUCK_SECONDS:
+            seconds = time.monotonic() - (task.started or math.inf)
+            if seconds > STUCK_SECONDS and not told:
                 told = True
                 warnings.warn(
                     failures.stuck(task.worker, seconds, task.job),

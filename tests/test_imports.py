@@ -22,7 +22,7 @@ NEED_KERAS = {"sequence", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted order plan structures csr buffers rows
-    inputs batches tensors assembly epochs hooks channel failures sending worker
+    inputs batches tensors assembly epochs hooks interrupts channel failures sending worker
     processes crew readahead workers datasets sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
