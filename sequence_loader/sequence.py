@@ -85,9 +85,12 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         remainder: ``"keep"`` the smaller last batch, ``"drop"`` it, or ``"pad"`` it
             with copies of rows whose `sample_weight` is 0.
         shard: ``(index, count)`` of this training process.
-        workers: Threads or processes that prepare batches.
-        use_multiprocessing: Whether they are processes.
-        max_queue_size: How many batches are prepared ahead.
+        workers: How many threads prepare batches beside the training; 0 and 1 start
+            none, and the thread that asks does the work.
+        use_multiprocessing: Whether `transform` runs in as many processes instead.
+            They start with the first batch, and get the transform as it is then.
+        max_queue_size: How many batches are prepared ahead, as long as they are
+            asked for in order.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -285,12 +288,16 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 plan=self._plan,
                 assembler=self._assembler,
                 prepare=partial(self._prepare, by_threads=True),
-                current_epoch=lambda: self.epoch,
+                current_epoch=self._begin_iteration,
                 served=self._epochs.advance_from,
                 parallel_calls=self._parallel_calls,
                 prefetch=self._queue_size,
             )
         )
+
+    def _begin_iteration(self) -> int:
+        self._batch_workers.resume()
+        return self.epoch
 
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold."""

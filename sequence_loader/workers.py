@@ -84,6 +84,7 @@ class Workers:
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
         self._crew: Crew | None = None
+        self._interrupted = False
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,6 +122,10 @@ class Workers:
         """
         if not self.count or self.forked or (by_threads and self._only_reads):
             return None
+        if _in_main_thread():
+            self.resume()
+        elif self._interrupted:
+            raise failures.closed(Job(epoch, batch, plan.batch(epoch, batch).rows))
         tasks = self._tasks(epoch, batch, plan)
         try:
             parts = [self._structured(self._result(task)) for task in tasks]
@@ -133,6 +138,13 @@ class Workers:
         if len(parts) == 1:
             return parts[0]
         return map_structure(_joined, *parts)
+
+    def resume(self) -> None:
+        """Has what Ctrl-C has stopped go on: it is the user who asks again.
+
+        Until then, nothing that TensorFlow's threads ask for starts new workers.
+        """
+        self._interrupted = False
 
     def close(self) -> None:
         """Ends the workers; the next batch starts new ones."""
@@ -190,14 +202,14 @@ class Workers:
     def _result(self, task: Task) -> Served:
         if wait([task.future], POLL_SECONDS).done:
             return task.future.result()
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        with nullcontext() if in_main_thread else watch:
+        with nullcontext() if _in_main_thread() else watch:
             return self._late_result(task)
 
     def _late_result(self, task: Task) -> Served:
         told = False
         while not wait([task.future], POLL_SECONDS).done:
             if watch.interrupted:
+                self._interrupted = True
                 self._close(0)
             if self._crew is not task.crew:
                 raise failures.closed(task.job)
@@ -224,6 +236,10 @@ class Workers:
         features = map_structure(lambda _: next(rows), self._reader.inputs)
         self._reader.check_widths(features)
         return features
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _is_good(task: Task, rows: Integers) -> bool:

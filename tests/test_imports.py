@@ -22,8 +22,8 @@ NEED_KERAS = {"sequence", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted order plan structures csr buffers rows
-    inputs batches tensors assembly epochs hooks interrupts channel failures sending worker
-    processes crew readahead workers datasets sequence checkpoint
+    inputs batches tensors assembly epochs hooks interrupts channel failures sending
+    worker processes crew readahead workers datasets sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
 """The core, from the bottom up: a module imports only modules above it in this list.
@@ -126,7 +126,7 @@ def test_the_public_surface_is_all():
         if name != "__version__":
             assert value.__doc__, name
     expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
-    expected |= {"ShuffleSampler", "BlockShuffleSampler", "__version__"}
+    expected |= {"ShuffleSampler", "BlockShuffleSampler", "WorkerError", "__version__"}
     assert expected <= set(public)
     # Everything else that can be seen is a module of the package or private.
     visible = {name for name in vars(sequence_loader) if not name.startswith("_")}
