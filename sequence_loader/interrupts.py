@@ -28,6 +28,7 @@ class InterruptWatch:
             self._watchers += 1
             if self._pipe is None and hasattr(faulthandler, "register"):
                 self._pipe = os.pipe()
+                os.set_blocking(self._pipe[1], False)  # nobody empties it
                 faulthandler.register(
                     signal.SIGINT, file=self._pipe[1], all_threads=False, chain=True
                 )

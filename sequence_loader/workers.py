@@ -157,6 +157,7 @@ class Workers:
             crew, self._crew = self._crew, None
             self._forget()
         if crew is not None:
+            self._finalizer.detach()
             crew.close(patience)
 
     def _forget(self) -> None:
@@ -168,7 +169,9 @@ class Workers:
         if self._crew is None:
             description = sending.description(list(self._sent.values()))
             self._crew = Crew(self.count, self._readers, self._sent, description)
-            weakref.finalize(self, self._crew.close, 0).atexit = False
+            # At exit, the crew sees to itself.
+            self._finalizer = weakref.finalize(self, self._crew.close, 0)
+            self._finalizer.atexit = False
         return self._crew
 
     def _tasks(self, epoch: int, batch: int, plan: BatchPlan) -> list[Task]:

@@ -66,10 +66,9 @@ def double(block):
 
 def make(x=None, transform=double, **options):
     x = csr(ROWS, 7) if x is None else x
-    options = {"batch_size": 8, "output": "csr", **options}
-    if len(options) and "workers" not in options:
-        options.update(workers=2, use_multiprocessing=True)
-    return SparseBatchSequence(x, np.arange(x.shape[0]), transform=transform, **options)
+    given = {"batch_size": 8, "output": "csr", "workers": 2}
+    given.update({"use_multiprocessing": True, **options})
+    return SparseBatchSequence(x, np.arange(x.shape[0]), transform=transform, **given)
 
 
 def worker_pids(sequence):
@@ -325,7 +324,7 @@ def test_what_cannot_be_sent_is_refused_at_construction(tmp_path, nothing_left):
             assert "`transform` of `x` must be a callable that can be sent" in text
             assert named in text and text.endswith(".")
             assert "or pass use_multiprocessing=False for threads." in text
-            make(transform=transform, workers=2)  # threads take anything
+            make(transform=transform, use_multiprocessing=False)  # takes anything
         if hasattr(held, "close"):
             held.close()
 
@@ -334,7 +333,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(sending.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "sequence_loader\[workers\]"'):
         make()
-    make(workers=2), make(transform=None)
+    make(use_multiprocessing=False), make(transform=None)
 
 
 def test_items_that_cannot_be_sent_are_an_error_of_their_batch(nothing_left):
