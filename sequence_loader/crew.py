@@ -178,11 +178,23 @@ class Crew:
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
 
+ended = threading.Event()
+"""Set when the interpreter ends: no crew is made any more."""
+
+waiting: set[int] = set()
+"""Threads that wait for a task. TensorFlow's must be out of Python when the
+interpreter ends, or it waits for them for ever."""
+
+
 @atexit.register
 def _close_all() -> None:
+    ended.set()
     for crew in list(_crews):
         # Threads without a process may be stuck, and end with the interpreter.
         crew.close(PATIENCE if crew.processes else 0)
+    deadline = time.monotonic() + PATIENCE
+    while waiting and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _disown_all() -> None:

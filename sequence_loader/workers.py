@@ -25,7 +25,7 @@ import numpy as np
 
 from sequence_loader import failures, sending
 from sequence_loader.batches import BatchReader
-from sequence_loader.crew import Crew, Served, Task
+from sequence_loader.crew import Crew, Served, Task, ended, waiting
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.failures import Job, WorkerError
 from sequence_loader.interrupts import watch
@@ -124,10 +124,11 @@ class Workers:
             return None
         if _in_main_thread():
             self.resume()
-        elif self._interrupted:
-            raise failures.closed(Job(epoch, batch, plan.batch(epoch, batch).rows))
-        tasks = self._tasks(epoch, batch, plan)
+        waiting.add(threading.get_ident())
         try:
+            if self._interrupted or ended.is_set():
+                raise failures.closed(Job(epoch, batch, plan.batch(epoch, batch).rows))
+            tasks = self._tasks(epoch, batch, plan)
             parts = [self._structured(self._result(task)) for task in tasks]
         except WorkerError:
             raise
@@ -135,6 +136,8 @@ class Workers:
             # A thread in a stuck transform is not waited for.
             self._close(PATIENCE if self.processes else 0)
             raise
+        finally:
+            waiting.discard(threading.get_ident())
         if len(parts) == 1:
             return parts[0]
         return map_structure(_joined, *parts)
@@ -214,7 +217,7 @@ class Workers:
             if watch.interrupted:
                 self._interrupted = True
                 self._close(0)
-            if self._crew is not task.crew:
+            if self._crew is not task.crew or task.crew.closed:
                 raise failures.closed(task.job)
             seconds = time.monotonic() - (task.started or math.inf)
             if seconds > STUCK_SECONDS and not told:
