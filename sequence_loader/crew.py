@@ -181,9 +181,37 @@ _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 ended = threading.Event()
 """Set when the interpreter ends: no crew is made any more."""
 
-waiting: set[int] = set()
-"""Threads that wait for a task. TensorFlow's must be out of Python when the
-interpreter ends, or it waits for them for ever."""
+
+
+class Visits:
+    """The calls of threads that are not ours, such as TensorFlow's.
+
+    One that is in Python when the interpreter ends never returns, and TensorFlow
+    waits for it for ever. A pipeline that gets errors goes on asking for a moment,
+    until what it keeps ready is full of them.
+    """
+
+    def __init__(self) -> None:
+        self._inside: set[int] = set()
+        self._last = 0.0
+
+    def __enter__(self) -> None:
+        self._inside.add(threading.get_ident())
+
+    def __exit__(self, *error: object) -> None:
+        self._last = time.monotonic()
+        self._inside.discard(threading.get_ident())
+
+    def settle(self, patience: float) -> None:
+        """Waits until nobody has called for a tenth of a second."""
+        deadline = time.monotonic() + patience
+        while self._inside or time.monotonic() < self._last + 0.1:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.01)
+
+
+visits = Visits()
 
 
 @atexit.register
@@ -192,9 +220,7 @@ def _close_all() -> None:
     for crew in list(_crews):
         # Threads without a process may be stuck, and end with the interpreter.
         crew.close(PATIENCE if crew.processes else 0)
-    deadline = time.monotonic() + PATIENCE
-    while waiting and time.monotonic() < deadline:
-        time.sleep(0.01)
+    visits.settle(PATIENCE)
 
 
 def _disown_all() -> None:

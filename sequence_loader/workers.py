@@ -25,7 +25,7 @@ import numpy as np
 
 from sequence_loader import failures, sending
 from sequence_loader.batches import BatchReader
-from sequence_loader.crew import Crew, Served, Task, ended, waiting
+from sequence_loader.crew import Crew, Served, Task, ended, visits
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.failures import Job, WorkerError
 from sequence_loader.interrupts import watch
@@ -124,11 +124,15 @@ class Workers:
             return None
         if _in_main_thread():
             self.resume()
-        waiting.add(threading.get_ident())
-        try:
+            return self._features(epoch, batch, plan)
+        with visits:
             if self._interrupted or ended.is_set():
                 raise failures.closed(Job(epoch, batch, plan.batch(epoch, batch).rows))
-            tasks = self._tasks(epoch, batch, plan)
+            return self._features(epoch, batch, plan)
+
+    def _features(self, epoch: int, batch: int, plan: BatchPlan) -> Structure:
+        tasks = self._tasks(epoch, batch, plan)
+        try:
             parts = [self._structured(self._result(task)) for task in tasks]
         except WorkerError:
             raise
@@ -136,8 +140,6 @@ class Workers:
             # A thread in a stuck transform is not waited for.
             self._close(PATIENCE if self.processes else 0)
             raise
-        finally:
-            waiting.discard(threading.get_ident())
         if len(parts) == 1:
             return parts[0]
         return map_structure(_joined, *parts)
