@@ -182,7 +182,6 @@ ended = threading.Event()
 """Set when the interpreter ends: no crew is made any more."""
 
 
-
 class Visits:
     """The calls of threads that are not ours, such as TensorFlow's.
 
