@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sequence_loader._version import __version__
 from sequence_loader.balanced import BalancedSampler
+from sequence_loader.failures import WorkerError
 from sequence_loader.samplers import (
     BlockShuffleSampler,
     Sampler,
@@ -32,6 +33,7 @@ __all__ = [
     "StoreError",
     "StoreWriter",
     "WeightedSampler",
+    "WorkerError",
     "__version__",
     "convert",
     "current_shard",

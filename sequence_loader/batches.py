@@ -111,7 +111,7 @@ class BatchReader:
         rows = batch.rows
         if features is None:
             features = self.read_features(rows)
-        map_structure(self._check_width, features, self._names, self.inputs)
+        self.check_widths(features)
         if self._targets is None:
             return Batch(features, None, None)
         targets = map_structure(lambda s: _dense(s.read(rows)), self._targets)
@@ -153,6 +153,10 @@ class BatchReader:
     def has_transform(self) -> bool:
         """Whether the rows of an input are transformed."""
         return any(reader.transform is not None for reader in leaves(self.inputs))
+
+    def check_widths(self, features: Structure) -> None:
+        """Raises ValueError if a transform gives other features than before."""
+        map_structure(self._check_width, features, self._names, self.inputs)
 
     def _check_width(
         self, served: CsrRows | Array, name: str, reader: InputReader

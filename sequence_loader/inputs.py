@@ -47,13 +47,17 @@ class InputReader:
         Returns:
             Canonical `CsrRows`, or array of shape (n, ...), that nobody else has.
         """
-        if self.source is not None:
-            block = self.source.read(rows)
+        if block is None:
+            block = self.take(rows)
         if self.transform is None:
             return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
             block = block.to_scipy(self.container)
         return _checked_result(self.transform(block), len(rows), self.name)
+
+    def take(self, rows: Integers) -> Block:
+        """The rows as they are, before the transform."""
+        return cast("RowSource", self.source).read(rows)
 
 
 def make_reader(

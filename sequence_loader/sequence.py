@@ -27,7 +27,14 @@ from sequence_loader.samplers import (
     draw_seed,
 )
 from sequence_loader.structures import Structure, map_structure
-from sequence_loader.tensors import floatx, to_csr, to_sparse, uses_legacy_keras
+from sequence_loader.tensors import (
+    check_not_forked,
+    floatx,
+    to_csr,
+    to_sparse,
+    uses_legacy_keras,
+)
+from sequence_loader.workers import Workers
 
 if uses_legacy_keras():
     from tf_keras.utils import Sequence as KerasSequence
@@ -84,9 +91,12 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         shard: ``(index, count)`` of this training process: it serves the index-th
             part of each global batch of ``count * batch_size`` rows. `current_shard`
             reads it from the running job.
-        workers: Threads or processes that prepare batches.
-        use_multiprocessing: Whether they are processes.
-        max_queue_size: How many batches are prepared ahead.
+        workers: How many threads prepare batches beside the training; 0 and 1 start
+            none, and the thread that asks does the work.
+        use_multiprocessing: Whether `transform` runs in as many processes instead.
+            They start with the first batch, and get the transform as it is then.
+        max_queue_size: How many batches are prepared ahead, as long as they are
+            asked for in order.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -124,7 +134,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        self._workers_wanted = integer("workers", workers, minimum=0)
+        count = integer("workers", workers, minimum=0)
         self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
         # Keras is always shown one worker: its own enqueuer repeats batches.
@@ -136,6 +146,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self._seed = _checked_seed(seed)
         self._shuffle = shuffle
         self._reader = BatchReader(x, y, sample_weight, transform)
+        self._parallel_calls = max(count, 1)
+        self._batch_workers = Workers(
+            self._reader, count, use_multiprocessing, self._queue_size
+        )
         self._plan = BatchPlan(
             num_rows=self._reader.num_rows,
             sampler=_checked_sampler(sampler, shuffle, self._seed),
@@ -202,7 +216,11 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         Raises:
             IndexError: There is no such batch.
+            WorkerError: A worker failed.
+            RuntimeError: It would use TensorFlow or JAX in a forked process.
         """
+        if self._assembler.output == "sparse":
+            check_not_forked("seq[i] with output='sparse'")
         index = self._checked_index(index)
         check_read(self._assembler.output)
         epoch = self._epochs.epoch
@@ -242,11 +260,14 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         """The batches of the current epoch, in order."""
         return (self[index] for index in range(len(self)))
 
-    def _prepare(self, epoch: int, index: int) -> Batch:
-        """Stages 1 to 3."""
+    def _prepare(
+        self, epoch: int, index: int, *, by_threads: bool = False
+    ) -> Batch:
+        """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         self._reader.look_ahead(self._plan, epoch, index)
         shard, count = self._plan.shard
-        batch = self._reader.read(self._plan.batch(epoch, index))
+        features = self._batch_workers.features(epoch, index, self._plan, by_threads)
+        batch = self._reader.read(self._plan.batch(epoch, index), features)
         return self._assembler.assemble(
             batch, self._seed, epoch, index * count + shard
         )
@@ -290,23 +311,26 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         Raises:
             ValueError: The output is ``"csr"``, or sparse on the torch backend.
+            RuntimeError: This is a forked process.
         """
         from sequence_loader.datasets import DatasetSource, make_dataset
 
+        check_not_forked("to_tf_dataset()")
         return make_dataset(
             DatasetSource(
                 plan=self._plan,
                 assembler=self._assembler,
-                prepare=self._prepare,
-                current_epoch=self._epoch_to_iterate,
+                prepare=partial(self._prepare, by_threads=True),
+                current_epoch=self._begin_iteration,
                 served=self._epochs.advance_from,
-                parallel_calls=max(self._workers_wanted, 1),
+                parallel_calls=self._parallel_calls,
                 prefetch=self._queue_size,
             )
         )
 
-    def _epoch_to_iterate(self) -> int:
+    def _begin_iteration(self) -> int:
         check_dataset(self._assembler.output)
+        self._batch_workers.resume()
         return self.epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -369,7 +393,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self.set_epoch(epoch)
 
     def close(self) -> None:
-        """Lets go of what the sequence holds besides its data. It can be used again."""
+        """Ends the workers. The sequence can be used again, and starts new ones."""
+        self._batch_workers.close()
 
     def __enter__(self) -> SparseBatchSequence:
         """The sequence itself; it is closed at the end of the `with` block."""
@@ -392,7 +417,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             f"<SparseBatchSequence of {self.num_rows} rows in {len(self)} batches of "
             f"{plan.batch_size}, output={self._assembler.output!r}, "
             f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
-            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served>"
+            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
+            f"{self._batch_workers}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:

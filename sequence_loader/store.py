@@ -60,7 +60,7 @@ from sequence_loader.store_format import StoreError
 from sequence_loader.store_parts import StoreParts
 from sequence_loader.store_reader import StoreReader, checked_memory, choose_reader
 from sequence_loader.store_writer import StoreWriter
-from sequence_loader.windows import Plan
+from sequence_loader.windows import Plan, WindowReader
 
 __all__ = ["SparseStore", "StoreError", "StoreWriter", "open_store"]
 
@@ -230,6 +230,11 @@ class SparseStore:
         self._check_open()
         located = self._parts.locate(np.sort(rows))
         return int((located.stops - located.starts).sum())
+
+    @property
+    def read_here(self) -> bool:
+        """Whether other processes had better be sent rows: windows are read once."""
+        return isinstance(self._reader(), WindowReader)
 
     def take(self, rows: npt.ArrayLike) -> Any:
         """The given rows as a ``scipy.sparse.csr_array``, in that order.

@@ -41,6 +41,23 @@ def keras_backend() -> str:
     return str(keras.config.backend())
 
 
+def check_not_forked(what: str) -> None:
+    """Raises where a backend would be used whose threads a fork has left behind.
+
+    Args:
+        what: What the user asked for.
+
+    Raises:
+        RuntimeError: This process was forked after this module was imported.
+    """
+    if _forked and keras_backend() in ("tensorflow", "jax"):
+        raise RuntimeError(
+            f"{what} needs TensorFlow or JAX, which do not survive a fork; received a "
+            f"call in a forked process. Use seq[i] with output='dense' or 'csr' there, "
+            f"or start the process with multiprocessing's 'spawn' method."
+        )
+
+
 def floatx() -> str:
     """Keras's default float dtype."""
     if uses_legacy_keras():
@@ -237,6 +254,17 @@ def _take_torch_notice(torch: Any) -> None:
         )
         _torch_notice_taken = True
 
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 _torch_notice_lock = threading.Lock()
 _torch_notice_taken = False

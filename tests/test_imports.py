@@ -25,8 +25,9 @@ HOUSE = """
     buffers rows publishing progress page_cache free_memory store_format store_blocks
     store_writer store_part store_damage store_parts store_column windows store_reader
     store
-    inputs batches tensors jobs assembly epochs hooks workers datasets
-    sequence checkpoint
+    inputs batches tensors jobs assembly epochs hooks
+    interrupts channel failures sending worker processes crew readahead workers
+    datasets sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
 """The core, from the bottom up: a module imports only modules above it in this list.
@@ -147,7 +148,7 @@ def test_the_public_surface_is_all():
         if name != "__version__":
             assert value.__doc__, name
     expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
-    expected |= {"ShuffleSampler", "BlockShuffleSampler", "__version__"}
+    expected |= {"ShuffleSampler", "BlockShuffleSampler", "WorkerError", "__version__"}
     expected |= {"WeightedSampler", "BalancedSampler", "current_shard"}
     expected |= {"open_store", "SparseStore", "StoreError", "StoreWriter"}
     assert expected <= set(public)

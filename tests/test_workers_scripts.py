@@ -1,0 +1,275 @@
+"""Whole programs with workers: scripts without a main guard, signals, and the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(200)
+
+SETUP = """
+import tensorflow as tf  # before anything else, and without a main guard
+import os, signal, sys, threading, time
+import numpy as np
+import sequence_loader.workers
+from sequence_loader import SparseBatchSequence
+
+sequence_loader.workers.STUCK_SECONDS = 1
+x = np.arange(400, dtype="float32").reshape(-1, 1)
+factor = 2
+
+class Scale:  # of __main__
+    def __init__(self, by):
+        self.by = by
+    def __call__(self, block):
+        return block * self.by
+
+def act(action, row=200):
+    def transform(block):
+        if (block == row).any():
+            action()
+        return Scale(factor)(block)
+    return transform
+
+def make(transform, **options):
+    options = dict(dict(workers=2, use_multiprocessing=True), **options)
+    return SparseBatchSequence(x, x, batch_size=10, transform=transform, **options)
+
+def stuck():
+    print("STUCK", os.getpid(), flush=True)
+    time.sleep(1000)
+
+def stuck_in_compiled_code():
+    import re
+    print("STUCK", os.getpid(), flush=True)
+    re.match(r"(a*)*b", "a" * 60)
+
+def fit(sequence, dataset=False):
+    import keras
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    feed = sequence.to_tf_dataset() if dataset else sequence
+    model.fit(feed, epochs=2, shuffle=False, verbose=0)
+
+def pids(sequence):
+    return [process.pid for process in sequence._batch_workers._crew.processes]
+"""
+
+
+class Program:
+    """A script that runs, in a session of its own."""
+
+    def __init__(self, tmp_path, body, backend="tensorflow"):
+        path = tmp_path / "script.py"
+        path.write_text(SETUP + textwrap.dedent(body))
+        self.shm = set(os.listdir("/dev/shm"))
+        self.started = time.time()
+        self.process = subprocess.Popen(
+            [sys.executable, str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3",
+                 "TMPDIR": str(self.folder(tmp_path))},
+        )
+
+    def folder(self, tmp_path):
+        self.temporary = tmp_path / "temporary"
+        self.temporary.mkdir()
+        return self.temporary
+
+    def wait_for(self, word):
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return [int(number) for number in line.split()[1:]]
+        raise AssertionError(self.process.stderr.read()[-3000:])
+
+    def end(self, seconds=90):
+        """Waits for the end, and that nothing is left of it."""
+        try:
+            out, err = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise
+        deadline = time.monotonic() + 5
+        while self.left() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not self.left()
+        assert set(os.listdir("/dev/shm")) <= self.shm
+        assert not os.listdir(self.temporary)
+        return out, err
+
+    def left(self):
+        return [
+            process
+            for process in psutil.process_iter(["status"])
+            if process.info["status"] != psutil.STATUS_ZOMBIE
+            and session(process.pid) == self.process.pid
+        ]
+
+
+def session(pid):
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def test_a_script_without_a_guard_defines_its_transform_anywhere(tmp_path):
+    program = Program(tmp_path, """
+        assert __name__ == "__main__"  # nobody else runs this script
+        print("ran", flush=True)
+        local = dict(globals())
+        exec("def made(block):\\n    return block * factor", local)
+        for transform in (
+            lambda block: block * factor, Scale(2), act(None, -1), local["made"],
+        ):
+            with make(transform) as sequence:
+                for index in range(3):
+                    expected = 2 * np.arange(index * 10, index * 10 + 10)
+                    assert (sequence[index][0][:, 0] == expected).all()
+        def loaded(block):
+            assert not {"tensorflow", "keras", "jax", "torch"} & set(sys.modules)
+            return block
+        with make(loaded) as sequence:
+            fit(sequence), fit(sequence, dataset=True)
+            used = pids(sequence)
+            model = sequence[0]
+            assert pids(sequence) == used
+        print("DONE", flush=True)
+        """)
+    out, err = program.end()
+    assert out.split() == ["ran", "DONE"] and program.process.returncode == 0, err
+
+
+def test_a_module_that_imports_tensorflow_may_hold_the_transform(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import tensorflow as tf\n"
+        "from sequence_loader import SparseBatchSequence\n"
+        "SCALE = 2\n"
+        "def build():\n    return tf.constant(1)\n"
+        "def scale(block):\n    return block * SCALE\n"
+    )
+    (tmp_path / "other.py").write_text("import mine\ndef scale(b):\n    return b * 2\n")
+    program = Program(tmp_path, """
+        import mine, other
+        for function in (mine.scale, other.scale):
+            def transform(block):
+                assert "tensorflow" not in sys.modules
+                return function(block)
+            with make(transform) as one, make(function) as two:
+                assert (one[1][0] == 2 * x[10:20]).all()
+                assert (two[1][0] == 2 * x[10:20]).all()
+        print("DONE", flush=True)
+        """)
+    out, err = program.end()
+    assert out.split() == ["DONE"], err
+
+
+@pytest.mark.parametrize("death, backend, dataset", [
+    ("os.kill(os.getpid(), 9)", "tensorflow", False),
+    ("os.kill(os.getpid(), 9)", "tensorflow", True),
+    ("os._exit(5)", "tensorflow", False),
+    ("os._exit(5)", "jax", False),
+])
+def test_a_worker_that_dies_fails_the_fit(tmp_path, backend, dataset, death):
+    program = Program(tmp_path, f"""
+        with make(act(lambda: {death})) as sequence:
+            try:
+                fit(sequence, {dataset})
+            except Exception as error:
+                text = str(error)
+                assert "batch 20 of epoch 0 (10 rows: 200, 201" in text, text
+                assert "SIGKILL" in text or "exited with code 5" in text, text
+                assert all(batch for batch in [sequence[3], sequence[30]])
+                print("DONE", flush=True)
+        """, backend)
+    out, err = program.end()
+    assert out.split() == ["DONE"], err
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_an_idle_worker_that_dies_fails_the_fit(tmp_path, backend):
+    program = Program(tmp_path, """
+        sequence = make(Scale(2))
+        sequence[0]
+        time.sleep(1)
+        os.kill(pids(sequence)[0], signal.SIGKILL)
+        time.sleep(0.2)
+        try:
+            fit(sequence)
+        except Exception as error:
+            assert "SIGKILL" in str(error) and "idle" in str(error), error
+            print("DONE", flush=True)
+        """, backend)
+    out, err = program.end()
+    assert out.split() == ["DONE"], err
+
+
+RUNS = {
+    "loop": "for batch in sequence: pass",
+    "fit": "fit(sequence)",
+    "dataset": "fit(sequence, dataset=True)",
+}
+
+
+@pytest.mark.parametrize("run, processes, backend, group", [
+    ("loop", False, "tensorflow", False),
+    ("fit", True, "tensorflow", True),
+    ("fit", True, "tensorflow", False),
+    ("dataset", True, "tensorflow", False),
+    ("dataset", False, "tensorflow", True),
+    ("fit", True, "jax", True),
+    ("fit", False, "jax", False),
+])
+def test_ctrl_c_ends_a_stuck_run_at_once(tmp_path, run, processes, backend, group):
+    program = Program(tmp_path, f"""
+        sequence = make(act(stuck), use_multiprocessing={processes})
+        {RUNS[run]}
+        """, backend)
+    program.wait_for("STUCK")
+    time.sleep(1.5)
+    send = os.killpg if group else os.kill
+    send(program.process.pid, signal.SIGINT)
+    out, err = program.end(seconds=20)
+    assert program.process.returncode != 0
+    assert "KeyboardInterrupt" in err and "has been busy for 1 seconds" in err
+
+
+@pytest.mark.parametrize("action", ["stuck", "stuck_in_compiled_code"])
+def test_workers_die_with_a_parent_that_is_killed(tmp_path, action):
+    program = Program(tmp_path, f"""
+        sequence = make(act({action}))
+        if os.fork() == 0:  # a copy of the parent's handles keeps nobody alive
+            time.sleep(1.5)
+            os._exit(0)
+        for batch in sequence: pass
+        """)
+    program.wait_for("STUCK")
+    os.kill(program.process.pid, signal.SIGKILL)
+    program.end(seconds=10)
+
+
+@pytest.mark.parametrize("ending, processes", [
+    ("", True), ("", False), ("raise ValueError('mine')", True), ("os._exit(0)", True),
+])
+def test_nothing_outlives_the_interpreter(tmp_path, ending, processes):
+    program = Program(tmp_path, f"""
+        idle = make(Scale(2), use_multiprocessing={processes})
+        idle[0]
+        sequence = make(act(stuck, row=20), use_multiprocessing={processes})
+        sequence[0]
+        print("READY", flush=True)
+        time.sleep(0.5)
+        {ending}
+        """)
+    program.wait_for("READY")
+    program.end(seconds=20)
