@@ -39,6 +39,11 @@ class Batch(NamedTuple):
     targets: Structure | None
     weights: Structure | None
 
+    def packed(self) -> tuple[Any, ...]:
+        """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, as Keras wants it."""
+        parts = self.features, self.targets, self.weights
+        return tuple(part for part in parts if part is not None)
+
 
 class BatchReader:
     """Reads batches by row id. Safe to share by threads; picklable.

@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sequence_loader.checks import integer
+from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.permutation import Integers, derive_key, permute
 
 
@@ -155,8 +155,7 @@ class _Seeded(Protocol):
 
 def settle_seed(sampler: _Seeded) -> None:
     """Validates the seed of a frozen sampler, or draws it where it is None."""
-    seed = draw_seed() if sampler.seed is None else sampler.seed
-    seed = integer("seed", seed, minimum=0, maximum=2**64 - 1)
+    seed = checked_seed(sampler.seed)
     object.__setattr__(sampler, "seed", seed)
 
 
@@ -182,3 +181,42 @@ def _concatenate(pieces: list[Integers]) -> Integers:
     if len(pieces) == 1:
         return pieces[0]
     return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+
+
+def checked_seed(seed: int | None) -> int:
+    """The seed, or one that is drawn where it is None."""
+    if seed is None:
+        return draw_seed()
+    return integer("seed", seed, minimum=0, maximum=2**64 - 1)
+
+
+def chosen_sampler(sampler: Sampler | None, shuffle: bool | str, seed: int) -> Sampler:
+    """The sampler that the arguments of a sequence name.
+
+    Args:
+        sampler: A sampler, or `None`.
+        shuffle: `False`, `True` or ``"block"``.
+        seed: Integer in [0, 2^64), where `shuffle` decides.
+
+    Raises:
+        TypeError: `sampler` is not one.
+        ValueError: `shuffle` is not known, or both are given.
+    """
+    one_of("shuffle", shuffle, (False, True, "block"))
+    if sampler is None:
+        if shuffle == "block":
+            return BlockShuffleSampler(seed)
+        return ShuffleSampler(seed) if shuffle else SequentialSampler()
+    if shuffle:
+        raise ValueError(
+            f"`sampler` and `shuffle` must not both be given; received "
+            f"sampler={shown(sampler)} and shuffle={shuffle!r}. Leave out `shuffle`: "
+            f"the sampler decides the order."
+        )
+    if not isinstance(sampler, Sampler) or isinstance(sampler, type):
+        raise TypeError(
+            f"`sampler` must have methods rows(num_rows, epoch, start, stop) and "
+            f"length(num_rows); received {shown(sampler)}. Pass for example "
+            f"ShuffleSampler(seed)."
+        )
+    return sampler

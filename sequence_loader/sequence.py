@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -17,15 +16,10 @@ from sequence_loader.csr import CsrRows
 from sequence_loader.epochs import EpochTracker
 from sequence_loader.hooks import called_by_reset
 from sequence_loader.jobs import check_dataset, check_epoch, check_read, sparse_parts
-from sequence_loader.permutation import ORDER_VERSION, Integers
+from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchPlan, checked_subset
-from sequence_loader.samplers import (
-    BlockShuffleSampler,
-    Sampler,
-    SequentialSampler,
-    ShuffleSampler,
-    draw_seed,
-)
+from sequence_loader.samplers import Sampler, checked_seed, chosen_sampler
+from sequence_loader.state import Position, checked_epoch
 from sequence_loader.structures import Structure, map_structure
 from sequence_loader.tensors import (
     check_not_forked,
@@ -41,8 +35,6 @@ if uses_legacy_keras():
 else:
     from keras.utils import PyDataset as KerasSequence
 
-STATE_VERSION = 1
-
 
 class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     """Batches of sparse rows for Keras, every row exactly once per epoch.
@@ -52,7 +44,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`BatchRows`)
     2. `BatchReader`: row ids -> sparse rows, targets, weights (`Batch`), with the
-       user's `transform`
+       user's `transform`, which `Workers` may run ahead and elsewhere
     3. `Assembler`: -> features of the served dtype, dense in recycled memory or
        sparse (`Batch`), with the user's `augment`
     4. `tensors`: -> the backend's arrays and sparse tensors
@@ -143,7 +135,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         else:
             super().__init__(workers=1, use_multiprocessing=False)
         self._seed_given = seed is not None
-        self._seed = _checked_seed(seed)
+        self._seed = checked_seed(seed)
         self._shuffle = shuffle
         self._reader = BatchReader(x, y, sample_weight, transform)
         self._parallel_calls = max(count, 1)
@@ -152,7 +144,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         )
         self._plan = BatchPlan(
             num_rows=self._reader.num_rows,
-            sampler=_checked_sampler(sampler, shuffle, self._seed),
+            sampler=chosen_sampler(sampler, shuffle, self._seed),
             batch_size=batch_size,
             remainder=remainder,
             shard=shard,
@@ -192,7 +184,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Serves `epoch` from its start, for loops that do not call `fit`."""
-        self._epochs.set(_checked_epoch("epoch", epoch))
+        self._epochs.set(checked_epoch("epoch", epoch))
 
     def batch_rows(self, index: int) -> Integers:
         """The row ids of a batch of the current epoch, padding included.
@@ -232,7 +224,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             self._epochs.read(index, by_driver=drives)
         batch = self._prepare(epoch, index)
         features = self._served(batch.features, epoch, index)
-        return _packed(batch._replace(features=features))
+        return batch._replace(features=features).packed()
 
     def _served(self, features: Structure, epoch: int, index: int) -> Structure:
         """Stage 4."""
@@ -335,20 +327,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold."""
-        return self._described(self.epoch, self._seed, self._plan)
-
-    def _described(self, epoch: int, seed: int, plan: BatchPlan) -> dict[str, Any]:
-        return {
-            "version": STATE_VERSION,
-            "order_version": ORDER_VERSION,
-            "epoch": epoch,
-            "seed": seed,
-            "sampler": type(plan.sampler).__name__,
-            "num_rows": plan.num_served,
-            "global_batch_size": plan.global_batch_size,
-            "remainder": plan.remainder,
-            "order": plan.fingerprint(),
-        }
+        return Position(self.epoch, self._seed, self._plan).described()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues at the start of the epoch that `state` names.
@@ -362,35 +341,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             TypeError: `state` is not a dict.
             ValueError: It describes another order; both sides are printed.
         """
-        if not isinstance(state, dict):
-            raise TypeError(
-                f"`state` must be a dict from state_dict(); received {shown(state)}. "
-                f"Pass what state_dict() returned."
-            )
-        epoch, seed, plan, own = self.epoch, self._seed, self._plan, self.state_dict()
-        if own.keys() <= state.keys():
-            epoch = _checked_epoch("state['epoch']", state["epoch"])
-            if not self._seed_given:
-                seed = integer(
-                    "state['seed']", state["seed"], minimum=0, maximum=2**64 - 1
-                )
-            if self._shuffle:
-                sampler = _checked_sampler(None, self._shuffle, seed)
-                plan = replace(plan, sampler=sampler)
-            own = self._described(epoch, seed, plan)
-        differing = [
-            f"  {key}: {state.get(key, 'missing')} in the state, {own[key]} here"
-            for key in own
-            if key not in state or state[key] != own[key]
-        ]
-        if differing:
-            raise ValueError(
-                "`state` must come from a sequence with the same order; received one "
-                "that differs:\n" + "\n".join(differing) + "\nConstruct the sequence "
-                "with the arguments the state was made with."
-            )
-        self._seed, self._plan = seed, plan
-        self.set_epoch(epoch)
+        own = Position(self.epoch, self._seed, self._plan)
+        found = own.moved_to(state, self._shuffle, reseed=not self._seed_given)
+        self._seed, self._plan = found.seed, found.plan
+        self.set_epoch(found.epoch)
 
     def close(self) -> None:
         """Ends the workers. The sequence can be used again, and starts new ones."""
@@ -453,45 +407,3 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 f"{len(self)} batches; received {number}."
             )
         return number % len(self)
-
-
-def _packed(batch: Batch) -> tuple[Any, ...]:
-    packed: tuple[Any, ...] = (batch.features,)
-    if batch.targets is not None:
-        packed += (batch.targets,)
-        if batch.weights is not None:
-            packed += (batch.weights,)
-    return packed
-
-
-def _checked_seed(seed: int | None) -> int:
-    if seed is None:
-        return draw_seed()
-    return integer("seed", seed, minimum=0, maximum=2**64 - 1)
-
-
-def _checked_epoch(name: str, epoch: int) -> int:
-    return integer(name, epoch, minimum=0, maximum=2**63 - 1)
-
-
-def _checked_sampler(
-    sampler: Sampler | None, shuffle: bool | str, seed: int
-) -> Sampler:
-    one_of("shuffle", shuffle, (False, True, "block"))
-    if sampler is None:
-        if shuffle == "block":
-            return BlockShuffleSampler(seed)
-        return ShuffleSampler(seed) if shuffle else SequentialSampler()
-    if shuffle:
-        raise ValueError(
-            f"`sampler` and `shuffle` must not both be given; received "
-            f"sampler={shown(sampler)} and shuffle={shuffle!r}. Leave out `shuffle`: "
-            f"the sampler decides the order."
-        )
-    if not isinstance(sampler, Sampler) or isinstance(sampler, type):
-        raise TypeError(
-            f"`sampler` must have methods rows(num_rows, epoch, start, stop) and "
-            f"length(num_rows); received {shown(sampler)}. Pass for example "
-            f"ShuffleSampler(seed)."
-        )
-    return sampler
