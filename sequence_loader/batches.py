@@ -193,9 +193,11 @@ class BatchReader:
                         f"np.unique({name}, return_inverse=True)[1]."
                     )
                 if leaf.ndim == 0:
+                    # Third in line is where other loaders take the batch size.
+                    hint = "; batch_size goes by name" * (name == "sample_weight")
                     raise ValueError(
                         f"`{name}` must have one entry for each row of `x`; received "
-                        f"the scalar {shown(leaf.item())}. Pass an array."
+                        f"the scalar {shown(leaf.item())}. Pass an array{hint}."
                     )
             return as_row_source(leaf, name)
 

@@ -22,6 +22,8 @@ from sequence_loader.store_commands import add_convert, add_info, add_verify
 # What checks of arguments, files and optional packages raise. Anything else is a
 # defect and shows its traceback.
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError)
+POSITIONAL = {"source": "SRC", "path": "DST"}
+"""Arguments of `convert` that the command line gives no name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED_ERRORS as error:
         if args.traceback:
             raise
-        return failed(args.command, str(error) or type(error).__name__)
+        return failed(args.command, _reason(error, args))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,6 +78,19 @@ def build_parser() -> argparse.ArgumentParser:
     for add in COMMANDS:
         add(commands)
     return parser
+
+
+def _reason(error: Exception, args: argparse.Namespace) -> str:
+    """What an error says, with arguments as they are written on the command line."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{error.filename}: "
+        text = f"{where}{error.strerror}"
+    text = text.replace("zero_based=False", "--one-based")
+    for name in vars(args):
+        option = POSITIONAL.get(name) or f"--{name.replace('_', '-')}"
+        text = text.replace(f"`{name}`", option).replace(f"{name}=True", option)
+    return text
 
 
 def add_demo(commands: Subparsers) -> None:

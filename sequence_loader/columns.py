@@ -71,9 +71,12 @@ class Column:
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
+            # NumPy takes what is no .npy file for a pickle, and advises to trust it.
+            pickled = "pickle" in str(error)
+            why = "it is another file, or holds objects" if pickled else str(error)
             raise ValueError(
                 f"`{self._name}` must be an array, or a .npy file of numbers or text; "
-                f"{path} cannot be read: {error}. Write it with numpy.save."
+                f"{path} cannot be read: {why.rstrip('.')}. Write it with numpy.save."
             ) from None
         if not isinstance(values, np.ndarray):
             values.close()

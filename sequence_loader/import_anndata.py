@@ -82,10 +82,9 @@ def _element(file: Any, path: Path, name: str) -> Any:
     parent, _, child = name.rpartition("/")
     group = file[parent] if parent else file
     if child not in group:
-        raise SourceError(
-            f"{path} has no {name!r}; it has {', '.join(sorted(group)[:20])}. Pass a "
-            f"name that it has."
-        )
+        others = ", ".join(sorted(group)[:20])
+        known = f"{others}. Pass a name that it has" if others else "none. Leave it out"
+        raise SourceError(f"{path} has no {name!r}; it has {known}.")
     return group[child]
 
 

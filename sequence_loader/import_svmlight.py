@@ -79,9 +79,11 @@ def read_svmlight(
         )
     found = max(spill.high + 1 - shift, 1)
     if num_features is not None and num_features < found:
+        other_base = not shift and spill.low >= 1
         raise SourceError(
             f"`num_features` must be at least {found}, for the columns in use; "
-            f"received {num_features}. Leave it out, or pass zero_based=False."
+            f"received {num_features}. Leave it out"
+            f"{', or pass zero_based=False' if other_base else ''}."
         )
     classes = tuple(f"{label:g}" for label in spill.labels) if multilabel else None
     return [

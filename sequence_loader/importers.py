@@ -171,7 +171,8 @@ def format_of(path: Path) -> str:
     listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
     raise ValueError(
         f"`format` must be given where the suffix is none of {listed}; received "
-        f"{path.name}. Pass one of {', '.join(FORMATS)}."
+        f"{path.name}. Pass one of {', '.join(FORMATS)}; convert what is in no such "
+        f"file from Python, in blocks."
     )
 
 

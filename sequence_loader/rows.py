@@ -8,6 +8,7 @@ sparse rows and arrays can be served as they are, other items only after a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -184,10 +185,16 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
         or not hasattr(value, "__len__")
         or not hasattr(value, "__getitem__")
     ):
+        is_path = isinstance(value, str | os.PathLike)
+        mend = (
+            "Pass a store as open_store(path), and load other files"
+            if is_path
+            else "Wrap it in one of those, for example list(...)"
+        )
         raise TypeError(
             f"`{name}` must be a scipy sparse matrix, a store, an array, or a sequence "
             f"of items indexed by row; received {shown(value)} of type "
-            f"{type(value).__name__}. Wrap it in one of those, for example list(...)."
+            f"{type(value).__name__}. {mend}."
         )
     return ItemSource(value, name)
 

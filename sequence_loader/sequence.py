@@ -40,7 +40,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     """Batches of sparse rows for Keras, every row exactly once per epoch.
 
     A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
-    index it. Batch `i` is made in five stages:
+    index it. `predict` answers in the order that is served, that of `batch_rows`:
+    for one answer a row, in order, leave `shuffle` and `remainder` as they are.
+    Batch `i` is made in five stages:
 
     1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`BatchRows`)
     2. `BatchReader`: row ids -> sparse rows, targets, weights (`Batch`), with the
@@ -69,7 +71,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             `BalancedSampler` draw with replacement.
         rows: Serve only these rows: distinct row ids, or a boolean mask.
         output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
-            or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``.
+            or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``,
+            for loops of your own; Keras takes none.
         dtype: dtype of served features; default ``keras.config.floatx()``.
         transform: ``rows -> rows``, a callable from a block of the source (the same
             kind of sparse matrix, an array, or a list of items) to scipy sparse or
@@ -79,7 +82,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             where the batch is that of one process: with more or fewer processes,
             rows stay together but draw other numbers.
         remainder: ``"keep"`` the smaller last batch, ``"drop"`` it, or ``"pad"`` it
-            with copies of rows whose `sample_weight` is 0.
+            with copies of rows whose `sample_weight` is 0 (Keras takes no
+            `class_weight` beside one).
         shard: ``(index, count)`` of this training process: it serves the index-th
             part of each global batch of ``count * batch_size`` rows. `current_shard`
             reads it from the running job.
@@ -249,7 +253,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         )
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of the current epoch, in order."""
+        """The batches of the current epoch, in order; `set_epoch` starts the next."""
         return (self[index] for index in range(len(self)))
 
     def _prepare(

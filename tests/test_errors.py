@@ -643,6 +643,16 @@ def test_other_targets_that_are_none():
         )
     refused(
         ValueError,
+        "received the scalar 32. Pass an array; batch_size goes by name.",
+        call=lambda: SparseBatchSequence(X, Y, 32),
+    )
+    refused(
+        TypeError,
+        "received 'a.store' of type str. Pass a store as open_store(path)",
+        call=lambda: sequence("a.store"),
+    )
+    refused(
+        ValueError,
         "`y` must hold rows of one shape; received",
         call=lambda: sequence(X, [[1], [2, 3]]),
     )

@@ -223,7 +223,7 @@ def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         anndata.AnnData(marked(3, 4), obs=obs).write_h5ad(tmp_path / "a.h5ad")
     path = tmp_path / "a.h5ad"
-    refused(path, tmp_path, "'layers/x'; it has", layer="x")
+    refused(path, tmp_path, "'layers/x'; it has none. Leave it out", layer="x")
     refused(path, tmp_path, "'obs/x'; it has _index, kind", label_column="x")
     refused(path, tmp_path, "1 missing values in obs['kind']", label_column="kind")
     with h5py.File(path, "a") as file:
