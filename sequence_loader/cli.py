@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="sequence_loader",
+        allow_abbrev=False,
         description="Feed Keras models from sparse rows.",
         epilog=examples(
             "demo",

@@ -33,6 +33,7 @@ def add_command(
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
+        allow_abbrev=False,  # an option that comes later must not change old calls
         help=help,
         description=textwrap.fill(description, 80),
         epilog=examples(*shown),

@@ -240,3 +240,8 @@ def test_the_script_is_the_module() -> None:
         for start in ([str(script)], [sys.executable, "-m", "sequence_loader"])
     ]
     assert shown[0] == shown[1] and "examples:" in shown[0]
+
+
+def test_options_are_not_abbreviated(tmp_path: Path) -> None:
+    done = command(tmp_path, "convert", "a.npz", "a.store", "--overw", code=2)
+    assert "unrecognized arguments: --overw" in done.stderr
