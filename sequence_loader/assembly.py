@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sequence_loader.batches import Batch
 from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import one_of, shown
-from sequence_loader.csr import Array, CsrRows, canonical, from_scipy
+from sequence_loader.csr import HALF, Array, CsrRows, canonical, from_scipy
 from sequence_loader.permutation import derive_key
 from sequence_loader.rows import check_real
 from sequence_loader.structures import (
@@ -51,7 +51,7 @@ class Assembler:
     ) -> None:
         self.output: str = one_of("output", output, OUTPUTS)
         self.dtype = _checked_dtype(dtype)
-        if output == "csr" and self.dtype.name in ("float16", "bfloat16"):
+        if output == "csr" and self.dtype.name in HALF:
             raise ValueError(
                 f"`dtype` must be one that scipy computes with when output='csr'; "
                 f"received {self.dtype.name}. Pass dtype='float32'."
@@ -93,7 +93,7 @@ class Assembler:
         self, augment: Augment, features: Structure, rng: np.random.Generator
     ) -> Structure:
         given = map_structure(
-            lambda f: f.to_scipy() if isinstance(f, CsrRows) else f, features
+            lambda f: f.widened().to_scipy() if isinstance(f, CsrRows) else f, features
         )
         result = augment(given, rng)
         if not same_shape(given, result):

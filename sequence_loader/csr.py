@@ -30,6 +30,10 @@ Array = npt.NDArray[Any]
 _SAME_SIZE = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
+HALF = ("float16", "bfloat16")
+"""Types that a store and a backend know, and scipy does not."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CsrRows:
     """A few rows in CSR form.
@@ -54,11 +58,24 @@ class CsrRows:
     def to_scipy(self, container: type = sp.csr_array) -> Any:
         """The same rows as a `container` (``csr_array`` or ``csr_matrix``)."""
         shape = (self.num_rows, self.num_features)
+        indices = self.indices
+        if self.indptr[-1] > np.iinfo(indices.dtype).max:
+            indices = indices.astype(np.int64)
         # scipy wants both index arrays of one type, and would upcast `indices`.
-        indptr = self.indptr.astype(self.indices.dtype, copy=False)
-        matrix = container((self.data, self.indices, indptr), shape=shape, copy=False)
+        indptr = self.indptr.astype(indices.dtype, copy=False)
+        matrix = container((self.data, indices, indptr), shape=shape, copy=False)
         matrix.has_canonical_format = True
         return matrix
+
+    def widened(self) -> CsrRows:
+        """The same values, of a dtype that scipy computes with: float16 it only holds.
+
+        Returns:
+            Rows whose float16 and bfloat16 values have become float32.
+        """
+        if self.data.dtype.name not in HALF:
+            return self
+        return replace(self, data=self.data.astype(np.float32))
 
     def to_dense(self, out: Array) -> Array:
         """Writes the rows into `out`.

@@ -52,7 +52,7 @@ class InputReader:
         if self.transform is None:
             return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
-            block = block.to_scipy(self.container)
+            block = block.widened().to_scipy(self.container)
         return _checked_result(self.transform(block), len(rows), self.name)
 
     def take(self, rows: Integers) -> Block:

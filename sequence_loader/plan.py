@@ -174,9 +174,16 @@ class BatchPlan:
         return self._order.positions(epoch, start, stop)
 
     def fingerprint(self) -> str:
-        """A digest of the first rows: what differs in sampler, seed or subset shows."""
+        """A digest of the first rows and of the subset.
+
+        What differs in sampler or seed shows in the rows. Two subsets may differ in
+        places that no early row comes from.
+        """
         rows = self.positions(0, 0, min(self.length, 256)).astype("<i8")
-        return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(rows.tobytes(), digest_size=8)
+        if self.subset is not None:
+            digest.update(self.subset.astype("<i8", copy=False).data)
+        return digest.hexdigest()
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:

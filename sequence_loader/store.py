@@ -44,7 +44,6 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,6 +55,7 @@ from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.permutation import Integers
 from sequence_loader.store_column import StoreColumn
+from sequence_loader.store_files import closed
 from sequence_loader.store_format import StoreError
 from sequence_loader.store_parts import StoreParts
 from sequence_loader.store_reader import StoreReader, checked_memory, choose_reader
@@ -324,7 +324,7 @@ class SparseStore:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise ValueError("the store is closed. Open it again with open_store.")
+            raise closed()
 
     def _reader(self) -> StoreReader:
         """What reads rows, chosen when the first are read."""
@@ -347,7 +347,7 @@ class SparseStore:
         return StoreColumn.of(
             column,
             (_column_of, (arguments, name)),
-            None if only is None else partial(only.check_sizes, (name,)),
+            None if only is None else only.size_check(name),
         )
 
     def _row_ids(self, rows: npt.ArrayLike) -> Integers:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sequence_loader.csr import Array, CsrRows, canonical, gather
 from sequence_loader.page_cache import File, will_need
 from sequence_loader.permutation import Integers
 from sequence_loader.publishing import leftovers
+from sequence_loader.store_files import ByName, Handle
 from sequence_loader.store_format import (
     MANIFEST,
     Manifest,
@@ -51,8 +53,8 @@ class StorePart:
         self.identity = digest_of(text)
         self.manifest = Manifest.from_bytes(text, path / MANIFEST)
         self.num_rows, self.num_features = self.manifest.shape
-        self._handles: dict[str, int] = {}
-        self.arrays: dict[str, Array] = {}
+        self._handles: ByName[Handle] = ByName()
+        self.arrays: ByName[Array] = ByName()
         try:
             for name, array in self.manifest.arrays.items():
                 self._open(name, array)
@@ -72,7 +74,8 @@ class StorePart:
 
     def files(self) -> list[File]:
         """The open files, the small ones first."""
-        sizes = [(fd, os.fstat(fd).st_size) for fd in self._handles.values()]
+        numbers = [handle.number for handle in self._handles.values()]
+        sizes = [(number, os.fstat(number).st_size) for number in numbers]
         return sorted(sizes, key=lambda file: file[1])
 
     def gather(self, rows: Integers) -> CsrRows:
@@ -150,7 +153,7 @@ class StorePart:
                 length = (stop - start) * size
                 piece = view[place * size : place * size + length]
                 position = offset + start * size
-                if os.preadv(handle, [piece], position) != length:
+                if os.preadv(handle.number, [piece], position) != length:
                     self.read_into(name, piece, position)
 
     def advise(self, starts: Integers, stops: Integers) -> None:
@@ -167,7 +170,7 @@ class StorePart:
         size = self.arrays[name].dtype.itemsize
         first, last = _runs(starts, stops, GAP // size)
         for start, stop in zip(starts[first].tolist(), stops[last].tolist()):
-            will_need(handle, offset + start * size, (stop - start) * size)
+            will_need(handle.number, offset + start * size, (stop - start) * size)
 
     def read_into(self, name: str, piece: memoryview, position: int) -> None:
         """Fills `piece` with the bytes of the file `name` from `position` on.
@@ -176,7 +179,7 @@ class StorePart:
             StoreError: The file ends before.
         """
         while len(piece):  # a read may stop early, at a signal or after 2 GiB
-            count = os.preadv(self._handles[name], [piece], position)
+            count = os.preadv(self._handles[name].number, [piece], position)
             if count == 0:
                 raise StoreError(self._cut(name))
             piece, position = piece[count:], position + count
@@ -184,23 +187,20 @@ class StorePart:
     def check_sizes(self, names: Sequence[str] = MATRIX) -> None:
         """Raises StoreError if a file was cut: touching its map would kill us."""
         for name in names:
-            if os.fstat(self._handles[name]).st_size < self._sizes[name]:
-                raise StoreError(self._cut(name))
+            self.size_check(name)()
+
+    def size_check(self, name: str) -> Callable[[], None]:
+        """`check_sizes` of one file, which goes on after the part is closed."""
+        return partial(self._handles[name].check, self._sizes[name], self._cut(name))
 
     def close(self) -> None:
         """Closes the files. Arrays that were given out stay valid."""
-        for handle in self._handles.values():
-            os.close(handle)
-        self._handles, self.arrays = {}, {}
-
-    def __del__(self) -> None:
-        for handle in getattr(self, "_handles", {}).values():
-            os.close(handle)
+        self._handles, self.arrays = ByName(), ByName()
 
     def _open(self, name: str, array: StoredArray) -> None:
         path = array_path(self.path, name)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            handle = Handle(path)
         except FileNotFoundError:
             raise StoreError(
                 f"{path} is missing, and the manifest names it. Restore the file, or "
@@ -208,13 +208,13 @@ class StorePart:
             ) from None
         self._handles[name] = handle
         header = array.header()
-        size, expected = os.fstat(handle).st_size, len(header) + array.nbytes
+        size, expected = os.fstat(handle.number).st_size, len(header) + array.nbytes
         if size != expected:
             raise StoreError(
                 f"{path} has {size} bytes where the manifest says {expected}: the file "
                 f"was cut, or is another one. Restore it, or write the store again."
             )
-        if os.pread(handle, len(header), 0) != header:
+        if os.pread(handle.number, len(header), 0) != header:
             raise StoreError(
                 f"{path} has a header that is not what the manifest says: it should "
                 f"hold {array.dtype} of shape {array.shape}. Restore the file, or "
@@ -223,7 +223,7 @@ class StorePart:
         if array.nbytes == 0:
             self.arrays[name] = np.empty(array.shape, array.dtype)
             return
-        mapped = mmap.mmap(handle, expected, access=mmap.ACCESS_READ)
+        mapped = mmap.mmap(handle.number, expected, access=mmap.ACCESS_READ)
         self.arrays[name] = np.ndarray(array.shape, array.dtype, mapped, len(header))
 
     def offset(self, name: str) -> int:

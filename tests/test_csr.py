@@ -189,3 +189,11 @@ def test_a_negative_number_reads_as_a_huge_one(dtype):
     assert found.dtype.kind == "u" and found.tolist() == [1, 100]
     if np.dtype(dtype).kind == "i":
         assert unsigned(np.array([-1], dtype))[0] == 2 ** (8 * found.itemsize) - 1
+
+
+def test_pointers_beyond_the_index_type_are_not_cut_off():
+    # As int32 indices of more than 2^31 values are, in less memory.
+    indices = np.tile(np.arange(100, dtype=np.int16), 400)
+    indptr = np.arange(401) * 100
+    matrix = CsrRows(indptr, indices, np.ones(40_000, np.int8), 100).to_scipy()
+    assert (matrix.toarray() == 1).all()

@@ -269,3 +269,11 @@ def test_later_changes_of_the_users_array_do_not_matter():
     ids[:] = 0
     assert found.tolist() == [3, 1]
     assert not found.flags.writeable
+
+
+@pytest.mark.parametrize("sampler", [SequentialSampler(), ShuffleSampler(1)])
+def test_a_fingerprint_shows_a_subset_that_differs_late(sampler):
+    one, other = np.arange(5000), np.arange(5000)
+    other[4000] = 5000
+    plans = [BatchPlan(5001, sampler, 32, subset=rows) for rows in (one, other)]
+    assert plans[0].fingerprint() != plans[1].fingerprint()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +26,7 @@ from sequence_loader.samplers import (
     SequentialSampler,
     ShuffleSampler,
 )
-from sequence_loader.store import SparseStore, open_store
+from sequence_loader.store import SparseStore, StoreError, open_store
 from sequence_loader.store_reader import MapReader
 from sequence_loader.windows import ROW_COST, WindowReader
 
@@ -482,3 +483,59 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
     needed = max(float(megabytes) for megabytes in tiny[3:])
     assert max(peaks) <= needed + 6 + 2  # what malloc keeps
     assert max(peaks[1:]) <= peaks[0] + 1
+
+
+class TestClosing:
+    """A store may be closed under whoever reads it, or holds its columns."""
+
+    def test_columns_stay_valid(self, tmp_path: Path) -> None:
+        store = written(tmp_path / "a.store", marked(9, 3))
+        column = store.y
+        assert column is not None
+        store.close()
+        assert column.read(np.arange(9)).tolist() == list(range(9))
+        os.truncate(tmp_path / "a.store" / "y.npy", 100)
+        with pytest.raises(StoreError, match="has become shorter"):
+            column.read(np.arange(9))  # and not the end of this process
+
+    def test_a_part_that_is_closed_says_so(self, tmp_path: Path) -> None:
+        with written(tmp_path / "a.store", marked(9, 3)) as store:
+            part = store._parts.list[0]
+        # What a thread comes to that was past the store's own check.
+        for read in (part.gather, part.bounds, part.advise_bounds, store._parts.read):
+            with pytest.raises(ValueError, match="the store is closed"):
+                read(np.arange(3))
+
+    @pytest.mark.parametrize("memory", ["auto", 100_000])
+    def test_reads_under_way_end_in_rows_or_in_that(
+        self, tmp_path: Path, memory: int | str
+    ) -> None:
+        matrix = marked(2000, 50)
+        written(tmp_path / "a.store", matrix).close()
+        written(tmp_path / "b.store", marked(2000, 50, seed=1)).close()
+        rows = np.random.default_rng(0).permutation(2000)
+        expected, failures = matrix[rows], []
+
+        def read(store: SparseStore) -> None:
+            try:
+                while True:
+                    found = store.read(rows).to_scipy()
+                    if not same(found, expected):
+                        failures.append("other rows")
+            except ValueError as error:
+                if "the store is closed" not in str(error):
+                    failures.append(repr(error))
+            except BaseException as error:
+                failures.append(repr(error))
+
+        for trial in range(30):
+            store = open_store(tmp_path / "a.store", memory=memory)
+            threads = [threading.Thread(target=read, args=(store,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(trial / 1000)
+            store.close()
+            with open_store(tmp_path / "b.store"):  # gets the numbers of its files
+                for thread in threads:
+                    thread.join()
+        assert failures == []

@@ -95,3 +95,23 @@ def test_uniform_order_is_told_what_blocks_would_give(path: Path) -> None:
     assert caught[0].filename == __file__
     for ids, (x, _, _) in zip(rows, batches):
         assert same(x, MATRIX[ids].tocsr())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_may_be_transformed_and_augmented(
+    tmp_path: Path, dtype: str
+) -> None:
+    matrix = marked(20, 5)
+    with StoreWriter(tmp_path / "half.store", 5, dtype=dtype) as writer:
+        writer.append(matrix)
+    served = SparseBatchSequence(
+        open_store(tmp_path / "half.store"),
+        batch_size=20,
+        dtype=dtype,
+        output="sparse",
+        transform=lambda rows: rows * 2,
+        augment=lambda rows, rng: rows * 4,
+    )
+    values = served[0][0].values.numpy()
+    assert values.dtype == dtype
+    assert values.tolist() == (matrix.data.astype(dtype) * 8).tolist()

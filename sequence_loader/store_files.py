@@ -1,0 +1,48 @@
+"""The open files of a store, which threads may read while it is closed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from sequence_loader.store_format import StoreError
+
+Value = TypeVar("Value")
+
+
+class Handle:
+    """A descriptor, open for as long as somebody refers to it.
+
+    Closed by number under a thread that reads, it might get to mean another file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def check(self, size: int, message: str) -> None:
+        """Raises StoreError if the file has become shorter than `size` bytes."""
+        if os.fstat(self.number).st_size < size:
+            raise StoreError(message)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+class ByName(dict[str, Value]):
+    """What a store has of each file: nothing, once it is closed."""
+
+    def __missing__(self, name: str) -> Value:
+        raise closed()
+
+
+def closed() -> ValueError:
+    """The error of reading in a store that was closed."""
+    return ValueError("the store is closed. Open it again with open_store.")
