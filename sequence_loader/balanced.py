@@ -85,7 +85,7 @@ class BalancedSampler:
     _members: Integers = field(init=False, repr=False, compare=False)
     _sizes: Integers = field(init=False, repr=False, compare=False)
     _cycle: Integers = field(init=False, repr=False, compare=False)
-    _digest: bytes = field(init=False, repr=False)
+    digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settle_seed(self)
@@ -113,7 +113,7 @@ class BalancedSampler:
             value.flags.writeable = False
             object.__setattr__(self, name, value)
         digest = content_digest(self._members, self._sizes, self._cycle)
-        object.__setattr__(self, "_digest", digest)
+        object.__setattr__(self, "digest", digest)
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""

@@ -174,15 +174,16 @@ class BatchPlan:
         return self._order.positions(epoch, start, stop)
 
     def fingerprint(self) -> str:
-        """A digest of the first rows and of the subset.
+        """A digest of the first rows, of the subset, and of what a sampler holds.
 
-        What differs in sampler or seed shows in the rows. Two subsets may differ in
-        places that no early row comes from.
+        What differs in sampler or seed shows in the rows. Two subsets, or the
+        weights of two samplers, may differ in places that no early row comes from.
         """
         rows = self.positions(0, 0, min(self.length, 256)).astype("<i8")
         digest = hashlib.blake2b(rows.tobytes(), digest_size=8)
         if self.subset is not None:
             digest.update(self.subset.astype("<i8", copy=False).data)
+        digest.update(getattr(self.sampler, "digest", b""))
         return digest.hexdigest()
 
 

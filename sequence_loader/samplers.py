@@ -9,6 +9,9 @@ A sampler of your own needs two methods:
     rows(num_rows, epoch, start, stop) -> int64 array of shape (stop - start,),
         the rows at those positions of that epoch, each in [0, num_rows);
     length(num_rows) -> how many positions an epoch has.
+
+One that holds arrays, such as weights, also has `digest`, bytes that stand for them
+(`content_digest`): `load_state_dict` tells by it that a state belongs to others.
 """
 
 from __future__ import annotations
@@ -160,7 +163,7 @@ def settle_seed(sampler: _Seeded) -> None:
 
 
 def content_digest(*arrays: Integers) -> bytes:
-    """Stands for arrays where samplers are compared and hashed."""
+    """Stands for arrays where samplers are compared, hashed and resumed."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).astype("<i8", copy=False).data)

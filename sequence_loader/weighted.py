@@ -48,7 +48,7 @@ class WeightedSampler:
     seed: int | None = None
     num_draws: int | None = None
     _cumulative: Integers = field(init=False, repr=False, compare=False)
-    _digest: bytes = field(init=False, repr=False)
+    digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         settle_seed(self)
@@ -59,7 +59,7 @@ class WeightedSampler:
         object.__setattr__(self, "weights", weights)
         cumulative = np.cumsum(integer_weights(weights))
         object.__setattr__(self, "_cumulative", cumulative)
-        object.__setattr__(self, "_digest", content_digest(cumulative))
+        object.__setattr__(self, "digest", content_digest(cumulative))
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""

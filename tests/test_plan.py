@@ -10,7 +10,12 @@ from encoded import EPOCHS, samplers, sizes
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from sequence_loader import BlockShuffleSampler, SequentialSampler, ShuffleSampler
+from sequence_loader import (
+    BlockShuffleSampler,
+    SequentialSampler,
+    ShuffleSampler,
+    WeightedSampler,
+)
 from sequence_loader.plan import BatchPlan, checked_subset
 
 
@@ -276,4 +281,13 @@ def test_a_fingerprint_shows_a_subset_that_differs_late(sampler):
     one, other = np.arange(5000), np.arange(5000)
     other[4000] = 5000
     plans = [BatchPlan(5001, sampler, 32, subset=rows) for rows in (one, other)]
+    assert plans[0].fingerprint() != plans[1].fingerprint()
+
+
+def test_a_fingerprint_shows_weights_that_differ_late():
+    weights = np.ones(5000)
+    others = weights.copy()
+    others[4000] = 1.001
+    plans = [BatchPlan(5000, WeightedSampler(w, seed=1), 8) for w in (weights, others)]
+    assert (plans[0].positions(0, 0, 256) == plans[1].positions(0, 0, 256)).all()
     assert plans[0].fingerprint() != plans[1].fingerprint()
