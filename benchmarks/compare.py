@@ -1,258 +1,278 @@
 """Ours against what people write today, side by side in one process.
 
-    python benchmarks/compare.py [--rows 60000] [--batches 100] [--repeats 3] [--json]
+    python benchmarks/compare.py                    TEXT, batches of 128: 3 minutes
+    python benchmarks/compare.py --all              TEXT and CELLS; 32, 128 and 1024
+    python benchmarks/compare.py --chart FILE.png   and draw it (extra: plot)
 
-The TEXT shape: 20,000 features, 86 nonzeros a row; batches of 128. Each feed is
-drained alone, inside TensorFlow's graph, through the adapter that `fit` uses, and
-then trained from, one epoch of a Dense(64)-softmax network. The floor is `fit` on
-one batch served again and again: no loader at all. All feeds take turns, and the
-best of the repeats counts. Read the ratios: the times are this machine's.
+Each feed is read by a loop in Python, drained inside TensorFlow's graph as Keras's
+adapter hands it over, and trained from: a Dense(64)-softmax network. All feeds of a
+road take turns, and the best of the repeats counts. Read the ratios: the times are
+this machine's. Each road has its floor:
 
-Peers: the batch generator of the text-classification guide, a Sequence that returns
-``x[rows].toarray()``, one that returns ``tf.SparseTensor``, ``fit(x=csr)``, and
-imbalanced-learn's BalancedBatchGenerator where Keras takes it.
+    loop        moving the bytes that a batch must move, and nothing else
+    drained     one batch served again and again through Keras's adapter
+    fit         one batch that is a tensor already: no loader at all
+
+Peak memory is measured in a process for each feed: private bytes during `fit`
+above those before the feed is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import time
+import subprocess
+import sys
+import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import feeds  # first: it tells TensorFlow to be quiet
+import numpy as np
+import psutil
+from report import show, write_chart
+from shapes import CLASSES, SHAPES, TEXT, Shape
+from timing import best_seconds
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import scipy.sparse as sp  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from keras.src.trainers.data_adapters import get_data_adapter  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from sequence_loader import SparseBatchSequence  # noqa: E402
-
-FEATURES, PER_ROW, CLASSES, BATCH = 20_000, 86, 20, 128
-BASELINE = {"dense": "naive Sequence", "sparse": "naive SparseTensor Sequence"}
+NAIVE, CSR = "naive Sequence", "fit(x=csr)"
+SEQUENCE, DATASET = "ours, Sequence", "ours, to_tf_dataset"
+TFRECORD, CONSTANT = "TFRecord, shuffle(10000)", "constant batch"
+GUIDE = "the guide's generator"
+OUTPUTS = ("dense", "sparse")
 
 
-def text_matrix(rows: int) -> tuple[sp.csr_array, np.ndarray]:
-    """Random rows of the TEXT shape, and labels."""
-    rng = np.random.default_rng(0)
-    columns = np.sort(rng.integers(0, FEATURES, (rows, PER_ROW)), axis=1)
-    x = sp.csr_array(
-        (
-            rng.random(rows * PER_ROW, dtype=np.float32),
-            columns.astype(np.int32).ravel(),
-            np.arange(0, rows * PER_ROW + 1, PER_ROW, dtype=np.int32),
-        ),
-        shape=(rows, FEATURES),
-    )
-    x.sum_duplicates()
-    return x, rng.integers(0, CLASSES, rows)
+@dataclass(frozen=True)
+class Case:
+    """One setting that all feeds are measured in.
+
+    Attributes:
+        shape: What the rows look like.
+        batch_size: Rows in a batch.
+        output: ``"dense"`` or ``"sparse"``.
+        steps: Batches in a round.
+    """
+
+    shape: Shape
+    batch_size: int
+    output: str
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """What the results are filed under."""
+        return f"{self.shape.name} {self.batch_size} {self.output}"
 
 
-class NaiveDense(keras.utils.Sequence):
-    """``x[rows].toarray()``."""
-
-    def __init__(self, x: Any, y: np.ndarray, rows: np.ndarray) -> None:
-        super().__init__()
-        self.x, self.y, self.rows = x, y, rows
-
-    def __len__(self) -> int:
-        return len(self.rows) // BATCH
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        rows = self.rows[index * BATCH : (index + 1) * BATCH]
-        return self.x[rows].toarray(), self.y[rows]
-
-
-class NaiveSparse(NaiveDense):
-    """A ``tf.SparseTensor`` made from COO."""
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        rows = self.rows[index * BATCH : (index + 1) * BATCH]
-        coo = self.x[rows].tocoo()
-        indices = np.stack(coo.coords, axis=1).astype(np.int64)
-        return tf.SparseTensor(indices, coo.data, coo.shape), self.y[rows]
-
-
-class Constant(keras.utils.Sequence):
-    """One batch again and again: what `fit` costs without a loader."""
-
-    def __init__(self, batch: tuple[Any, Any], length: int) -> None:
-        super().__init__()
-        self.batch, self.length = batch, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.batch
-
-
-def guide_generator(x: Any, y: np.ndarray) -> Iterator[tuple[Any, Any]]:
-    """The batch generator of the guide."""
-    while True:
-        for start in range(0, len(y) - BATCH + 1, BATCH):
-            yield x[start : start + BATCH].toarray(), y[start : start + BATCH]
-
-
-def constant_dataset(batch: tuple[Any, Any], length: int) -> tf.data.Dataset:
-    """The same floor without Keras's adapter: tensors that are there already."""
-    return tf.data.Dataset.from_tensors(batch).cache().repeat(length)
-
-
-def network(sparse: bool) -> keras.Model:
-    """The network of the guide, without dropout, which takes no sparse input."""
-    model = keras.Sequential(
-        [
-            keras.Input((FEATURES,), sparse=sparse),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(CLASSES, activation="softmax"),
-        ]
-    )
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    return model
-
-
-def drain(feed: Any, steps: int) -> Callable[[], Any]:
-    """Reads `steps` batches inside the graph, through Keras's own adapter."""
-    dataset = get_data_adapter(feed).get_tf_dataset().take(steps)
-    return lambda: dataset.reduce(np.int64(0), lambda count, *batch: count + 1)
-
-
-def balanced(x: Any, y: np.ndarray) -> Any:
-    """imbalanced-learn's generator, or why it cannot be measured."""
-    try:
-        from imblearn.keras import BalancedBatchGenerator
-
-        feed = BalancedBatchGenerator(
-            sp.csr_matrix(x), y, batch_size=BATCH, random_state=0
-        )
-        feed[0]
-        network(sparse=False).fit(feed, steps_per_epoch=1, verbose=0)
-        return feed
-    except Exception as error:  # whatever keeps it from working is the answer
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
-
-
-def measure(
-    jobs: dict[str, Callable[[], Any]], rows: int, repeats: int
-) -> dict[str, float]:
-    """Thousand rows a second, the best of `repeats` rounds in turn."""
-    best = dict.fromkeys(jobs, float("inf"))
-    for job in jobs.values():
-        job()  # traces and warms up
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            started = time.perf_counter()
-            job()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return {name: rows / seconds / 1e3 for name, seconds in best.items()}
-
-
-def compare(rows: int, steps: int, repeats: int) -> dict[str, Any]:
-    """Measures everything.
+class Feeds:
+    """The feeds of a case, made when they are asked for.
 
     Args:
-        rows: Rows of the matrix.
-        steps: Batches in a round.
-        repeats: Rounds.
-
-    Returns:
-        Thousand rows a second by output, road and feed, and notes.
+        case: What is measured.
+        folder: Where the TFRecord file goes.
     """
-    x, y = text_matrix(rows)
-    served = np.random.default_rng(1).permutation(rows)[: steps * BATCH]
-    results: dict[str, Any] = {"notes": []}
-    extra = balanced(x, y)
-    if isinstance(extra, str):
-        results["notes"].append(f"imbalanced-learn is not measured: {extra}")
-    for output in ("dense", "sparse"):
-        naive = NaiveDense if output == "dense" else NaiveSparse
 
-        def ours() -> SparseBatchSequence:
-            return SparseBatchSequence(
-                x, y, batch_size=BATCH, shuffle=True, seed=1, rows=served,
-                output=output, workers=2, max_queue_size=4,
-            )
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case = case
+        count = case.steps * case.batch_size
+        self.x, self.y = case.shape.matrix(count + count // 4)
+        order = np.random.default_rng(1).permutation(self.x.shape[0])
+        self.served = order[:count]
+        self._records = folder / f"{case.shape.name}-{count}.tfrecord"
 
-        constant = Constant(naive(x, y, served)[0], steps)
-        feeds: dict[str, Any] = {
-            BASELINE[output]: naive(x, y, served),
-            "ours, Sequence": ours(),
-            "ours, to_tf_dataset": ours().to_tf_dataset(),
-            "constant batch": constant,
-        }
-        if output == "dense":
-            feeds["guide's generator"] = guide_generator(x, y)
-            if not isinstance(extra, str):
-                feeds["imbalanced-learn"] = extra
-        alone = {
-            name: drain(feed, steps)
-            for name, feed in feeds.items()
-            if name not in ("guide's generator", "imbalanced-learn")
-        }
-        loops: dict[str, Any] = {}
-        for name, feed in feeds.items():
-            model = network(output == "sparse")
-            loops[name] = lambda model=model, feed=feed: model.fit(
-                feed, steps_per_epoch=steps, shuffle=False, verbose=0
+    def feed(self, name: str) -> Any:
+        """A fresh feed."""
+        case = self.case
+        if name == NAIVE:
+            dense = case.output == "dense"
+            kind = feeds.NaiveDense if dense else feeds.NaiveSparse
+            return kind(self.x, self.y, self.served, case.batch_size)
+        if name == GUIDE:
+            return feeds.guide_generator(self.x, self.y, case.batch_size)
+        if name == CONSTANT:
+            return feeds.Constant(self.feed(NAIVE)[0], case.steps)
+        if name == TFRECORD:
+            if not self._records.exists():
+                rows = np.sort(self.served)
+                feeds.write_tfrecord(self._records, self.x[rows], self.y[rows])
+            return feeds.tfrecord_dataset(
+                self._records, case.shape.features, case.batch_size, case.output
             )
-        floor = constant_dataset(constant.batch, steps)
-        model = network(output == "sparse")
-        loops["constant batch, tf.data"] = lambda: model.fit(
-            floor, shuffle=False, verbose=0
+        sequence = feeds.ours(
+            self.x, self.y, self.served, case.batch_size, case.output
         )
-        if output == "sparse":
-            expanded = network(sparse=True)
-            small = sp.csr_matrix(x[np.sort(served)])
-            loops["fit(x=csr)"] = lambda: expanded.fit(
-                small, y[: small.shape[0]], batch_size=BATCH, verbose=0
-            )
-        results[output] = {
-            "loader alone": measure(alone, steps * BATCH, repeats),
-            "fit": measure(loops, steps * BATCH, repeats),
+        return sequence.to_tf_dataset() if name == DATASET else sequence
+
+    def loops(self) -> dict[str, Callable[[], Any]]:
+        """Read by Python; the floor moves the bytes that must be moved."""
+        jobs = {
+            name: lambda feed=self.feed(name): [feed[i] and None for i in range(steps)]
+            for steps in [self.case.steps]
+            for name in (NAIVE, SEQUENCE)
         }
-    return results
+        return jobs | {CONSTANT: _mover(self.case)}
+
+    def drains(self) -> dict[str, Callable[[], Any]]:
+        """Read inside the graph."""
+        names = (NAIVE, SEQUENCE, DATASET, TFRECORD, CONSTANT)
+        steps = self.case.steps
+        return {name: feeds.drained(self.feed(name), steps) for name in names}
+
+    def fits(self, names: tuple[str, ...] = ()) -> dict[str, Callable[[], Any]]:
+        """Trained from, an epoch at a time.
+
+        Args:
+            names: Which feeds; by default all that fit the output.
+        """
+        if not names:
+            names = (NAIVE, SEQUENCE, DATASET, TFRECORD, CONSTANT)
+            names += (GUIDE,) if self.case.output == "dense" else (CSR,)
+        return {name: self._fit(name) for name in names}
+
+    def _fit(self, name: str) -> Callable[[], Any]:
+        case = self.case
+        model = feeds.network(case.shape.features, CLASSES, case.output)
+        options: dict[str, Any] = {"verbose": 0, "shuffle": False}
+        if name == CSR:
+            rows = np.sort(self.served)
+            x, y, options["batch_size"] = self.x[rows], self.y[rows], case.batch_size
+            # Keras takes the older class alone.
+            return lambda: model.fit(feeds.sp.csr_matrix(x), y, **options)
+        if name == CONSTANT:
+            batch = self.feed(NAIVE)[0]
+            feed: Any = feeds.constant_dataset(batch, case.steps)
+        else:
+            feed = self.feed(name)
+        if name == GUIDE:
+            options["steps_per_epoch"] = case.steps
+        return lambda: model.fit(feed, **options)
 
 
-def show(results: dict[str, Any]) -> None:
-    """Prints tables of ratios."""
-    console = Console()
-    for output, baseline in BASELINE.items():
-        for road, speeds in results[output].items():
-            table = Table(title=f"{output}, {road}")
-            for title in ("feed", "thousand rows/s", f"over {baseline}", "over floor"):
-                table.add_column(title, justify="left" if title == "feed" else "right")
-            floor = speeds.get("constant batch, tf.data", speeds["constant batch"])
-            for name, speed in sorted(speeds.items(), key=lambda item: item[1]):
-                table.add_row(
-                    name,
-                    f"{speed:.1f}",
-                    f"{speed / speeds[baseline]:.2f}",
-                    f"{speed / floor:.2f}",
-                )
-            console.print(table)
-    for note in results["notes"]:
-        console.print(note)
+def _mover(case: Case) -> Callable[[], Any]:
+    """Moves the bytes of a batch: read as CSR, written as what is served."""
+    stored = case.batch_size * case.shape.per_row
+    source = np.ones(stored, np.int64)  # an index and a value
+    if case.output == "dense":
+        target = np.zeros((case.batch_size, case.shape.features), np.float32)
+        kept = np.empty_like(source)
+
+        def move() -> None:
+            target.fill(0)
+            np.copyto(kept, source)
+    else:
+        target = np.zeros((stored, 2), np.int64)
+        values = np.zeros(stored, np.float32)
+
+        def move() -> None:
+            np.copyto(target, source[:, np.newaxis])
+            values.fill(1)
+
+    return lambda: [move() for _ in range(case.steps)]
+
+
+def measure(case: Case, repeats: int) -> dict[str, dict[str, float]]:
+    """Thousand rows a second by road and feed."""
+    with tempfile.TemporaryDirectory() as folder:
+        feeds_of_case = Feeds(case, Path(folder))
+        roads = {
+            "loop": feeds_of_case.loops,
+            "drained": feeds_of_case.drains,
+            "fit": feeds_of_case.fits,
+        }
+        found = {}
+        for road, jobs in roads.items():
+            rows = case.steps * case.batch_size / 1e3
+            seconds = best_seconds(jobs(), repeats)
+            found[road] = {name: rows / spent for name, spent in seconds.items()}
+        return found
+
+
+def peak_memory(case: Case, name: str) -> float:
+    """MB of private memory that training from one feed adds, in this process."""
+    process, peak = psutil.Process(), 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.01):
+            peak = max(peak, process.memory_full_info().uss)
+
+    with tempfile.TemporaryDirectory() as folder:
+        feeds_of_case = Feeds(case, Path(folder))
+        feeds_of_case.fits((CONSTANT,))[CONSTANT]()  # TensorFlow's own
+        if name == TFRECORD:
+            feeds_of_case.feed(TFRECORD)  # writing the file is not part of it
+        before = process.memory_full_info().uss
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        feeds_of_case.fits((name,))[name]()
+        done.set()
+        watcher.join()
+    return (peak - before) / 1e6
+
+
+def memory(case: Case) -> dict[str, float]:
+    """MB by feed, each measured in a process of its own."""
+    found = {}
+    for name in (NAIVE, SEQUENCE, DATASET, TFRECORD, CSR):
+        if name == CSR and case.output == "dense":
+            continue
+        done = subprocess.run(
+            [sys.executable, __file__, "--memory-of", name, "--output", case.output],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[name] = float(done.stdout.split()[-1])
+    return found
+
+
+def cases(everything: bool, rows: int) -> list[Case]:
+    """The settings to measure; each round reads about `rows` rows of TEXT."""
+    shapes = list(SHAPES.values()) if everything else [TEXT]
+    sizes = (32, 128, 1024) if everything else (128,)
+    found = []
+    for shape in shapes:
+        for size in sizes:
+            budget = rows if shape is TEXT else rows // 8
+            steps = max(8, budget // size)
+            found += [Case(shape, size, output, steps) for output in OUTPUTS]
+    return found
 
 
 def main() -> None:
     """Reads the arguments, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--batches", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", action="store_true", help="every shape and size")
+    parser.add_argument("--rows", type=int, default=12_800, help="rows in a round")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--chart", type=Path, help="draw the figures into this file")
+    parser.add_argument("--output", choices=OUTPUTS, help="only this one")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*ran out of data.*")
-    results = compare(args.rows, args.batches, args.repeats)
-    print(json.dumps(results, indent=2)) if args.json else show(results)
+    if args.memory_of:
+        case = Case(TEXT, 128, args.output, args.rows // 128)
+        print(peak_memory(case, args.memory_of))
+        return
+    results: dict[str, Any] = {}
+    for case in cases(args.all, args.rows):
+        if args.output not in (None, case.output):
+            continue
+        results[case.name] = measure(case, args.repeats)
+        if case.shape is TEXT and case.batch_size == 128:
+            results[case.name]["memory"] = memory(case)
+        show(case.name, results[case.name], naive=NAIVE, floor=CONSTANT)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
+    if args.chart:
+        write_chart(args.chart, results, naive=NAIVE, floor=CONSTANT)
 
 
 if __name__ == "__main__":
