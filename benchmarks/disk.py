@@ -9,11 +9,12 @@ Then all readers take turns, and the best of the repeats counts; one that takes
 longer than --seconds is stopped, and its speed is that of what it read. Read the
 ratios: the times are this machine's. Speeds are thousand rows/s, opening excluded:
 
-    warm      all files are in the page cache
+    warm      all files are in the page cache, and mapped by those who map them
     cold      none of their pages is (fsync, then POSIX_FADV_DONTNEED)
     capped    cold, and all pages are dropped again whenever an eighth of the store
-              has been read, which imitates a machine with that much memory: only for
-              readers that map no file. `memory=` is that eighth for our windows
+              has been served, which imitates a machine with that much memory, only
+              harder: what was just read ahead goes too. For readers that map no
+              file, since mapped pages stay. `memory=` is that eighth for our windows
 
 Block orders mix 64 batches of blocks of 16. Beside each speed: the bytes of rows
 that a cold reader delivers, against the disk's sequential speed in the same run; the
@@ -36,6 +37,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -64,11 +66,12 @@ SEQUENTIAL, PRIVATE, ENTROPY = "sequential", "private", "entropy"
 Figures = dict[str, dict[str, float]]
 
 
-def drop_pages(paths: list[Path]) -> None:
+def drop_pages(paths: list[Path], sync: bool = True) -> None:
     """Empties the page cache of files."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)  # a page that is not on disk stays
+        if sync:
+            os.fsync(handle)  # a page that is not on disk stays
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
 
@@ -122,7 +125,7 @@ def _private_bytes() -> int:
 
 
 def speed(reader: Reader, data: Data, state: str, seconds: float) -> float:
-    """Rows/s in an epoch, or in its first seconds."""
+    """Rows/s in an epoch, or in its first seconds; where warm, in the last epoch."""
     files = data.files(reader.kind)
     if state == WARM:
         read_through(files)
@@ -131,15 +134,20 @@ def speed(reader: Reader, data: Data, state: str, seconds: float) -> float:
     with closing(reader.batches()) as batches:
         next(batches)
         rows = dropped = 0
-        start = time.perf_counter()
+        start = stop = time.perf_counter()
         for count in batches:
+            if count == 0:  # another epoch
+                if state != WARM:
+                    break
+                rows, start = 0, time.perf_counter()
             rows += count
-            if time.perf_counter() - start > seconds:
+            stop = time.perf_counter()
+            if stop - start > seconds:
                 break
             if state == CAPPED and (rows - dropped) * data.row_bytes > data.memory:
-                drop_pages(files)
+                drop_pages(files, sync=False)
                 dropped = rows
-        return rows / (time.perf_counter() - start)
+        return rows / (stop - start)
 
 
 def label_entropy(data: Data, order: Any, batch: int) -> float:
@@ -252,7 +260,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="by default, 0.6 GB of them")
     parser.add_argument("--folder", type=Path, help="where the files are kept")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=2.5, help="for each reader")
+    parser.add_argument("--seconds", type=float, default=4, help="for each reader")
     parser.add_argument("--output", choices=("csr", "sparse", "dense"), default="csr",
                         help="of our batches; peers are measured beside csr alone")
     args = parser.parse_args()
@@ -264,8 +272,8 @@ def main() -> None:
         readers = ours(data, args.batch, args.output)
         notes = []
         for peer in peers(data, args.batch) if args.output == "csr" else ():
-            if peer.missing:
-                notes.append(f"{peer.name} (pip install {' '.join(peer.missing)})")
+            if missing := [name for name in peer.needs if find_spec(name) is None]:
+                notes.append(f"{peer.name} (pip install {' '.join(missing)})")
             else:
                 readers.append(peer)
         found = measure(readers, data, args.batch, args.repeats, args.seconds)

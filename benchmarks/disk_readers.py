@@ -1,6 +1,5 @@
 """What `disk.py` measures: the same rows in four kinds of files, and their readers.
 
-A reader yields 0 once everything is open, then the number of rows of each batch.
 What a peer needs is imported when it is measured, and named if it is missing.
 """
 
@@ -34,7 +33,11 @@ MEMMAP, SCDATASET = "scipy over memmaps", "scDataset, h5ad"
 BLOCK, FETCHED = 16, 64
 """Neighbouring rows in a block, and batches that are mixed together."""
 
+CAP = 8
+"""The memory of the capped readers is the store divided by this."""
+
 ARRAYS = ("data", "indices", "indptr")
+Order = Callable[[], feeds.Rows]
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,11 @@ class Data:
         shape: What they look like.
         rows: How many.
         folder: Where the files are.
-        cap: A share of the store, 1 / cap, is the memory of the capped readers.
     """
 
     shape: Shape
     rows: int
     folder: Path
-    cap: int = 8
 
     @property
     def labels(self) -> feeds.Rows:
@@ -66,7 +67,7 @@ class Data:
     @property
     def memory(self) -> int:
         """Bytes that the capped readers may have."""
-        return self.rows * self.row_bytes // self.cap
+        return self.rows * self.row_bytes // CAP
 
     def files(self, kind: str) -> list[Path]:
         """The files of one kind: ``store``, ``plain``, ``h5ad`` or ``tfrecord``."""
@@ -123,8 +124,9 @@ class Reader:
 
     Attributes:
         name: What it is called.
-        batches: Yields 0 once it is open, then the number of rows of each batch.
-        order: The row ids of an epoch, an int64 array, batch after batch.
+        batches: Yields 0 where an epoch begins, then the number of rows of each
+            batch. Who maps files reads two epochs: the first pays for the mapping.
+        order: The row ids of an epoch, an int64 array.
         kind: Which files it reads, or ``""``.
         states: The states of the page cache in which it is measured.
         needs: Packages that must be installed.
@@ -132,48 +134,37 @@ class Reader:
 
     name: str
     batches: Callable[[], Iterator[int]]
-    order: Callable[[], feeds.Rows]
+    order: Order
     kind: str = "store"
     states: tuple[str, ...] = (WARM, COLD)
     needs: tuple[str, ...] = ()
 
-    @property
-    def missing(self) -> list[str]:
-        """Packages that are not installed."""
-        return [name for name in self.needs if find_spec(name) is None]
-
 
 def ours(data: Data, batch: int, output: str) -> list[Reader]:
-    """`SparseBatchSequence` over memory and over the store, in both orders."""
+    """Our sequence over memory and over the store, in both orders."""
     samplers = {
         "uniform": ShuffleSampler(1),
         "block": BlockShuffleSampler(1, BLOCK, FETCHED * batch // BLOCK),
     }
-    found = []
-    for name, states in {
-        MEMORY: (WARM,),
-        STORE: (WARM, COLD),
-        WINDOWS: (COLD, CAPPED),
-    }.items():
-        for order, sampler in samplers.items():
-            if (name, order) == (WINDOWS, "uniform"):
-                continue  # the sequence itself says what is wrong with that
-            found.append(
-                Reader(
-                    f"{name}, {order}",
-                    partial(_ours, data, batch, output, name, sampler),
-                    partial(sampler.rows, data.rows, 0, 0, data.rows),
-                    states=states,
-                )
-            )
-    return found
+    kinds = {MEMORY: (WARM,), STORE: (WARM, COLD), WINDOWS: (COLD, CAPPED)}
+    return [
+        Reader(
+            f"{name}, {order}",
+            partial(_ours, data, batch, output, name, sampler),
+            partial(sampler.rows, data.rows, 0, 0, data.rows),
+            states=states,
+        )
+        for name, states in kinds.items()
+        for order, sampler in samplers.items()
+        # Of windows in uniform order the sequence itself says what is wrong.
+        if (name, order) != (WINDOWS, "uniform")
+    ]
 
 
-def _ours(
-    data: Data, batch: int, output: str, name: str, sampler: Any
-) -> Iterator[int]:
+def _ours(data: Data, batch: int, output: str, *how: Any) -> Iterator[int]:
+    name, sampler = how
     path = data.path("store")
-    memory = data.memory if name == WINDOWS else 2 * data.cap * data.memory
+    memory = data.memory if name == WINDOWS else 2 * CAP * data.memory
     with open_store(path, memory=memory) as store:
         x: Any = store
         if name == MEMORY:
@@ -183,68 +174,44 @@ def _ours(
         sequence = SparseBatchSequence(
             x, store.y, batch_size=batch, sampler=sampler, output=output
         )
-        yield 0
-        for features, _ in sequence:
-            yield features.shape[0]
+        for epoch in range(2):
+            sequence.set_epoch(epoch)
+            yield 0
+            for features, _ in sequence:
+                yield features.shape[0]
 
 
 def peers(data: Data, batch: int) -> list[Reader]:
     """What else there is; all but AnnLoader make sparse batches."""
     uniform = partial(np.random.default_rng(1).permutation, data.rows)
-    anndata, torch = ("anndata", "h5py"), ("anndata", "h5py", "torch")
-    all_states = (WARM, COLD, CAPPED)
     blocks = partial(_scdataset_order, data, batch)
-    scdataset = (*torch, "scdataset")
+    streamed = partial(_tfrecord_order, data)
+    every, h5py = (WARM, COLD, CAPPED), ("anndata", "h5py")
+    torch, scdataset = (*h5py, "torch"), (*h5py, "torch", "scdataset")
+
+    def peer(name: str, read: Callable[..., Iterator[int]], *rest: Any) -> Reader:
+        return Reader(name, partial(read, data, batch), *rest)
+
+    h5ad, whole = partial(_scdataset, "h5ad"), partial(_scdataset, "AnnCollection")
+    shuffled, ordered = partial(_memmap, uniform), partial(_h5py, uniform)
     return [
-        Reader(MEMMAP, partial(_memmap, data, batch, uniform), uniform, "plain"),
-        Reader(
-            "TFRecord, shuffle(10000)",
-            partial(_tfrecord, data, batch),
-            partial(_tfrecord_order, data),
-            "tfrecord",
-            all_states,
-        ),
-        *(
-            Reader(
-                name,
-                partial(_scdataset, data, batch, collected),
-                blocks,
-                "h5ad",
-                all_states,
-                scdataset,
-            )
-            for name, collected in (
-                (SCDATASET, False),
-                ("scDataset, AnnCollection", True),
-            )
-        ),
-        Reader(
-            "h5py, sorted reads",
-            partial(_h5py, data, batch, uniform),
-            uniform,
-            "h5ad",
-            all_states,
-            anndata,
-        ),
-        Reader(
-            "AnnLoader (dense)",
-            partial(_annloader, data, batch),
-            uniform,
-            "h5ad",
-            needs=torch,
-        ),
+        peer(MEMMAP, shuffled, uniform, "plain"),
+        peer("TFRecord, shuffle(10000)", _tfrecord, streamed, "tfrecord", every),
+        peer(SCDATASET, h5ad, blocks, "h5ad", every, scdataset),
+        peer("scDataset, AnnCollection", whole, blocks, "h5ad", every, scdataset),
+        peer("h5py, sorted reads", ordered, uniform, "h5ad", every, h5py),
+        peer("AnnLoader (dense)", _annloader, uniform, "h5ad", (WARM, COLD), torch),
     ]
 
 
-def _memmap(
-    data: Data, batch: int, order: Callable[[], feeds.Rows]
-) -> Iterator[int]:
+def _memmap(order: Order, data: Data, batch: int) -> Iterator[int]:
     folder, rows = data.path("plain"), order()
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
     x = sp.csr_array(tuple(arrays), shape=(data.rows, data.shape.features))
-    yield 0
-    for start in range(0, data.rows, batch):
-        yield x[rows[start : start + batch]].shape[0]
+    for _ in range(2):
+        yield 0
+        for start in range(0, data.rows, batch):
+            yield x[rows[start : start + batch]].shape[0]
 
 
 def _tfrecord(data: Data, batch: int) -> Iterator[int]:
@@ -262,18 +229,13 @@ def _tfrecord_order(data: Data) -> feeds.Rows:
     return rows
 
 
-def _opened(data: Data) -> Any:
+def _scdataset(over: str, data: Data, batch: int) -> Iterator[int]:
     import anndata
-
-    return anndata.read_h5ad(data.path("h5ad"), backed="r")
-
-
-def _scdataset(data: Data, batch: int, collected: bool) -> Iterator[int]:
     from anndata.experimental import AnnCollection
 
-    opened = _opened(data)
+    opened = anndata.read_h5ad(data.path("h5ad"), backed="r")
     # Rows are taken from X itself, in both: whole AnnData objects take it longer.
-    if collected:
+    if over == "AnnCollection":
         dataset = _shuffled(AnnCollection([opened]), batch, lambda x, rows: x[rows].X)
     else:
         dataset = _shuffled(opened, batch, lambda x, rows: x.X[rows])
@@ -302,7 +264,7 @@ def _shuffled(collection: Any, batch: int, fetch: Any) -> Any:
     )
 
 
-def _h5py(data: Data, batch: int, order: Callable[[], feeds.Rows]) -> Iterator[int]:
+def _h5py(order: Order, data: Data, batch: int) -> Iterator[int]:
     import h5py
 
     rows = order()
@@ -323,9 +285,10 @@ def _h5py(data: Data, batch: int, order: Callable[[], feeds.Rows]) -> Iterator[i
 
 
 def _annloader(data: Data, batch: int) -> Iterator[int]:
+    import anndata
     from anndata.experimental.pytorch import AnnLoader
 
-    opened = _opened(data)
+    opened = anndata.read_h5ad(data.path("h5ad"), backed="r")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated, and used all the same
         loader = AnnLoader([opened], batch_size=batch, shuffle=True)
