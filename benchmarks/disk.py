@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="by default, 0.6 GB of them")
     parser.add_argument("--folder", type=Path, help="where the files are kept")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=4, help="for each reader")
+    parser.add_argument("--seconds", type=float, default=3, help="for each reader")
     parser.add_argument("--output", choices=("csr", "sparse", "dense"), default="csr",
                         help="of our batches; peers are measured beside csr alone")
     args = parser.parse_args()
