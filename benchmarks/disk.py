@@ -1,0 +1,286 @@
+"""Rows on disk: ours and its peers, warm, cold, and with too little memory.
+
+    python benchmarks/disk.py                           TEXT, batches of 128
+    python benchmarks/disk.py --shape CELLS --batch 1024
+    python benchmarks/disk.py --folder DIR              keeps its files for the next run
+
+Writes the same rows, sorted by class, as a store, plain .npy, .h5ad and TFRecord.
+Then all readers take turns, and the best of the repeats counts; one that takes
+longer than --seconds is stopped, and its speed is that of what it read. Read the
+ratios: the times are this machine's. Speeds are thousand rows/s, opening excluded:
+
+    warm      all files are in the page cache, and mapped by those who map them
+    cold      none of their pages is (fsync, then POSIX_FADV_DONTNEED)
+    capped    cold, and all pages are dropped again whenever an eighth of the store
+              has been served, which imitates a machine with that much memory, only
+              harder: what was just read ahead goes too. For readers that map no
+              file, since mapped pages stay. `memory=` is that eighth for our windows
+
+Block orders mix 64 batches of blocks of 16. Beside each speed: the bytes of rows
+that a cold reader delivers, against the disk's sequential speed in the same run; the
+peak of private memory (RssAnon) above that before it was opened; and how well its
+batches are mixed, as the mean entropy of their labels, which for uniform order is
+about log2(K) - (K - 1) / (2 m ln 2) for K classes and batches of m.
+
+annbatch is not among the peers: it needs Python 3.12, and files of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import os
+import re
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from disk_readers import (
+    CAPPED,
+    COLD,
+    MEMMAP,
+    MEMORY,
+    SCDATASET,
+    STORE,
+    WARM,
+    WINDOWS,
+    Data,
+    Reader,
+    ours,
+    peers,
+)
+from rich.console import Console
+from rich.table import Table
+from shapes import CLASSES, SHAPES, TEXT
+
+STEP = 1 << 23
+SEQUENTIAL, PRIVATE, ENTROPY = "sequential", "private", "entropy"
+Figures = dict[str, dict[str, float]]
+
+
+def drop_pages(paths: list[Path], sync: bool = True) -> None:
+    """Empties the page cache of files."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        if sync:
+            os.fsync(handle)  # a page that is not on disk stays
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def read_through(paths: list[Path]) -> float:
+    """Reads files from their start to their end; returns bytes a second."""
+    buffer, total, start = bytearray(STEP), 0, time.perf_counter()
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                total += count
+    return total / (time.perf_counter() - start)
+
+
+class PrivatePeak:
+    """The most private memory while the ``with`` block ran, above that before it."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what others freed must not be used for it
+        self._before = self._most = _private_bytes()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    @property
+    def bytes(self) -> int:
+        """The peak."""
+        return self._most - self._before
+
+    def __enter__(self) -> PrivatePeak:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            self._most = max(self._most, _private_bytes())
+
+
+def _private_bytes() -> int:
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def speed(reader: Reader, data: Data, state: str, seconds: float) -> float:
+    """Rows/s in an epoch, or in its first seconds; where warm, in the last epoch."""
+    files = data.files(reader.kind)
+    if state == WARM:
+        read_through(files)
+    else:
+        drop_pages(files)
+    with closing(reader.batches()) as batches:
+        next(batches)
+        rows = dropped = 0
+        start = stop = time.perf_counter()
+        for count in batches:
+            if count == 0:  # another epoch
+                if state != WARM:
+                    break
+                rows, start = 0, time.perf_counter()
+            rows += count
+            stop = time.perf_counter()
+            if stop - start > seconds:
+                break
+            if state == CAPPED and (rows - dropped) * data.row_bytes > data.memory:
+                drop_pages(files, sync=False)
+                dropped = rows
+        return rows / (stop - start)
+
+
+def label_entropy(data: Data, order: Any, batch: int) -> float:
+    """Mean entropy of the labels of the full batches, in bits."""
+    labels = data.labels[order[: len(order) // batch * batch]].reshape(-1, batch)
+    keys = labels + CLASSES * np.arange(len(labels))[:, np.newaxis]
+    counts = np.bincount(keys.ravel(), minlength=CLASSES * len(labels))
+    shares = counts[counts > 0] / batch
+    return float(-(shares * np.log2(shares)).sum() / len(labels))
+
+
+def measure(
+    readers: list[Reader], data: Data, batch: int, repeats: int, seconds: float
+) -> Figures:
+    """Speeds by reader and state, private memory and label entropy."""
+    found: Figures = defaultdict(lambda: defaultdict(float))
+    for reader in readers:
+        speed(reader, data, WARM, 0.2)  # imports and traces are not timed
+        found[reader.name][ENTROPY] = label_entropy(data, reader.order(), batch)
+    for _ in range(repeats):
+        drop_pages(data.files("store"))
+        best = max(found[SEQUENTIAL][COLD], read_through(data.files("store")))
+        found[SEQUENTIAL][COLD] = best
+        for state in (WARM, COLD, CAPPED):
+            for reader in readers:
+                if state not in reader.states:
+                    continue
+                with PrivatePeak() as peak:
+                    rate = speed(reader, data, state, seconds)
+                figures = found[reader.name]
+                figures[state] = max(figures[state], rate)
+                figures[PRIVATE] = max(figures[PRIVATE], peak.bytes)
+    return found
+
+
+def show(title: str, found: Figures, data: Data, batch: int) -> None:
+    """Prints the figures, and the ratios to look at."""
+    console = Console(width=110)
+    sequential = found[SEQUENTIAL][COLD]
+    ideal = np.log2(CLASSES) - (CLASSES - 1) / (2 * batch * np.log(2))
+    table = Table(
+        title=f"{title}: {data.rows * data.row_bytes / 1e9:.2f} GB, read sequentially "
+        f"at {sequential / 1e6:.0f} MB/s; label entropy of uniform batches {ideal:.2f}",
+        title_justify="left",
+    )
+    table.add_column("thousand rows/s")
+    columns = WARM, COLD, CAPPED, "cold MB/s", "of sequential", "private MB", "entropy"
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, figures in found.items():
+        if name == SEQUENTIAL:
+            continue
+        cold = figures[COLD] * data.row_bytes
+        table.add_row(
+            name,
+            *(_number(figures[state] / 1e3) for state in (WARM, COLD, CAPPED)),
+            _number(cold / 1e6),
+            f"{cold / sequential:.2f}" if cold else "",
+            f"{figures[PRIVATE] / 1e6:.0f}",
+            f"{figures[ENTROPY]:.2f}",
+        )
+    console.print(table)
+    table = Table(title="ratios", title_justify="left")
+    table.add_column("of")
+    for column in ("is", "wanted"):
+        table.add_column(column, justify="right")
+    for name, ratio, wanted in ratios(found, data):
+        table.add_row(name, f"{ratio:.2f}", f"{wanted:.1f}")
+    console.print(table)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value else ""
+
+
+def ratios(found: Figures, data: Data) -> list[tuple[str, float, float]]:
+    """What to look at: (name, ratio, what it should be at least)."""
+    block, windows = found[f"{STORE}, block"], found[f"{WINDOWS}, block"]
+    share = block[COLD] * data.row_bytes / found[SEQUENTIAL][COLD]
+    listed = [
+        (
+            f"warm store over memory, {order}",
+            found[f"{STORE}, {order}"][WARM] / found[f"{MEMORY}, {order}"][WARM],
+            0.9,
+        )
+        for order in ("uniform", "block")
+    ]
+    listed += [
+        ("cold store over the disk, block", share, 0.3 if data.shape is TEXT else 0.8),
+        ("capped windows over cold ones", windows[CAPPED] / windows[COLD], 1.0),
+    ]
+    if MEMMAP in found:
+        uniform = found[f"{STORE}, uniform"][COLD] / found[MEMMAP][COLD]
+        listed.append(("cold store over memmaps, uniform", uniform, 1.0))
+    if SCDATASET in found:
+        theirs = found[SCDATASET]
+        for state, figures in ((WARM, block), (COLD, block), (CAPPED, windows)):
+            ratio = figures[state] / theirs[state]
+            listed.append((f"{state} store over scDataset, block", ratio, 5.0))
+    return listed
+
+
+def main() -> None:
+    """Reads the arguments, writes the files, measures, prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=SHAPES, default=TEXT.name)
+    parser.add_argument("--batch", type=int, choices=(128, 1024), default=128)
+    parser.add_argument("--rows", type=int, help="by default, 0.6 GB of them")
+    parser.add_argument("--folder", type=Path, help="where the files are kept")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=3, help="for each reader")
+    parser.add_argument("--output", choices=("csr", "sparse", "dense"), default="csr",
+                        help="of our batches; peers are measured beside csr alone")
+    args = parser.parse_args()
+    shape = SHAPES[args.shape]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = args.rows or int(0.6e9) // (shape.per_row * 8)
+        data = Data(shape, rows, args.folder or Path(folder))
+        data.write()
+        readers = ours(data, args.batch, args.output)
+        notes = []
+        for peer in peers(data, args.batch) if args.output == "csr" else ():
+            if missing := [name for name in peer.needs if find_spec(name) is None]:
+                notes.append(f"{peer.name} (pip install {' '.join(missing)})")
+            else:
+                readers.append(peer)
+        found = measure(readers, data, args.batch, args.repeats, args.seconds)
+    show(f"{shape.name}, batches of {args.batch}", found, data, args.batch)
+    if notes:
+        print(f"Not measured, for they are not installed: {', '.join(notes)}.")
+
+
+if __name__ == "__main__":
+    main()
