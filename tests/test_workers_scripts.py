@@ -90,7 +90,9 @@ class Program:
         for line in self.process.stdout:
             if line.startswith(word):
                 return [int(number) for number in line.split()[1:]]
-        raise AssertionError(self.process.stderr.read()[-3000:])
+        _, err = self.process.communicate(timeout=60)
+        code = self.process.returncode
+        raise AssertionError(f"it ended, with {code}, before {word}:\n{err[-3000:]}")
 
     def end(self, seconds=90):
         """Waits for the end, and that nothing is left of it."""
@@ -272,4 +274,4 @@ def test_nothing_outlives_the_interpreter(tmp_path, ending, processes):
         {ending}
         """)
     program.wait_for("READY")
-    program.end(seconds=20)
+    program.end(seconds=60)
