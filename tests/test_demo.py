@@ -75,7 +75,7 @@ def test_a_demo_with_nothing_to_tell_apart_exits_with_1():
     done = run_command("demo", "--quick", "--packages", "numpy", "nowhere_at_all")
     assert done.returncode == 1
     assert "Left out: nowhere_at_all, not installed" in done.stdout
-    assert done.stderr.startswith("sequence_loader demo: error: `packages` must give")
+    assert done.stderr.startswith("sequence_loader demo: error: --packages must give")
     assert done.stderr.count("\n") == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,8 +89,9 @@ class Program:
 
     def wait_for(self, word):
         for line in self.process.stdout:
-            if line.startswith(word):
-                return [int(number) for number in line.split()[1:]]
+            _, found, rest = line.partition(word)  # a worker may print as well
+            if found:
+                return [int(number) for number in re.findall(r"\d+", rest)]
         _, err = self.process.communicate(timeout=60)
         code = self.process.returncode
         raise AssertionError(f"it ended, with {code}, before {word}:\n{err[-3000:]}")
