@@ -186,20 +186,24 @@ class Visits:
     """The calls of threads that are not ours, such as TensorFlow's.
 
     One that is in Python when the interpreter ends never returns, and TensorFlow
-    waits for it for ever. A pipeline that gets errors goes on asking for a moment,
-    until what it keeps ready is full of them.
+    waits for it for ever, or crashes. A pipeline that gets errors goes on asking for
+    a moment, until what it keeps ready is full of them.
     """
 
     def __init__(self) -> None:
-        self._inside: set[int] = set()
+        self._inside: dict[int, int] = {}  # by each thread, how deep
         self._last = 0.0
 
     def __enter__(self) -> None:
-        self._inside.add(threading.get_ident())
+        thread = threading.get_ident()
+        self._inside[thread] = self._inside.get(thread, 0) + 1
 
     def __exit__(self, *error: object) -> None:
         self._last = time.monotonic()
-        self._inside.discard(threading.get_ident())
+        thread = threading.get_ident()
+        self._inside[thread] -= 1
+        if not self._inside[thread]:
+            del self._inside[thread]
 
     def settle(self, patience: float) -> None:
         """Waits until nobody has called for a tenth of a second."""

@@ -28,6 +28,7 @@ import tensorflow as tf
 
 from sequence_loader.assembly import Assembler
 from sequence_loader.batches import Batch
+from sequence_loader.crew import ended, visits
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
@@ -86,11 +87,14 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
 
     def arrays(epoch: Any, first: Any, count: int) -> list[Array]:
         flat = []
-        for index in range(int(first), int(first) + count):
-            batch = source.prepare(int(epoch), index)
-            flat += layout.flatten(batch, source.assembler)
-            if index == last:
-                source.served(int(epoch))
+        with visits:
+            for index in range(int(first), int(first) + count):
+                if ended.is_set():
+                    raise RuntimeError("the interpreter ends: no more batches are made")
+                batch = source.prepare(int(epoch), index)
+                flat += layout.flatten(batch, source.assembler)
+                if index == last:
+                    source.served(int(epoch))
         return flat
 
     def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:

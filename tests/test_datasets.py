@@ -267,3 +267,22 @@ def test_a_strategy_does_not_shard_it_again():
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():
+    script = """
+        import numpy as np, scipy.sparse as sp
+        from sequence_loader import SparseBatchSequence
+
+        x = sp.random_array((5000, 3000), density=0.05, format="csr", dtype="float32")
+        sequence = SparseBatchSequence(x, np.arange(5000), batch_size=50)
+        batches = iter(sequence.to_tf_dataset().repeat().prefetch(10**6))
+        next(batches)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
