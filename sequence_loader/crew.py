@@ -186,8 +186,8 @@ class Visits:
     """The calls of threads that are not ours, such as TensorFlow's.
 
     One that is in Python when the interpreter ends never returns, and TensorFlow
-    waits for it for ever, or crashes. A pipeline that gets errors goes on asking for
-    a moment, until what it keeps ready is full of them.
+    waits for it for ever. A pipeline that gets errors goes on asking for a moment,
+    until what it keeps ready is full of them.
     """
 
     def __init__(self) -> None:
