@@ -175,7 +175,7 @@ def _mover(case: Case) -> Callable[[], Any]:
 
 def measure(case: Case, repeats: int) -> dict[str, dict[str, float]]:
     """Thousand rows a second by road and feed."""
-    shorter = replace(case, steps=max(8, case.steps // 2))  # a step is many batches
+    shorter = replace(case, steps=max(8, case.steps // 2))  # training takes far longer
     found = {}
     for road, setting in {"loop": case, "drained": case, "fit": shorter}.items():
         with tempfile.TemporaryDirectory() as folder:

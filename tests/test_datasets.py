@@ -231,6 +231,17 @@ def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
     assert pool.idle_bytes <= 4 * batch_bytes
 
 
+def run_alone(script):
+    """Runs a program in an interpreter of its own, to its very end."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 def private_bytes() -> int:
     memory = psutil.Process().memory_full_info()
     return memory.uss
@@ -260,13 +271,7 @@ def test_a_strategy_does_not_shard_it_again():
             seen.append(np.concatenate([part.numpy() for part in parts]).tolist())
         assert seen == expected, (seen, expected)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_alone(script)
 
 
 def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():
@@ -279,10 +284,4 @@ def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():
         batches = iter(sequence.to_tf_dataset().repeat().prefetch(10**6))
         next(batches)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_alone(script)
