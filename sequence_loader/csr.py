@@ -9,6 +9,8 @@ write outside their memory, so nothing reaches them, or a dense buffer, that
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +30,9 @@ Array = npt.NDArray[Any]
 
 # What stands for values of so many bytes: `_copy_rows` does not know every dtype.
 _SAME_SIZE = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+
+# The largest signed integer of so many bytes.
+_MOST = {size: 2 ** (8 * size - 1) - 1 for size in (1, 2, 4, 8)}
 
 
 HALF = ("float16", "bfloat16")
@@ -57,13 +62,13 @@ class CsrRows:
 
     def to_scipy(self, container: type = sp.csr_array) -> Any:
         """The same rows as a `container` (``csr_array`` or ``csr_matrix``)."""
-        shape = (self.num_rows, self.num_features)
         indices = self.indices
-        if self.indptr[-1] > np.iinfo(indices.dtype).max:
+        if self.indptr[-1] > _MOST[indices.dtype.itemsize]:
             indices = indices.astype(np.int64)
-        # scipy wants both index arrays of one type, and would upcast `indices`.
-        indptr = self.indptr.astype(indices.dtype, copy=False)
-        matrix = container((self.data, indices, indptr), shape=shape, copy=False)
+        matrix = copy.copy(_empty(container, self.num_rows, self.num_features))
+        # scipy wants both index arrays of one type.
+        matrix.indptr = self.indptr.astype(indices.dtype, copy=False)
+        matrix.indices, matrix.data = indices, self.data
         matrix.has_canonical_format = True
         return matrix
 
@@ -99,6 +104,12 @@ class CsrRows:
         return np.repeat(rows, np.diff(self.indptr))
 
 
+@functools.lru_cache(maxsize=64)
+def _empty(container: type, num_rows: int, num_features: int) -> Any:
+    """To copy and fill: what the constructor checks takes it as long as 40 rows."""
+    return container((num_rows, num_features))
+
+
 def gather(
     indptr: Array,
     indices: Array,
@@ -126,59 +137,68 @@ def gather(
     Raises:
         ValueError: `indptr` points outside the arrays.
     """
-    starts = indptr[rows].astype(np.int64, copy=False)
-    stops = indptr[rows + 1].astype(np.int64, copy=False)
+    # Where each row starts and stops, side by side: one look-up, and what the
+    # compiled loop is given.
+    spans = np.asarray(indptr).take(rows[:, np.newaxis] + _START_AND_STOP)
+    if spans.dtype.kind != "i":
+        spans = spans.astype(np.int64)
+    lengths = spans[:, 1] - spans[:, 0]
     limit = min(len(indices), len(data))
-    if len(rows) and (
-        starts.min() < 0 or (stops < starts).any() or stops.max() > limit
-    ):
+    top = int(unsigned(spans).max()) if len(rows) else 0
+    if top > limit or (len(rows) and lengths.min() < 0):
+        starts, stops = spans.T
+        wrong = (starts < 0) | (stops < starts) | (stops > limit)
         raise ValueError(
             f"`{name}` is a damaged CSR matrix: `indptr` must not decrease and must "
             f"stay within the {limit} stored values, which it does not at rows "
-            f"{_first_rows(rows, (starts < 0) | (stops < starts) | (stops > limit))}. "
-            "Build it again, for example with scipy.sparse.csr_array(coo)."
+            f"{_first_rows(rows, wrong)}. Build it again, for example with "
+            f"scipy.sparse.csr_array(coo)."
         )
     ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(stops - starts, out=ends[1:])
-    if len(rows):
+    lengths.cumsum(out=ends[1:])
+    most = _MOST.get(indices.dtype.itemsize, top)
+    if top > most:
         # Far into a matrix of more than 2^31 values, int32 pointers still do.
-        base, top = int(starts.min()), int(stops.max())
-        indices, data, starts = indices[base:top], data[base:top], starts - base
-    copy = _copied if _can_copy(indices, data) else _taken
-    return CsrRows(ends, *copy(indices, data, starts, ends), int(num_features))
+        base = int(spans.min())
+        indices, data, spans = indices[base:top], data[base:top], spans - base
+        top -= base
+    taker = _copied if top <= most and _can_copy(indices, data) else _taken
+    return CsrRows(ends, *taker(indices, data, spans, ends), int(num_features))
+
+
+_START_AND_STOP = np.array([0, 1])
 
 
 def _can_copy(indices: Array, data: Array) -> bool:
     """Whether `_copied` can be used: it would copy other arrays whole, each time."""
     return (
         _copy_rows is not None
-        and indices.dtype in (np.int32, np.int64)
-        and len(indices) <= np.iinfo(indices.dtype).max
+        and indices.dtype.kind == "i"
+        and indices.dtype.itemsize >= 4
+        and indices.dtype.isnative
         and data.dtype.itemsize in _SAME_SIZE
         and all(a.flags.c_contiguous and a.flags.aligned for a in (indices, data))
     )
 
 
 def _copied(
-    indices: Array, data: Array, starts: Array, ends: Integers
+    indices: Array, data: Array, spans: Array, ends: Integers
 ) -> tuple[Array, Array]:
     """Row after row, in one compiled loop: a third of the time of `_taken`."""
     # As if these were the pointers of a matrix whose every second row is wanted.
-    spans = np.empty((len(starts), 2), indices.dtype)
-    spans[:, 0] = starts
-    spans[:, 1] = starts + np.diff(ends)
-    every_second = np.arange(0, spans.size, 2, dtype=indices.dtype)
+    pointers = spans.astype(indices.dtype, copy=False).ravel()
+    every_second = np.arange(0, len(pointers), 2, dtype=indices.dtype)
     words = data.view(_SAME_SIZE[data.dtype.itemsize])
     taken = np.empty(ends[-1], indices.dtype), np.empty(ends[-1], words.dtype)
-    _copy_rows(len(starts), every_second, spans.ravel(), indices, words, *taken)
+    _copy_rows(len(spans), every_second, pointers, indices, words, *taken)
     return taken[0], taken[1].view(data.dtype)
 
 
 def _taken(
-    indices: Array, data: Array, starts: Array, ends: Integers
+    indices: Array, data: Array, spans: Array, ends: Integers
 ) -> tuple[Array, Array]:
     """Value by value, for arrays of any kind."""
-    positions = np.repeat(starts - ends[:-1], np.diff(ends))
+    positions = np.repeat(spans[:, 0] - ends[:-1], np.diff(ends))
     positions += np.arange(ends[-1])
     return indices.take(positions), data.take(positions)
 
@@ -220,9 +240,9 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
         )
     indices = indices.astype(_index_type(num_features), copy=False)
-    ascending = indices[1:] > indices[:-1]
-    breaks = indptr[1:-1]  # the first value of a row need not exceed the last before
-    ascending[breaks[(breaks > 0) & (breaks < len(indices))] - 1] = True
+    ascending = np.empty(len(indices) + 1, dtype=bool)
+    np.greater(indices[1:], indices[:-1], out=ascending[1:-1])
+    ascending[indptr] = True  # the first of a row need not exceed the last before
     checked = CsrRows(indptr, indices, batch.data, num_features)
     return checked if ascending.all() else _summed(checked)
 

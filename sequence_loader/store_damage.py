@@ -71,10 +71,10 @@ def _check_indices(part: StorePart, start: int, stop: int) -> Iterator[Finding]:
         upto = int(np.searchsorted(indptr[: stop + 1], limit, side="right")) - 1
         upto = min(max(upto, start + 1), stop)
         first, last = int(indptr[start]), int(indptr[upto])
-        if not 0 <= first <= last <= len(indices):
+        ends = indptr[start : upto + 1] - first
+        if not 0 <= first <= last <= len(indices) or (np.diff(ends) < 0).any():
             return  # reported by _check_indptr
         taken = indices[first:last]
-        ends = indptr[start : upto + 1] - first
         piece = CsrRows(ends, taken, taken, part.num_features)
         wrong = None
         try:

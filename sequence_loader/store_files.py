@@ -24,12 +24,22 @@ class Handle:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def check(self, size: int, message: str) -> None:
+    def check(self, size: int) -> None:
         """Raises StoreError if the file has become shorter than `size` bytes."""
-        if os.fstat(self.number).st_size < size:
-            raise StoreError(message)
+        # A third of the time of `fstat`, at every batch; nobody reads at the place
+        # of the file that this moves.
+        if os.lseek(self.number, 0, os.SEEK_END) < size:
+            raise self.cut()
+
+    def cut(self) -> StoreError:
+        """The error of a file that ends too early."""
+        return StoreError(
+            f"{self.path} has become shorter since the store was opened. Restore the "
+            f"file, or write the store again."
+        )
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

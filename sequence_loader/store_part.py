@@ -181,17 +181,17 @@ class StorePart:
         while len(piece):  # a read may stop early, at a signal or after 2 GiB
             count = os.preadv(self._handles[name].number, [piece], position)
             if count == 0:
-                raise StoreError(self._cut(name))
+                raise self._handles[name].cut()
             piece, position = piece[count:], position + count
 
     def check_sizes(self, names: Sequence[str] = MATRIX) -> None:
         """Raises StoreError if a file was cut: touching its map would kill us."""
         for name in names:
-            self.size_check(name)()
+            self._handles[name].check(self._sizes[name])
 
     def size_check(self, name: str) -> Callable[[], None]:
         """`check_sizes` of one file, which goes on after the part is closed."""
-        return partial(self._handles[name].check, self._sizes[name], self._cut(name))
+        return partial(self._handles[name].check, self._sizes[name])
 
     def close(self) -> None:
         """Closes the files. Arrays that were given out stay valid."""
@@ -238,12 +238,6 @@ class StorePart:
                 f"{self.manifest.nnz}; it has {first} and {last}. Restore the file, or "
                 f"write the store again."
             )
-
-    def _cut(self, name: str) -> str:
-        return (
-            f"{array_path(self.path, name)} has become shorter since the store was "
-            f"opened. Restore the file, or write the store again."
-        )
 
 
 GAP = 1 << 14

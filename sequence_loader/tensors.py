@@ -26,6 +26,7 @@ MINIMUM_NSE = 1024
 JAX compiles a training step (0.4-0.7 s) for every distinct number of entries."""
 
 
+@functools.cache  # as TensorFlow does: it is decided once, when it is imported
 def uses_legacy_keras() -> bool:
     """Whether ``tf.keras`` is Keras 2 (tf-keras), decided as TensorFlow decides."""
     return os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("true", "1")
