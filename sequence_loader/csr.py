@@ -98,6 +98,16 @@ class CsrRows:
         out.reshape(-1)[positions] = self.data
         return out
 
+    def cut(self, start: int, stop: int) -> CsrRows:
+        """Rows ``start .. stop - 1``; their indices and values are views."""
+        first, last = self.indptr[start], self.indptr[stop]
+        return CsrRows(
+            self.indptr[start : stop + 1] - first,
+            self.indices[first:last],
+            self.data[first:last],
+            self.num_features,
+        )
+
     def row_of_each(self) -> Integers:
         """int64 array of shape (nnz,): the row each stored value belongs to."""
         rows = np.arange(self.num_rows, dtype=np.int64)

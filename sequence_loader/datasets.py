@@ -19,7 +19,7 @@ prefetching that marks the epoch costs a sixth of the time of a sparse batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,8 @@ class DatasetSource:
     Attributes:
         plan: Which rows are in which batch.
         assembler: Where memory comes from, and the served output.
-        prepare: (epoch, batch number) -> the batch, features as `CsrRows` or arrays;
-            called from several threads at once.
+        prepare: (epoch, batch numbers) -> these batches, features as `CsrRows` or
+            arrays; called from several threads at once.
         current_epoch: () -> the epoch that an iteration starting now serves.
         served: Called with an epoch once its last batch has been handed out.
         parallel_calls: How many batches are prepared at once; 1 adds no threads.
@@ -57,7 +57,7 @@ class DatasetSource:
 
     plan: BatchPlan
     assembler: Assembler
-    prepare: Callable[[int, int], Batch]
+    prepare: Callable[[int, range], Iterator[Batch]]
     current_epoch: Callable[[], int]
     served: Callable[[int], None]
     parallel_calls: int
@@ -79,31 +79,34 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     """
     plan = source.plan
     _check_output(source.assembler.output)
-    example = source.prepare(source.current_epoch(), 0)
+    (example,) = source.prepare(source.current_epoch(), range(1))
     layout = _Layout(example, plan, source.assembler)
 
     last = plan.num_batches - 1
     at_once = layout.at_once if source.parallel_calls <= 1 else 1
 
-    def arrays(epoch: Any, first: Any, count: int) -> list[Array]:
-        flat = []
+    def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
+        """The flat arrays of `count` batches; copies of the last where fewer are."""
+        flat: list[Array] = []
         with visits:
-            for index in range(int(first), int(first) + count):
+            stop = min(int(first) + count, max(last, int(first) + 1))
+            batches = source.prepare(int(epoch), range(int(first), stop))
+            for _ in range(int(first), stop):
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
-                batch = source.prepare(int(epoch), index)
-                flat += layout.flatten(batch, source.assembler)
-                if index == last:
-                    source.served(int(epoch))
-        return flat
+                part = layout.flatten(next(batches), source.assembler)
+                flat += part
+            if stop > last:
+                source.served(int(epoch))
+        return flat + part * (count - (stop - int(first)))
 
     def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
         """In the graph: `count` batches of `rows` rows."""
         call = functools.partial(arrays, count=count)
         flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
-        size = len(layout.dtypes)
+        size, shapes = len(layout.dtypes), layout.shapes(first, rows)
         return [
-            layout.restore(flat[start : start + size], first, rows)
+            layout.restore(flat[start : start + size], shapes)
             for start in range(0, count * size, size)
         ]
 
@@ -113,30 +116,31 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
             lambda index: fetch(epoch, index, 1, rows)[0], **parallel
         )
 
-    def groups(epoch: Any, stop: int, rows: int) -> Any:
-        """Batches up to `stop`, `at_once` in a call."""
+    def groups(epoch: Any) -> Any:
+        """All batches but the last, `at_once` in a call."""
 
         def served(first: Any) -> Any:
-            batches = fetch(epoch, first, at_once, rows)
+            batches = fetch(epoch, first, at_once, plan.batch_size)
             each = map(tf.data.Dataset.from_tensors, batches)
-            return functools.reduce(lambda one, other: one.concatenate(other), each)
+            group = functools.reduce(lambda one, other: one.concatenate(other), each)
+            return group.take(last - first)
 
-        return tf.data.Dataset.range(0, stop, at_once).flat_map(served)
+        return tf.data.Dataset.range(0, last, at_once).flat_map(served)
 
-    def iteration(epoch: Any) -> tf.data.Dataset:
-        full = plan.batch_size
+    def iteration(_: Any) -> tf.data.Dataset:
+        epoch = tf.numpy_function(
+            lambda: np.int64(source.current_epoch()), [], tf.int64
+        )
+        epoch.set_shape(())
         if at_once > 1:
-            whole = last - last % at_once
-            ahead = groups(epoch, whole, full).concatenate(
-                ones(epoch, whole, last, full)
-            )
+            ahead = groups(epoch)
         elif source.parallel_calls > 1:
             ahead = ones(
-                epoch, 0, last, full,
+                epoch, 0, last, plan.batch_size,
                 num_parallel_calls=source.parallel_calls, deterministic=True,
             )
         else:  # even one parallel call has a queue and a thread
-            ahead = ones(epoch, 0, last, full)
+            ahead = ones(epoch, 0, last, plan.batch_size)
         if source.prefetch:
             ahead = ahead.prefetch(source.prefetch)
         rows = len(plan.batch(0, last).rows)
@@ -144,14 +148,6 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
 
     dataset = (
         tf.data.Dataset.range(1)
-        .map(
-            lambda _: tf.ensure_shape(
-                tf.numpy_function(
-                    lambda: np.int64(source.current_epoch()), [], tf.int64
-                ),
-                (),
-            )
-        )
         .flat_map(iteration)
         .apply(tf.data.experimental.assert_cardinality(plan.num_batches))
     )
@@ -214,21 +210,28 @@ class _Layout:
                     flat.append(leaf)
         return flat
 
-    def restore(self, flat: list[Any], index: Any, rows: int) -> Any:
-        """The tensors of batch `index`, which has `rows`, as the specs promise."""
-        tensors = iter(flat)
+    def shapes(self, index: Any, rows: int) -> list[Any]:
+        """In the graph: the shapes of the sparse tensors of batches of `rows` rows."""
+        num_rows = tf.constant(rows, tf.int64)
+        if not self._static:
+            num_rows += 0 * index  # or the spec would promise these rows
+        return [
+            tf.stack([num_rows, tf.constant(spec.shape[1], tf.int64)])
+            for spec in self._specs()
+            if isinstance(spec, tf.SparseTensorSpec)
+        ]
+
+    def restore(self, flat: list[Any], shapes: list[Any]) -> Any:
+        """The tensors of a batch, as the specs promise."""
+        tensors, dense_shapes = iter(flat), iter(shapes)
 
         def restore_leaf(spec: Any) -> Any:
             if isinstance(spec, tf.TensorSpec):
                 return _with_shape(next(tensors), spec.shape)
-            indices, values = next(tensors), next(tensors)
-            num_rows = tf.constant(rows, tf.int64)
-            if not self._static:
-                num_rows += 0 * index  # or the spec would promise these rows
             return tf.SparseTensor(
-                _with_shape(indices, (None, 2)),
-                _with_shape(values, (None,)),
-                tf.stack([num_rows, tf.constant(spec.shape[1], tf.int64)]),
+                _with_shape(next(tensors), (None, 2)),
+                _with_shape(next(tensors), (None,)),
+                next(dense_shapes),
             )
 
         return tuple(map_structure(restore_leaf, part) for part in self._parts)

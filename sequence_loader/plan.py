@@ -127,6 +127,8 @@ class BatchPlan:
         stop = start + self.batch_size
         if stop <= self.length:
             rows = self.positions(epoch, start, stop)
+            if self.remainder != "pad":
+                return BatchRows(rows, None)
             weights = np.ones(self.batch_size, np.float32)
         elif self.remainder == "keep":
             return BatchRows(self.positions(epoch, start, self.length), None)

@@ -261,12 +261,27 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     ) -> Batch:
         """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         self._reader.look_ahead(self._plan, epoch, index)
-        shard, count = self._plan.shard
         features = self._batch_workers.features(epoch, index, self._plan, by_threads)
         batch = self._reader.read(self._plan.batch(epoch, index), features)
-        return self._assembler.assemble(
-            batch, self._seed, epoch, index * count + shard
-        )
+        return self._assemble(batch, epoch, index)
+
+    def _prepare_all(self, epoch: int, indices: range) -> Iterator[Batch]:
+        """Stages 1 to 3 of neighbouring batches, for `to_tf_dataset`."""
+        if len(indices) == 1 or not self._reader.reads_together:
+            for index in indices:
+                yield self._prepare(epoch, index, by_threads=True)
+            return
+        for index in indices:
+            self._reader.look_ahead(self._plan, epoch, index)
+        planned = [self._plan.batch(epoch, index) for index in indices]
+        for index, batch in zip(indices, self._reader.read_together(planned)):
+            yield self._assemble(batch, epoch, index)
+
+    def _assemble(self, batch: Batch, epoch: int, index: int) -> Batch:
+        """Stage 3."""
+        shard, count = self._plan.shard
+        number = index * count + shard
+        return self._assembler.assemble(batch, self._seed, epoch, number)
 
     def _prepare_other(self, epoch: int, index: int, shard: int) -> Batch:
         """Stages 1 to 3 for another process of the job, to learn the sizes."""
@@ -316,7 +331,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             DatasetSource(
                 plan=self._plan,
                 assembler=self._assembler,
-                prepare=partial(self._prepare, by_threads=True),
+                prepare=self._prepare_all,
                 current_epoch=self._begin_iteration,
                 served=self._epochs.advance_from,
                 parallel_calls=self._parallel_calls,
