@@ -34,7 +34,7 @@ from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.tensors import coo_arrays, keras_backend
 
-AT_ONCE, AT_ONCE_BYTES = 4, 1 << 20
+AT_ONCE, AT_ONCE_BYTES = 8, 1 << 21
 """Batches that cross into the graph in one call, if they are small: a call costs as
 much as assembling 128 sparse rows, and four together take a sixth less time a batch
 (benchmarks/compare.py). Dense batches are rarely small."""
