@@ -135,25 +135,25 @@ class BatchReader:
 
     @property
     def reads_together(self) -> bool:
-        """Whether `read_together` may be called: rows do not depend on their batch.
+        """Whether `read_together` may be called, and is faster.
 
-        A transform is given one batch, and windows are followed batch by batch.
+        A transform is given one batch. Windows of a store are followed batch by
+        batch, and what a source of the user's own costs is not known.
         """
-        return not self.has_transform and not any(
-            getattr(source, "read_here", False) for source in self.sources
+        sources = [*self.sources, *_leaves(self._targets), *_leaves(self._weights)]
+        return not self.has_transform and all(
+            getattr(source, "joins_reads", False) for source in sources
         )
 
     def read_together(self, batches: list[BatchRows]) -> list[Batch]:
         """What `read` gives for each batch, from one reading of all their rows.
 
-        For small batches: the fixed cost of reading one is that of some 50 rows.
-
         Args:
             batches: Row ids and padding of each.
 
         Returns:
-            The batches. Their arrays may be views of common ones, in places of
-            their own.
+            The batches. Their features may be views of common arrays, each in a
+            place of its own.
         """
         padding = [batch.weights for batch in batches if batch.weights is not None]
         whole = self.read(
@@ -165,12 +165,9 @@ class BatchReader:
         stops = np.cumsum([len(batch.rows) for batch in batches]).tolist()
         return [
             Batch(
-                *(
-                    None
-                    if part is None
-                    else map_structure(partial(_cut, start, stop), part)
-                    for part in whole
-                )
+                map_structure(partial(_cut, start, stop), whole.features),
+                _copied(whole.targets, start, stop),
+                _copied(whole.weights, start, stop),
             )
             for start, stop in zip([0, *stops], stops)
         ]
@@ -301,6 +298,16 @@ class BatchReader:
 
 def _cut(start: int, stop: int, leaf: CsrRows | Array) -> CsrRows | Array:
     return leaf.cut(start, stop) if isinstance(leaf, CsrRows) else leaf[start:stop]
+
+
+def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:
+    if part is None:
+        return None
+    return map_structure(lambda leaf: leaf[start:stop].copy(), part)
+
+
+def _leaves(part: Structure | None) -> list[Any]:
+    return [] if part is None else leaves(part)
 
 
 def _stored(source: RowSource, rows: Integers) -> int:

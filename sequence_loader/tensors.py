@@ -5,6 +5,7 @@ Backends are imported where used, so that a user of one needs no other.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.buffers import ALIGNMENT, BufferPool
+from sequence_loader.buffers import BufferPool
 from sequence_loader.csr import Array, CsrRows
 
 OUTPUTS = ("dense", "sparse", "csr")
@@ -159,38 +160,36 @@ def _fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
 def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
     import tensorflow as tf
 
-    indices, values = coo_arrays(block, pool)
-    return tf.SparseTensor(
-        _cpu_tensor(indices),
-        _cpu_tensor(values),
-        _cpu_shape(block.num_rows, block.num_features),
-    )
-
-
-def _cpu_tensor(array: Array) -> Any:
-    """A tensor on the CPU that uses the array where it lies, if TensorFlow can.
-
-    `tf.convert_to_tensor` always copies, and takes fifteen times as long. DLPack
-    knows no booleans and no bfloat16.
-    """
-    import tensorflow as tf
-
-    # At memory that is not aligned TensorFlow aborts the process.
-    if array.dtype.kind in "iuf" and array.size and array.ctypes.data % ALIGNMENT == 0:
-        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    # Copied into TensorFlow's own memory: without (DLPack), whoever lets go of the
+    # tensor, the training say, waits for the interpreter, and fit took longer.
     with tf.device("CPU:0"):
-        return tf.convert_to_tensor(array)
+        indices, values = map(tf.convert_to_tensor, coo_arrays(block, pool))
+    empty = _empty_sparse(block.num_rows, block.num_features)
+    if not _PARTS <= vars(empty).keys():
+        return tf.SparseTensor(indices, values, empty.dense_shape)
+    made = copy.copy(empty)
+    made._indices, made._values = indices, values
+    return made
+
+
+_PARTS = {"_indices", "_values"}
+"""What a ``tf.SparseTensor`` calls its parts. They are filled into a copy of an empty
+one: checking shapes that are right takes its constructor as long as 40 rows do."""
 
 
 @functools.lru_cache(maxsize=64)
-def _cpu_shape(num_rows: int, num_features: int) -> Any:
-    """A dense shape; few are in use at a time, and a tensor is never changed."""
+def _empty_sparse(num_rows: int, num_features: int) -> Any:
+    """Few shapes are in use at a time, and a tensor is never changed."""
     import tensorflow as tf
 
     # On the default device it might go to a GPU, which has no place for it; Keras
     # sends batches there itself.
     with tf.device("CPU:0"), tf.init_scope():
-        return tf.constant((num_rows, num_features), tf.int64)
+        return tf.SparseTensor(
+            tf.zeros((0, 2), tf.int64),
+            tf.zeros((0,)),
+            tf.constant((num_rows, num_features), tf.int64),
+        )
 
 
 def _jax(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> Any:

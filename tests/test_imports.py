@@ -25,7 +25,7 @@ HOUSE = """
     buffers rows publishing progress page_cache free_memory store_format store_blocks
     store_writer store_files store_part store_damage store_parts store_column windows
     store_reader store
-    state inputs batches tensors jobs assembly epochs hooks
+    state inputs batches grouping tensors jobs assembly epochs hooks
     interrupts channel failures sending worker processes crew readahead workers
     datasets sequence checkpoint
 """

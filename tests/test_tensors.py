@@ -36,13 +36,21 @@ def test_batches_of_varying_sizes_are_padded_to_few():
     ]
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
-def test_tensorflow(dtype):
+def test_tensorflow(dtype, known, monkeypatch):
     tf = pytest.importorskip("tensorflow")
+    if not known:  # a version that calls the parts of a tensor otherwise
+        monkeypatch.setattr(tensors, "_PARTS", {"_others"})
     tensor = tensors._tensorflow(rows(dtype=dtype), BufferPool())
     assert isinstance(tensor, tf.SparseTensor)
-    assert tensor.values.dtype == dtype and "CPU" in tensor.values.device
+    assert tensor.values.dtype == tensor.dtype == dtype
+    assert "CPU" in tensor.values.device
+    assert tensor.shape == ENCODED.shape == tuple(tensor.dense_shape.numpy())
     assert (tf.sparse.to_dense(tensor).numpy() == ENCODED).all()
+    rebuilt = tf.SparseTensor(tensor.indices, tensor.values, tensor.dense_shape)
+    for name, value in vars(rebuilt).items():
+        assert type(getattr(tensor, name)) is type(value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
