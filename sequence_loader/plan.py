@@ -164,6 +164,36 @@ class BatchPlan:
             pieces.insert(0, self.positions(epoch, first * size, drawn * size))
         return np.concatenate(pieces)
 
+    def stretch(self, first: int, most: int) -> int:
+        """Where to stop reading ahead, so that neighbouring rows are read once.
+
+        At a border of the sampler's windows, if it has any (`window_end`) and one is
+        near enough; otherwise, in one of equal parts up to the next border.
+
+        Args:
+            first: Number of the first batch.
+            most: Batches that may be read, at least 1.
+
+        Returns:
+            The batch after the last one, in ``(first, first + most]``.
+        """
+        size, limit = self.global_batch_size, min(first + most, self.num_batches)
+        window_end = getattr(self.sampler, "window_end", None)
+        if window_end is None or limit <= first + 1:
+            return limit
+        stop, end = first, first * size
+        while end < self.length:
+            end = window_end(self.num_served, end)
+            border = end // size if end < self.length else self.num_batches
+            if border > limit:
+                break
+            stop = border
+        if stop > first:
+            return stop
+        rest = min(-(-end // size), self.num_batches) - first
+        parts = -(-rest // (limit - first))
+        return first + -(-rest // parts)
+
     def positions(self, epoch: int, start: int, stop: int) -> Integers:
         """The rows at positions ``start .. stop - 1`` of the order of `epoch`.
 

@@ -107,16 +107,9 @@ class BlockShuffleSampler:
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
-        blocks = -(-num_rows // self.block_size)
-        windows = -(-blocks // self.window)
         pieces = []
         while start < stop:
-            # The window of the block that position `start` would fall in unmixed:
-            # the last one whose first block, index * blocks // windows, is not after.
-            block = start // self.block_size
-            index = -(-(block + 1) * windows // blocks) - 1
-            first = index * blocks // windows * self.block_size
-            end = min((index + 1) * blocks // windows * self.block_size, num_rows)
+            index, first, end = self._window(num_rows, start)
             upto = min(stop, end)
             mixed = permute(
                 np.arange(start - first, upto - first, dtype=np.int64),
@@ -126,6 +119,25 @@ class BlockShuffleSampler:
             pieces.append(first + mixed)
             start = upto
         return self._place(_concatenate(pieces), num_rows, epoch)
+
+    def window_end(self, num_rows: int, position: int) -> int:
+        """One past the last position of the window that `position` is in.
+
+        No block has rows on both sides: a reader had better stop there.
+        """
+        return self._window(num_rows, position)[2]
+
+    def _window(self, num_rows: int, position: int) -> tuple[int, int, int]:
+        """(number, first position, one past the last) of the window of a position."""
+        blocks = -(-num_rows // self.block_size)
+        windows = -(-blocks // self.window)
+        # The last window whose first block, index * blocks // windows, is not after
+        # the block that `position` would fall in unmixed.
+        block = position // self.block_size
+        index = -(-(block + 1) * windows // blocks) - 1
+        first = index * blocks // windows * self.block_size
+        end = min((index + 1) * blocks // windows * self.block_size, num_rows)
+        return index, first, end
 
     def _place(self, slots: Integers, num_rows: int, epoch: int) -> Integers:
         """Maps slots of the permuted blocks to rows."""

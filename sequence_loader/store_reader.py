@@ -21,8 +21,8 @@ from sequence_loader.permutation import Integers
 from sequence_loader.store_parts import StoreParts
 from sequence_loader.windows import Plan, WindowReader
 
-WINDOW_BYTES = 64 << 20
-"""Memory for windows where nothing is asked for: some 2,700 rows of 12 kB or 40,000 of
+WINDOW_BYTES = 112 << 20
+"""Memory for windows where nothing is asked for: some 4,500 rows of 12 kB or 65,000 of
 700 B in each, and a process that reads stays below 150 MB."""
 
 

@@ -5,6 +5,11 @@ be evicted before they are used, and then come back one fault at a time; memory 
 our own stays. The batches to come are cut into windows of as many as fit into half
 of the budget; while batches are taken out of one, a thread reads the next.
 
+Neighbouring rows are read once if they are in one window, so windows end where those
+of `BlockShuffleSampler` do, or in equal parts of one (`BatchPlan.stretch`). Where
+reading is what takes the time, and a window of nearly the whole budget saves a second
+reading of the same rows, it is read by itself, with nothing beside it.
+
 Guarantees:
 - `read` gives the same rows whether a window holds them or not; windows only make
   it faster. What fails in a window is read again by itself, and fails there, in the
@@ -19,6 +24,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 import weakref
 from typing import Any, Protocol
@@ -39,6 +45,9 @@ one before, so that neither the first batch nor a jump waits for much."""
 ROW_COST = 160
 """Bytes that a row of a window takes besides its values: its number, its place, and
 what they are computed from."""
+
+ALONE = 0.9
+"""The part of the budget that a window takes where it is read by itself."""
 
 STRAGGLERS = 64
 """Batches by which threads that share an order may be apart."""
@@ -66,6 +75,9 @@ class Plan(Protocol):
     def rows_ahead(self, epoch: int, first: int, stop: int) -> Integers:
         """The rows of batches ``first .. stop - 1``, one after another."""
 
+    def stretch(self, first: int, most: int) -> int:
+        """Where to stop reading ahead, at most `most` batches on."""
+
 
 class WindowReader:
     """Reads rows of a store larger than memory. Safe to share by threads.
@@ -76,14 +88,16 @@ class WindowReader:
     """
 
     def __init__(self, parts: StoreParts, budget: int) -> None:
-        self._parts, self._half = parts, budget // 2
+        self._parts, self._budget = parts, budget
+        stored = parts.nnz * parts.value_bytes
+        self._row_bytes = ROW_COST + stored / max(parts.num_rows, 1)
         self._told: set[str] = set()
         self._begin()
         _readers.add(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._pool = BufferPool(spare=2)
+        self._pool, self._alone = BufferPool(spare=2), False
         # What is read now, and perhaps what follows it.
         self._windows: list[_Window] = []
         self._threads: list[threading.Thread] = []
@@ -92,12 +106,16 @@ class WindowReader:
         self._limit = FIRST
         self._asked: dict[int, int] = {}  # by each thread, the last batch
         self._jumps = 0
+        # Since the last window was begun: how long the rows of windows were waited for.
+        self._waited, self._since = 0.0, time.perf_counter()
 
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order; see `StoreParts.read`."""
         for window in list(self._windows):
+            asked = time.perf_counter()
             found = window.take(rows)
             if found is not None:
+                self._waited += window.finished - min(asked, window.finished)
                 return found
         return self._parts.read(rows)
 
@@ -170,9 +188,15 @@ class WindowReader:
             return
         if self._pool.in_use > 1:
             return
+        stop, alone = self._next_stop(self._stream[0], first)
+        if alone or self._alone:
+            if self._pool.in_use:
+                return
+            # Memory of the other size is of no use.
+            self._pool, self._alone = BufferPool(spare=1 if alone else 2), alone
         self._frontier = first
-        limit = min(self._limit, self._half)
-        window = _Window(self._parts, self._pool, self._half, limit, first)
+        most = int(self._budget * ALONE) if alone else self._budget // 2
+        window = _Window(self._parts, self._pool, most, first, stop)
         thread = threading.Thread(
             target=window.run,
             args=self._stream,
@@ -185,7 +209,23 @@ class WindowReader:
             return
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         self._windows.append(window)
-        self._limit = min(4 * self._limit, max(self._half, FIRST))
+        self._limit = min(4 * self._limit, max(self._budget, FIRST))
+        self._waited, self._since = 0.0, time.perf_counter()
+
+    def _next_stop(self, plan: Plan, first: int) -> tuple[int, bool]:
+        """Where the next window ends, and whether it is read by itself."""
+
+        def stop_within(nbytes: float) -> int:
+            batches = min(self._limit, nbytes) / (self._row_bytes * plan.batch_size)
+            return plan.stretch(first, max(1, int(batches)))
+
+        # Most often there is room for somewhat longer rows than are expected.
+        beside = stop_within(0.95 * self._budget / 2)
+        alone = stop_within(0.95 * self._budget * ALONE)
+        elapsed = time.perf_counter() - self._since
+        if self._waited > elapsed / 2 and alone - first >= 2 * (beside - first):
+            return alone, True
+        return beside, False
 
     def _messages(self, plan: Plan) -> list[str]:
         found = []
@@ -219,22 +259,22 @@ class _Window:
         parts: The store.
         pool: Where memory comes from.
         most: Bytes it may take.
-        limit: Bytes it should take, if a batch is not longer.
         first: Number of the first batch.
+        stop: The batch after the last one; fewer are read if they do not fit.
 
     Attributes:
         first: Number of the first batch.
         cancelled: Set where it is no longer wanted.
+        finished: When it was read, a time of ``time.perf_counter``.
     """
 
     def __init__(
-        self, parts: StoreParts, pool: BufferPool, most: int, limit: int, first: int
+        self, parts: StoreParts, pool: BufferPool, most: int, first: int, stop: int
     ) -> None:
-        self._parts = parts
-        self._most, self._limit = most, limit
-        self.first = self._stop = first
-        self.cancelled = False
-        self._memory: Array | None = pool.empty((_value_bytes(most) + 64,), np.uint8)
+        self._parts, self._most = parts, most
+        self.first, self._stop = first, stop
+        self.cancelled, self.finished = False, float("inf")
+        self._memory: Array | None = pool.empty((most + 64,), np.uint8)
         self._rows: Integers = np.empty(0, np.int64)
         self._values: CsrRows | None = None
         self._located, self._done = threading.Event(), threading.Event()
@@ -276,31 +316,23 @@ class _Window:
             # asks reads the rows by themselves, and is told.
             pass
         finally:
-            self._memory = None
+            self._memory, self.finished = None, time.perf_counter()
             self._done.set()
 
     def _locate(self, plan: Plan, epoch: int) -> Located:
         """Finds how many batches fit, and where their rows lie."""
-        parts, batch_size = self._parts, plan.batch_size
-        size = sum(dtype.itemsize for dtype in parts.dtypes)
-        room = _value_bytes(self._limit)
-        # Somewhat fewer than fit on average: most often there is room for all.
-        likely = 0.95 * room / max(parts.nnz / parts.num_rows * size, 1)
-        count = max(1, int(min(likely, _row_count(self._limit))) // batch_size)
-        stop = min(self.first + count, plan.num_batches)
-        rows = plan.rows_ahead(epoch, self.first, stop)
+        first, stop, size = self.first, self._stop, plan.batch_size
+        self._stop = first  # should it fail
+        rows = plan.rows_ahead(epoch, first, stop)
         order = np.argsort(rows, kind="stable")
-        rows = rows[order]
-        located = parts.locate(rows)
+        located = self._parts.locate(rows[order])
         lengths = np.empty(len(rows), np.int64)
         lengths[order] = located.stops - located.starts
-        last = np.minimum(np.arange(1, stop - self.first + 1) * batch_size, len(rows))
-        ends = np.cumsum(lengths)[last - 1]
-        fit = int(np.searchsorted(ends * size, room, side="right"))
-        if fit == 0 and ends[0] * size <= _value_bytes(self._most):
-            fit = int(batch_size <= _row_count(self._most))
-        kept = order < fit * batch_size
-        self._rows, self._stop = rows[kept], self.first + fit
+        last = np.minimum(np.arange(1, stop - first + 1) * size, len(rows)) - 1
+        ends = np.cumsum(lengths * self._parts.value_bytes + ROW_COST)[last]
+        fit = int(np.searchsorted(ends, self._most, side="right"))
+        kept = order < fit * size
+        self._rows, self._stop = rows[order][kept], first + fit
         return Located(*(array[kept] for array in located))
 
     def _read(self, located: Located) -> None:
@@ -315,16 +347,6 @@ class _Window:
         self._parts.fill(located, indptr[:-1], indices, data, lambda: self.cancelled)
         if not self.cancelled:
             self._values = CsrRows(indptr, indices, data, self._parts.num_features)
-
-
-def _value_bytes(total: int) -> int:
-    """How much of the memory of a window is for values; the rest is for rows."""
-    return total // 4 * 3
-
-
-def _row_count(total: int) -> int:
-    """How many rows a window has room for, be they ever so short."""
-    return total // 4 // ROW_COST
 
 
 _readers: weakref.WeakSet[WindowReader] = weakref.WeakSet()
