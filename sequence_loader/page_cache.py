@@ -26,6 +26,13 @@ def will_need(handle: int, start: int, length: int) -> None:
             pass  # advice is all it is
 
 
+def at_random(files: Sequence[File]) -> None:
+    """Has reads of files fetch what they ask for, and nothing around it."""
+    if hasattr(os, "posix_fadvise"):
+        for handle, _ in files:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
+
+
 def resident(files: Sequence[File]) -> bool:
     """Whether files are in memory, as far as a few pages of each tell."""
     if not hasattr(os, "RWF_NOWAIT"):

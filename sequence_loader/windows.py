@@ -33,6 +33,7 @@ import numpy as np
 
 from sequence_loader.buffers import BufferPool
 from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.page_cache import at_random
 from sequence_loader.permutation import Integers
 from sequence_loader.samplers import BlockShuffleSampler, ShuffleSampler
 from sequence_loader.store_part import GAP
@@ -46,8 +47,9 @@ ROW_COST = 160
 """Bytes that a row of a window takes besides its values: its number, its place, and
 what they are computed from."""
 
-ALONE = 0.9
-"""The part of the budget that a window takes where it is read by itself."""
+ALONE, WORTH = 0.9, 1.4
+"""The part of the budget that a window takes where it is read by itself, and how many
+times as many batches it must have than one that takes half of it."""
 
 STRAGGLERS = 64
 """Batches by which threads that share an order may be apart."""
@@ -91,6 +93,9 @@ class WindowReader:
         self._parts, self._budget = parts, budget
         stored = parts.nnz * parts.value_bytes
         self._row_bytes = ROW_COST + stored / max(parts.num_rows, 1)
+        # What is wanted is asked for ahead. Where it has been evicted again, megabytes
+        # around it would come back with it.
+        at_random(parts.files)
         self._told: set[str] = set()
         self._begin()
         _readers.add(self)
@@ -223,7 +228,7 @@ class WindowReader:
         beside = stop_within(0.95 * self._budget / 2)
         alone = stop_within(0.95 * self._budget * ALONE)
         elapsed = time.perf_counter() - self._since
-        if self._waited > elapsed / 2 and alone - first >= 2 * (beside - first):
+        if self._waited > elapsed / 2 and alone - first > WORTH * (beside - first):
             return alone, True
         return beside, False
 
