@@ -78,7 +78,7 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
             what is free. A store that fits is read through the page cache, which
             is filled ahead; of one that does not, the next windows of the order
             are read into private memory of at most that many bytes (of at most
-            96 MiB for ``"auto"``).
+            112 MiB for ``"auto"``).
 
     Returns:
         The store: a row source, to be passed as `x`.

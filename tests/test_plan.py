@@ -291,3 +291,53 @@ def test_a_fingerprint_shows_weights_that_differ_late():
     plans = [BatchPlan(5000, WeightedSampler(w, seed=1), 8) for w in (weights, others)]
     assert (plans[0].positions(0, 0, 256) == plans[1].positions(0, 0, 256)).all()
     assert plans[0].fingerprint() != plans[1].fingerprint()
+
+
+@given(cuts(), samplers(), st.integers(1, 60), st.data())
+def test_a_stretch_ends_where_no_block_is_cut_or_in_equal_parts(
+    cut, sampler, most, data
+):
+    num_rows, batch_size, count = cut
+    plan = BatchPlan(num_rows, sampler, batch_size, "pad", shard=(0, count))
+    first = data.draw(st.integers(0, plan.num_batches - 1))
+    stop = plan.stretch(first, most)
+    limit = min(first + most, plan.num_batches)
+    assert first < stop <= limit
+    if not isinstance(sampler, BlockShuffleSampler):
+        assert stop == limit
+        return
+    size, borders, position = plan.global_batch_size, [], 0
+    while position < plan.length:
+        position = sampler.window_end(num_rows, position)
+        over = position >= plan.length
+        borders.append(plan.num_batches if over else position // size)
+    near = [border for border in borders if first < border <= limit]
+    if near:
+        assert stop == near[-1]
+    else:  # in as few parts as there must be, none much longer than another
+        upto = min(b for b in borders if b > first)
+        parts = [stop - first]
+        while first + sum(parts) < upto:
+            following = plan.stretch(first + sum(parts), most)
+            parts.append(following - first - sum(parts))
+        assert len(parts) <= -(-(upto + 1 - first) // (limit - first))
+
+
+@given(st.integers(1, 2000), st.sampled_from([1, 3, 16]), st.sampled_from([1, 5, 64]))
+def test_rows_on_two_sides_of_a_windows_end_share_no_block(
+    num_rows, block_size, window
+):
+    sampler = BlockShuffleSampler(3, block_size, window)
+    rows = sampler.rows(num_rows, 1, 0, num_rows)
+    # Blocks begin at an offset that differs by epoch: found from the rows themselves.
+    start, places = 0, []
+    while start < num_rows:
+        end = sampler.window_end(num_rows, start)
+        assert start < end <= num_rows
+        assert all(sampler.window_end(num_rows, p) == end for p in (start, end - 1))
+        places.append(set(rows[start:end].tolist()))
+        start = end
+    assert len(places) <= max(1, -(-num_rows // (block_size * window)))
+    for place in places:
+        runs = sum((row + 1) % num_rows not in place for row in place)
+        assert runs <= window or len(place) == num_rows

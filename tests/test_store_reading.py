@@ -292,6 +292,32 @@ class TestWindows:
             assert taken <= 40_000
             assert reader._pool.in_use <= 2
 
+    def test_are_larger_and_alone_where_reading_is_what_takes_the_time(
+        self, tmp_path: Path
+    ) -> None:
+        matrix = marked(4000, 30, density=0.5)
+        written(tmp_path / "a.store", matrix).close()
+        store = open_store(tmp_path / "a.store", memory=70_000)
+        # A window of the order takes 0.7 of the memory.
+        plan = BatchPlan(4000, BlockShuffleSampler(1, 4, 44), 8)
+        reader = store._reader()
+        assert isinstance(reader, WindowReader)
+        found: dict[bool, set[int]] = {True: set(), False: set()}
+        for epoch, waits in enumerate((True, False, True)):
+            for index in range(plan.num_batches):
+                reader._waited = 1e9 if waits else -1e9
+                rows = plan.batch(epoch, index).rows
+                assert same(batch_of(store, plan, epoch, index), matrix[rows].tocsr())
+                windows = list(reader._windows)
+                assert len(windows) <= 2 - reader._alone
+                blocks = [*reader._pool._idle, *(w._memory for w in windows)]
+                assert all(b is None or b.nbytes <= 70_000 for b in blocks)
+                if index > plan.num_batches // 2:
+                    ahead = [w for w in windows if w.stop > index]
+                    found[waits] |= {w.stop - w.first for w in ahead}
+                    assert reader._alone is waits
+        assert max(found[False]) < 0.7 * max(found[True])
+
     def test_a_batch_that_does_not_fit_is_read_by_itself(
         self, big: SparseStore
     ) -> None:
