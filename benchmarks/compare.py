@@ -1,6 +1,6 @@
 """Ours against what people write today, side by side in one process.
 
-    python benchmarks/compare.py                    TEXT, batches of 128: 8 minutes
+    python benchmarks/compare.py                    TEXT, batches of 128: 15 minutes
     python benchmarks/compare.py --all              TEXT and CELLS; 32, 128 and 1024
     python benchmarks/compare.py --chart FILE.png   and draw it (extra: plot)
 
@@ -246,7 +246,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--all", action="store_true", help="every shape and size")
-    parser.add_argument("--rows", type=int, default=25_600, help="rows in a round")
+    parser.add_argument("--rows", type=int, default=51_200, help="rows in a round")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="draw the figures into this file")

@@ -42,8 +42,11 @@ class Batch(NamedTuple):
 
     def packed(self) -> tuple[Any, ...]:
         """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, as Keras wants it."""
-        parts = self.features, self.targets, self.weights
-        return tuple(part for part in parts if part is not None)
+        return tuple(part for part in self if part is not None)
+
+    def leaves(self) -> list[CsrRows | Array]:
+        """Features, targets and weights, each leaf after the other."""
+        return [leaf for part in self.packed() for leaf in leaves(part)]
 
 
 class BatchReader:
@@ -140,7 +143,8 @@ class BatchReader:
         A transform is given one batch. Windows of a store are followed batch by
         batch, and what a source of the user's own costs is not known.
         """
-        sources = [*self.sources, *_leaves(self._targets), *_leaves(self._weights)]
+        parts = self._features, self._targets, self._weights
+        sources = [s for part in parts if part is not None for s in leaves(part)]
         return not self.has_transform and all(
             getattr(source, "joins_reads", False) for source in sources
         )
@@ -304,10 +308,6 @@ def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:
     if part is None:
         return None
     return map_structure(lambda leaf: leaf[start:stop].copy(), part)
-
-
-def _leaves(part: Structure | None) -> list[Any]:
-    return [] if part is None else leaves(part)
 
 
 def _stored(source: RowSource, rows: Integers) -> int:

@@ -65,10 +65,13 @@ class CsrRows:
         indices = self.indices
         if self.indptr[-1] > _MOST[indices.dtype.itemsize]:
             indices = indices.astype(np.int64)
-        matrix = copy.copy(_empty(container, self.num_rows, self.num_features))
-        # scipy wants both index arrays of one type.
-        matrix.indptr = self.indptr.astype(indices.dtype, copy=False)
-        matrix.indices, matrix.data = indices, self.data
+        indptr = self.indptr.astype(indices.dtype, copy=False)  # one type for both
+        if self.num_rows > _FEW_ROWS:
+            shape = (self.num_rows, self.num_features)
+            matrix = container((self.data, indices, indptr), shape=shape, copy=False)
+        else:
+            matrix = copy.copy(_empty(container, self.num_rows, self.num_features))
+            matrix.indptr, matrix.indices, matrix.data = indptr, indices, self.data
         matrix.has_canonical_format = True
         return matrix
 
@@ -114,9 +117,12 @@ class CsrRows:
         return np.repeat(rows, np.diff(self.indptr))
 
 
+_FEW_ROWS = 1 << 13
+
+
 @functools.lru_cache(maxsize=64)
 def _empty(container: type, num_rows: int, num_features: int) -> Any:
-    """To copy and fill: what the constructor checks takes it as long as 40 rows."""
+    """To copy and fill, where what the constructor checks takes longest: few rows."""
     return container((num_rows, num_features))
 
 

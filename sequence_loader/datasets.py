@@ -78,23 +78,31 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     (example,) = source.prepare(source.current_epoch(), range(1))
     layout = _Layout(example, plan, source.assembler)
 
+    # AutoGraph would read this file again, to find no `if` or `for` over tensors.
+    as_it_is = tf.autograph.experimental.do_not_convert
     last = plan.num_batches - 1
     at_once = layout.at_once if source.parallel_calls <= 1 else 1
 
     def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
-        """The flat arrays of `count` batches; copies of the last where fewer are."""
+        """The flat arrays of `count` batches.
+
+        The last batch is not made with others: those of the one before it stand in
+        for what is missing, and are cut off.
+        """
+        wanted = range(int(first), int(first) + 1)
+        if count > 1:
+            wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
         with visits:
-            stop = min(int(first) + count, max(last, int(first) + 1))
-            batches = source.prepare(int(epoch), range(int(first), stop))
-            for _ in range(int(first), stop):
+            batches = source.prepare(int(epoch), wanted)
+            for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
-                part = layout.flatten(next(batches), source.assembler)
-                flat += part
-            if stop > last:
+                one = layout.flatten(next(batches), source.assembler)
+                flat += one
+            if last in wanted:
                 source.served(int(epoch))
-        return flat + part * (count - (stop - int(first)))
+        return flat + one * (count - len(wanted))
 
     def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
         """In the graph: `count` batches of `rows` rows."""
@@ -108,13 +116,17 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
 
     def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
         """Batches `start` to `stop`, a call for each."""
-        return tf.data.Dataset.range(start, stop).map(
-            lambda index: fetch(epoch, index, 1, rows)[0], **parallel
-        )
+
+        @as_it_is
+        def served(index: Any) -> Any:
+            return fetch(epoch, index, 1, rows)[0]
+
+        return tf.data.Dataset.range(start, stop).map(served, **parallel)
 
     def groups(epoch: Any) -> Any:
         """All batches but the last, `at_once` in a call."""
 
+        @as_it_is
         def served(first: Any) -> Any:
             batches = fetch(epoch, first, at_once, plan.batch_size)
             each = map(tf.data.Dataset.from_tensors, batches)
@@ -123,6 +135,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
 
         return tf.data.Dataset.range(0, last, at_once).flat_map(served)
 
+    @as_it_is
     def iteration(_: Any) -> tf.data.Dataset:
         epoch = tf.numpy_function(
             lambda: np.int64(source.current_epoch()), [], tf.int64
@@ -199,12 +212,11 @@ class _Layout:
     def flatten(self, batch: Batch, assembler: Assembler) -> list[Array]:
         """Arrays in the order of `dtypes`."""
         flat: list[Array] = []
-        for part in batch:
-            for leaf in [] if part is None else leaves(part):
-                if isinstance(leaf, CsrRows):
-                    flat.extend(coo_arrays(leaf, assembler.pool))
-                else:
-                    flat.append(leaf)
+        for leaf in batch.leaves():
+            if isinstance(leaf, CsrRows):
+                flat.extend(coo_arrays(leaf, assembler.pool))
+            else:
+                flat.append(leaf)
         return flat
 
     def shapes(self, index: Any, rows: int) -> list[Any]:

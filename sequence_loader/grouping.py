@@ -11,7 +11,7 @@ from typing import Any
 from sequence_loader.batches import Batch, BatchReader
 from sequence_loader.csr import CsrRows
 from sequence_loader.plan import BatchPlan
-from sequence_loader.structures import leaves, map_structure
+from sequence_loader.structures import map_structure
 
 AT_ONCE, AT_ONCE_BYTES = 8, 1 << 21
 """Batches in a group, and the most that they may take together."""
@@ -69,7 +69,7 @@ class GroupReader:
                 self._ready = group
                 return group.pop((plan, epoch, index))
         batch = self._reader.read(plan.batch(epoch, index))
-        self._size = sum(_nbytes(leaf) for part in batch for leaf in _leaves(part))
+        self._size = sum(map(_nbytes, batch.leaves()))
         return batch
 
     def _group(
@@ -88,10 +88,6 @@ class GroupReader:
                 for batch in batches
             ]
         return {(plan, epoch, i): batch for i, batch in zip(indices, batches)}
-
-
-def _leaves(part: Any) -> list[Any]:
-    return [] if part is None else leaves(part)
 
 
 def _nbytes(leaf: Any) -> int:
