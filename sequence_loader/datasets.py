@@ -79,7 +79,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     layout = _Layout(example, plan, source.assembler)
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
-    as_it_is = tf.autograph.experimental.do_not_convert
+    as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
     last = plan.num_batches - 1
     at_once = layout.at_once if source.parallel_calls <= 1 else 1
 
