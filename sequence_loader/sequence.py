@@ -273,8 +273,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     def _prepare_all(self, epoch: int, indices: range) -> Iterator[Batch]:
         """Stages 1 to 3 of neighbouring batches, for `to_tf_dataset`."""
         if len(indices) == 1 or not self._reader.reads_together:
+            by_threads = self._parallel_calls > 1
             for index in indices:
-                yield self._prepare(epoch, index, by_threads=True)
+                yield self._prepare(epoch, index, by_threads=by_threads)
             return
         for index in indices:
             self._reader.look_ahead(self._plan, epoch, index)
