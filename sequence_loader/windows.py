@@ -194,10 +194,9 @@ class WindowReader:
         if self._pool.in_use > 1:
             return
         stop, alone = self._next_stop(self._stream[0], first)
-        if alone or self._alone:
-            if self._pool.in_use:
-                return
-            # Memory of the other size is of no use.
+        if (alone or self._alone) and self._pool.in_use:
+            return
+        if alone != self._alone:  # memory of the other size is of no use
             self._pool, self._alone = BufferPool(spare=1 if alone else 2), alone
         self._frontier = first
         most = int(self._budget * ALONE) if alone else self._budget // 2
@@ -236,7 +235,7 @@ class WindowReader:
         found = []
         if isinstance(plan.sampler, ShuffleSampler):
             block, rows = BlockShuffleSampler(0), max(self._parts.num_rows, 1)
-            length = self._parts.nnz * sum(t.itemsize for t in self._parts.dtypes)
+            length = self._parts.nnz * self._parts.value_bytes
             alone = 2 * GAP + length / rows
             gain = alone / (alone - 2 * GAP * (1 - 1 / block.block_size))
             found.append(
