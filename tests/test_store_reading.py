@@ -308,13 +308,13 @@ class TestWindows:
                 reader._waited = 1e9 if waits else -1e9
                 rows = plan.batch(epoch, index).rows
                 assert same(batch_of(store, plan, epoch, index), matrix[rows].tocsr())
-                windows = list(reader._windows)
-                assert len(windows) <= 2 - reader._alone
-                blocks = [*reader._pool._idle, *(w._memory for w in windows)]
-                assert all(b is None or b.nbytes <= 70_000 for b in blocks)
+                ahead = [(w.first, w.stop) for w in reader._windows]
+                assert len(ahead) <= 2 - reader._alone
+                pool = reader._pool  # no reference is kept to what is in use
+                assert pool.in_use + len(pool._idle) <= 2 - reader._alone
+                assert pool.idle_bytes <= 70_000
                 if index > plan.num_batches // 2:
-                    ahead = [w for w in windows if w.stop > index]
-                    found[waits] |= {w.stop - w.first for w in ahead}
+                    found[waits] |= {b - a for a, b in ahead if b > index}
                     assert reader._alone is waits
         assert max(found[False]) < 0.7 * max(found[True])
 
