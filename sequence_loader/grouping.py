@@ -6,6 +6,7 @@ them; eight batches in one reading take half. The batches are the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sequence_loader.batches import Batch, BatchReader
@@ -14,7 +15,7 @@ from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import map_structure
 
 AT_ONCE, AT_ONCE_BYTES = 8, 1 << 21
-"""Batches in a group, and the most that they may take together."""
+"""Batches in a group, and what they should take together at most."""
 
 IN_ORDER = 2
 """Batches, each the one after the last, from which the next are expected as well:
@@ -33,7 +34,7 @@ class GroupReader:
 
     Args:
         reader: Reads batches.
-        owns: Whether features are served as they are read, and must not keep the
+        owns: Whether sparse rows are served as they are read, and must not keep the
             memory of a whole group alive.
     """
 
@@ -66,10 +67,13 @@ class GroupReader:
         if self._in_order >= IN_ORDER and stop > index + 1:
             group = self._group(plan, epoch, range(index, stop))
             if group is not None:
-                self._ready = group
-                return group.pop((plan, epoch, index))
+                # Of rows sorted by length, those of the first batches are no measure.
+                self._size = max(map(_nbytes, group.values()))
+                batch = group.pop((plan, epoch, index))
+                self._ready = group  # from here on, other threads take from it
+                return batch
         batch = self._reader.read(plan.batch(epoch, index))
-        self._size = sum(map(_nbytes, batch.leaves()))
+        self._size = _nbytes(batch)
         return batch
 
     def _group(
@@ -90,15 +94,16 @@ class GroupReader:
         return {(plan, epoch, i): batch for i, batch in zip(indices, batches)}
 
 
-def _nbytes(leaf: Any) -> int:
-    if isinstance(leaf, CsrRows):
-        return int(leaf.indices.nbytes + leaf.data.nbytes)
-    return int(leaf.nbytes)
+def _nbytes(batch: Batch) -> int:
+    return sum(
+        leaf.indices.nbytes + leaf.data.nbytes
+        if isinstance(leaf, CsrRows)
+        else leaf.nbytes
+        for leaf in batch.leaves()
+    )
 
 
 def _copied(leaf: Any) -> Any:
-    if isinstance(leaf, CsrRows):
-        return CsrRows(
-            leaf.indptr, leaf.indices.copy(), leaf.data.copy(), leaf.num_features
-        )
-    return leaf.copy()
+    if not isinstance(leaf, CsrRows):
+        return leaf  # is copied when it is assembled
+    return replace(leaf, indices=leaf.indices.copy(), data=leaf.data.copy())

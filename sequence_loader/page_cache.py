@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 File = tuple[int, int]
 """(descriptor, length in bytes)"""
@@ -20,17 +21,16 @@ SAMPLES = 64
 def will_need(handle: int, start: int, length: int) -> None:
     """Asks for a part of a file to be read soon, and returns at once."""
     if hasattr(os, "posix_fadvise"):
-        try:
+        with suppress(OSError):  # advice is all it is
             os.posix_fadvise(handle, start, length, os.POSIX_FADV_WILLNEED)
-        except OSError:
-            pass  # advice is all it is
 
 
 def at_random(files: Sequence[File]) -> None:
     """Has reads of files fetch what they ask for, and nothing around it."""
     if hasattr(os, "posix_fadvise"):
         for handle, _ in files:
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
+            with suppress(OSError):  # advice is all it is
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def resident(files: Sequence[File]) -> bool:

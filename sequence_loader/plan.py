@@ -167,7 +167,7 @@ class BatchPlan:
     def stretch(self, first: int, most: int) -> int:
         """Where to stop reading ahead, so that neighbouring rows are read once.
 
-        At a border of the sampler's windows, if it has any (`window_end`) and one is
+        At a border of the sampler's windows, if it has any (`window_at`) and one is
         near enough; otherwise, in one of equal parts up to the next border.
 
         Args:
@@ -178,21 +178,16 @@ class BatchPlan:
             The batch after the last one, in ``(first, first + most]``.
         """
         size, limit = self.global_batch_size, min(first + most, self.num_batches)
-        window_end = getattr(self.sampler, "window_end", None)
-        if window_end is None or limit <= first + 1:
+        window_at = getattr(self.sampler, "window_at", None)
+        if window_at is None or limit == self.num_batches:
             return limit
-        stop, end = first, first * size
-        while end < self.length:
-            end = window_end(self.num_served, end)
-            border = end // size if end < self.length else self.num_batches
-            if border > limit:
-                break
-            stop = border
-        if stop > first:
-            return stop
-        rest = min(-(-end // size), self.num_batches) - first
-        parts = -(-rest // (limit - first))
-        return first + -(-rest // parts)
+        begin, end = window_at(self.num_served, limit * size)
+        stop: int = begin // size
+        if stop <= first:
+            rest = -(-end // size) - first
+            parts = -(-rest // (limit - first))
+            stop = first + -(-rest // max(parts, 1))
+        return min(max(stop, first + 1), limit)
 
     def positions(self, epoch: int, start: int, stop: int) -> Integers:
         """The rows at positions ``start .. stop - 1`` of the order of `epoch`.

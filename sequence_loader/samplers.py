@@ -11,7 +11,9 @@ A sampler of your own needs two methods:
     length(num_rows) -> how many positions an epoch has.
 
 One that holds arrays, such as weights, also has `digest`, bytes that stand for them
-(`content_digest`): `load_state_dict` tells by it that a state belongs to others.
+(`content_digest`): `load_state_dict` tells by it that a state belongs to others. One
+that mixes neighbouring rows in windows may tell where these are, by `window_at` as
+`BlockShuffleSampler` has it: a store larger than memory is then read in such pieces.
 """
 
 from __future__ import annotations
@@ -120,12 +122,12 @@ class BlockShuffleSampler:
             start = upto
         return self._place(_concatenate(pieces), num_rows, epoch)
 
-    def window_end(self, num_rows: int, position: int) -> int:
-        """One past the last position of the window that `position` is in.
+    def window_at(self, num_rows: int, position: int) -> tuple[int, int]:
+        """The first position, and one past the last, of the window of a position.
 
-        No block has rows on both sides: a reader had better stop there.
+        No block has rows inside and outside: a reader had better stop there.
         """
-        return self._window(num_rows, position)[2]
+        return self._window(num_rows, position)[1:]
 
     def _window(self, num_rows: int, position: int) -> tuple[int, int, int]:
         """(number, first position, one past the last) of the window of a position."""

@@ -25,6 +25,7 @@ from sequence_loader.structures import Structure, map_structure
 from sequence_loader.tensors import (
     check_not_forked,
     floatx,
+    keras_backend,
     to_csr,
     to_sparse,
     uses_legacy_keras,
@@ -61,6 +62,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             array or memmap of shape (rows, ...), or any sequence indexed by row (a
             list of texts; it needs a `transform`). A dict, tuple or list of row
             sources with the same number of rows feeds a model of several inputs.
+            Like `y`, it must not change within an epoch: batches are read ahead.
         y: Targets: array-like of shape (rows, ...), scipy sparse (served dense), or
             a dict or tuple of them.
         sample_weight: Array-like of shape (rows,), or one for each target.
@@ -161,7 +163,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             augment,
             num_inputs=len(self._reader.sources),
         )
-        self._groups = GroupReader(self._reader, owns=output == "csr")
+        as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
+        self._groups = GroupReader(self._reader, owns=as_read)
         self._reset_tracking(epoch=0)
 
     def __len__(self) -> int:

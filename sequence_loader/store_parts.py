@@ -34,11 +34,11 @@ class Located(NamedTuple):
     stops: Integers
 
 
-PIECE = 1 << 23
-"""Bytes that the kernel is asked for at a time, while those before are copied: enough
-reads in flight for any disk. One thread that asks ahead (1.3 GB/s in blocks of 16
-long rows, 0.55 in blocks of short ones) was faster than 1 to 16 threads that read
-(0.9 to 1.4, 0.25), and than O_DIRECT (0.9, 0.2)."""
+PIECE, PIECE_ROWS = 1 << 23, 1 << 12
+"""Bytes and rows that the kernel is asked for at a time, while those before are
+copied: enough reads in flight for any disk. One thread that asks ahead (1.3 GB/s in
+blocks of 16 long rows, 0.55 in blocks of short ones) was faster than 1 to 16 threads
+that read (0.9 to 1.4, 0.25), and than O_DIRECT (0.9, 0.2)."""
 
 
 class StoreParts:
@@ -156,8 +156,9 @@ class StoreParts:
         ends = np.cumsum(stops - starts) * self.value_bytes
         total = int(ends[-1]) if len(ends) else 0
         cuts = np.searchsorted(located.owners, np.arange(len(self.list) + 1))
-        within = np.searchsorted(ends, np.arange(PIECE, total, PIECE))
-        bounds = np.unique(np.concatenate([cuts, within])).tolist()
+        long = np.searchsorted(ends, np.arange(PIECE, total, PIECE))
+        many = np.arange(PIECE_ROWS, len(starts), PIECE_ROWS)
+        bounds = np.unique(np.concatenate([cuts, long, many])).tolist()
         pieces = [
             (self.list[located.owners[start]], slice(start, stop))
             for start, stop in zip(bounds, bounds[1:])

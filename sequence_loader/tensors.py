@@ -160,8 +160,8 @@ def _fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
 def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
     import tensorflow as tf
 
-    # Copied into TensorFlow's own memory: without (DLPack), whoever lets go of the
-    # tensor, the training say, waits for the interpreter, and fit took longer.
+    # Copied: of memory from the pool (DLPack), whoever lets go of the tensor, the
+    # training say, waits for the interpreter to give it back, and fit took longer.
     with tf.device("CPU:0"):
         indices, values = map(tf.convert_to_tensor, coo_arrays(block, pool))
     empty = _empty_sparse(block.num_rows, block.num_features)

@@ -91,8 +91,9 @@ class WindowReader:
 
     def __init__(self, parts: StoreParts, budget: int) -> None:
         self._parts, self._budget = parts, budget
-        stored = parts.nnz * parts.value_bytes
-        self._row_bytes = ROW_COST + stored / max(parts.num_rows, 1)
+        stored = parts.nnz * parts.value_bytes / max(parts.num_rows, 1)
+        self._row_bytes = ROW_COST + stored
+        self._value_share = stored / self._row_bytes
         # What is wanted is asked for ahead. Where it has been evicted again, megabytes
         # around it would come back with it.
         at_random(parts.files)
@@ -193,14 +194,20 @@ class WindowReader:
             return
         if self._pool.in_use > 1:
             return
+        if self._alone and self._pool.in_use:
+            return
         stop, alone = self._next_stop(self._stream[0], first)
-        if (alone or self._alone) and self._pool.in_use:
+        if alone and self._pool.in_use:
             return
         if alone != self._alone:  # memory of the other size is of no use
             self._pool, self._alone = BufferPool(spare=1 if alone else 2), alone
         self._frontier = first
         most = int(self._budget * ALONE) if alone else self._budget // 2
-        window = _Window(self._parts, self._pool, most, first, stop)
+        # One part for values, one for all else. The memory of a window is used again
+        # by the next, whose rows may be shorter and more.
+        values = int(most * self._value_share)
+        count = (most - values) // ROW_COST
+        window = _Window(self._parts, self._pool, values, count, first, stop)
         thread = threading.Thread(
             target=window.run,
             args=self._stream,
@@ -262,7 +269,8 @@ class _Window:
     Args:
         parts: The store.
         pool: Where memory comes from.
-        most: Bytes it may take.
+        values: Bytes that its values may take.
+        count: Rows it may have.
         first: Number of the first batch.
         stop: The batch after the last one; fewer are read if they do not fit.
 
@@ -273,12 +281,18 @@ class _Window:
     """
 
     def __init__(
-        self, parts: StoreParts, pool: BufferPool, most: int, first: int, stop: int
+        self,
+        parts: StoreParts,
+        pool: BufferPool,
+        values: int,
+        count: int,
+        first: int,
+        stop: int,
     ) -> None:
-        self._parts, self._most = parts, most
+        self._parts, self._room, self._count = parts, values, count
         self.first, self._stop = first, stop
         self.cancelled, self.finished = False, float("inf")
-        self._memory: Array | None = pool.empty((most + 64,), np.uint8)
+        self._memory: Array | None = pool.empty((values + 64,), np.uint8)
         self._rows: Integers = np.empty(0, np.int64)
         self._values: CsrRows | None = None
         self._located, self._done = threading.Event(), threading.Event()
@@ -333,8 +347,9 @@ class _Window:
         lengths = np.empty(len(rows), np.int64)
         lengths[order] = located.stops - located.starts
         last = np.minimum(np.arange(1, stop - first + 1) * size, len(rows)) - 1
-        ends = np.cumsum(lengths * self._parts.value_bytes + ROW_COST)[last]
-        fit = int(np.searchsorted(ends, self._most, side="right"))
+        ends = np.cumsum(lengths * self._parts.value_bytes)[last]
+        fit = int(np.searchsorted(ends, self._room, side="right"))
+        fit = min(fit, int(np.searchsorted(last, self._count)))
         kept = order < fit * size
         self._rows, self._stop = rows[order][kept], first + fit
         return Located(*(array[kept] for array in located))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 import sys
+import textwrap
 import threading
 from typing import Any
 
@@ -13,7 +16,13 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader import ShuffleSampler, SparseBatchSequence, StoreWriter, open_store
+from sequence_loader import (
+    SequentialSampler,
+    ShuffleSampler,
+    SparseBatchSequence,
+    StoreWriter,
+    open_store,
+)
 from sequence_loader.batches import Batch, BatchReader
 from sequence_loader.csr import CsrRows
 from sequence_loader.grouping import AT_ONCE, AT_ONCE_BYTES, GroupReader, group_size
@@ -140,6 +149,41 @@ def test_large_batches_are_read_one_by_one():
     for index in range(8):
         groups.read(plan, 0, index)
     assert set(counts) == {2}
+
+
+def test_rows_that_grow_longer_are_read_in_smaller_groups():
+    lengths = np.repeat([1, 60_000], [40, ROWS - 40])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices = np.concatenate([np.arange(n) for n in lengths])
+    x = sp.csr_array((np.ones(len(indices), np.float32), indices, indptr))
+    reader = BatchReader(x)
+    counts = counted(reader)
+    groups = GroupReader(reader, owns=False)
+    plan = BatchPlan(ROWS, SequentialSampler(), 2)
+    for index in range(plan.num_batches):
+        groups.read(plan, 0, index)
+    assert counts == [2, 2, 16, 16, 16, 4, 4, 1]
+
+
+def test_a_tensor_of_torch_keeps_the_memory_of_its_batch_alone():
+    pytest.importorskip("torch")
+    code = """
+        import numpy as np, scipy.sparse as sp
+        from sequence_loader import SparseBatchSequence
+        x = sp.random_array((61, 7), density=0.5, format="csr", dtype="f", rng=0)
+        for features, in SparseBatchSequence(x, batch_size=2, output="sparse"):
+            values = features.values()
+            assert values.untyped_storage().nbytes() == values.nbytes
+        print("done")
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "done", done.stderr
 
 
 def test_what_a_user_reads_or_transforms_is_given_one_batch_at_a_time():

@@ -308,7 +308,7 @@ def test_a_stretch_ends_where_no_block_is_cut_or_in_equal_parts(
         return
     size, borders, position = plan.global_batch_size, [], 0
     while position < plan.length:
-        position = sampler.window_end(num_rows, position)
+        position = sampler.window_at(num_rows, position)[1]
         over = position >= plan.length
         borders.append(plan.num_batches if over else position // size)
     near = [border for border in borders if first < border <= limit]
@@ -332,12 +332,28 @@ def test_rows_on_two_sides_of_a_windows_end_share_no_block(
     # Blocks begin at an offset that differs by epoch: found from the rows themselves.
     start, places = 0, []
     while start < num_rows:
-        end = sampler.window_end(num_rows, start)
-        assert start < end <= num_rows
-        assert all(sampler.window_end(num_rows, p) == end for p in (start, end - 1))
+        begin, end = sampler.window_at(num_rows, start)
+        assert begin == start < end <= num_rows
+        assert sampler.window_at(num_rows, end - 1) == (start, end)
         places.append(set(rows[start:end].tolist()))
         start = end
     assert len(places) <= max(1, -(-num_rows // (block_size * window)))
     for place in places:
         runs = sum((row + 1) % num_rows not in place for row in place)
         assert runs <= window or len(place) == num_rows
+
+
+def test_a_sampler_that_answers_for_another_length_is_read_ahead_all_the_same():
+    class Twice(BlockShuffleSampler):
+        def length(self, num_rows: int) -> int:
+            return 2 * num_rows
+
+        def rows(self, num_rows: int, epoch: int, start: int, stop: int):
+            return np.arange(start, stop) % num_rows
+
+    plan = BatchPlan(1000, Twice(1, 4, 16), 8)
+    stop = 0
+    while stop < plan.num_batches:
+        following = plan.stretch(stop, 9)
+        assert stop < following <= stop + 9
+        stop = following

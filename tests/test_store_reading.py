@@ -27,6 +27,8 @@ from sequence_loader.samplers import (
     ShuffleSampler,
 )
 from sequence_loader.store import SparseStore, StoreError, open_store
+from sequence_loader.store_part import StorePart
+from sequence_loader.store_parts import PIECE_ROWS
 from sequence_loader.store_reader import MapReader
 from sequence_loader.windows import ALONE, ROW_COST, WindowReader
 
@@ -328,6 +330,41 @@ class TestWindows:
                 batch_of(big, plan, 0, index), marked(4000, 30, density=0.5)[rows]
             )
             assert held(big)[0] == (index, index)
+
+    def test_short_rows_are_asked_for_some_at_a_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import scipy.sparse as sp
+
+        matrix = sp.csr_array(sp.eye_array(20_000, format="csr", dtype=np.float32))
+        written(tmp_path / "a.store", matrix).close()
+        counts: list[int] = []
+        fetch = StorePart.fetch
+
+        def counting(part: StorePart, starts: Any, *others: Any) -> None:
+            counts.append(len(starts))
+            fetch(part, starts, *others)
+
+        monkeypatch.setattr(StorePart, "fetch", counting)
+        store = open_store(tmp_path / "a.store", memory=1)
+        rows = np.random.default_rng(0).permutation(20_000)[:19_000]
+        assert same(store.take(rows), matrix[rows])
+        assert sum(counts) == 19_000 and max(counts) <= PIECE_ROWS
+
+    def test_a_file_system_may_refuse_advice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: Any) -> None:
+            raise OSError(22, "Invalid argument")
+
+        matrix = marked(400, 30)
+        written(tmp_path / "a.store", matrix).close()
+        monkeypatch.setattr(os, "posix_fadvise", refused)
+        store = open_store(tmp_path / "a.store", memory=2_000)
+        plan = BatchPlan(400, BlockShuffleSampler(1), 8)
+        for index in range(plan.num_batches):
+            rows = plan.batch(0, index).rows
+            assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
 
     def test_rows_that_hold_nothing(self, tmp_path: Path) -> None:
         import scipy.sparse as sp
