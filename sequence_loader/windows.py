@@ -43,7 +43,7 @@ FIRST = 1 << 20
 """Bytes of the first window where reading begins; each is four times as large as the
 one before, so that neither the first batch nor a jump waits for much."""
 
-ROW_COST = 160
+ROW_COST = 200
 """Bytes that a row of a window takes besides its values: its number, its place, and
 what they are computed from."""
 
