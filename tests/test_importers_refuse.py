@@ -368,7 +368,7 @@ PEAK = """
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("csr.npz", 80), ("csc.npz", 160), ("csr.h5ad", 80), ("dense.zarr", 100),
+        ("csr.npz", 80), ("csc.npz", 160), ("csr.h5ad", 80), ("dense.zarr", 130),
         ("a.mtx", 160), ("a.svm", 100),
     ],
 )  # fmt: skip
