@@ -105,22 +105,21 @@ def plan_of(num_rows: int = ROWS, batch_size: int = 2) -> BatchPlan:
     return BatchPlan(num_rows, ShuffleSampler(1), batch_size)
 
 
-def counted(reader: BatchReader) -> list[int]:
-    """The numbers of rows that `reader` reads at a time, as it does."""
-    counts: list[int] = []
-    read = reader.read_features
+class Counting(BatchReader):
+    """Notes how many rows it reads at a time."""
 
-    def counting(rows: Any) -> Any:
-        counts.append(len(rows))
-        return read(rows)
+    def __init__(self, *data: Any) -> None:
+        super().__init__(*data)
+        self.counts: list[int] = []
 
-    reader.read_features = counting  # type: ignore[method-assign]
-    return counts
+    def read_features(self, rows: Any) -> Any:
+        self.counts.append(len(rows))
+        return super().read_features(rows)
 
 
 def test_groups_are_read_from_the_third_batch_in_order():
-    reader = BatchReader(encoded(), np.arange(ROWS))
-    counts = counted(reader)
+    reader = Counting(encoded(), np.arange(ROWS))
+    counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in range(plan.num_batches):
         groups.read(plan, 0, index)
@@ -131,8 +130,8 @@ def test_groups_are_read_from_the_third_batch_in_order():
 
 @pytest.mark.parametrize("order", [range(30, -1, -1), [0, 1, 0, 1, 0, 5, 6, 9, 3] * 3])
 def test_an_order_that_is_not_followed_costs_nothing(order):
-    reader = BatchReader(encoded())
-    counts = counted(reader)
+    reader = Counting(encoded())
+    counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in order:
         groups.read(plan, 0, index)
@@ -143,8 +142,8 @@ def test_large_batches_are_read_one_by_one():
     assert group_size(0) == group_size(AT_ONCE_BYTES // AT_ONCE) == AT_ONCE
     assert group_size(AT_ONCE_BYTES // 2) == 2
     assert group_size(AT_ONCE_BYTES) == group_size(10 * AT_ONCE_BYTES) == 1
-    reader = BatchReader(np.zeros((ROWS, AT_ONCE_BYTES // 16), np.float64))
-    counts = counted(reader)
+    reader = Counting(np.zeros((ROWS, AT_ONCE_BYTES // 16), np.float64))
+    counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in range(8):
         groups.read(plan, 0, index)
@@ -156,8 +155,8 @@ def test_rows_that_grow_longer_are_read_in_smaller_groups():
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     indices = np.concatenate([np.arange(n) for n in lengths])
     x = sp.csr_array((np.ones(len(indices), np.float32), indices, indptr))
-    reader = BatchReader(x)
-    counts = counted(reader)
+    reader = Counting(x)
+    counts = reader.counts
     groups = GroupReader(reader, owns=False)
     plan = BatchPlan(ROWS, SequentialSampler(), 2)
     for index in range(plan.num_batches):
