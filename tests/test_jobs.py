@@ -167,6 +167,15 @@ def test_keras_3_on_several_devices_of_one_process(tmp_path):
         assert "received output='sparse' for 2 replicas" in str(found[name])
 
 
+def test_iterators_are_let_go_while_they_are_read_ahead(tmp_path):
+    """TensorFlow would crash, were our options to leave it nothing to rewrite."""
+    pytest.importorskip("tf_keras")
+    script = TESTS / "job_dropped.py"
+    with job(script, [], tf_keras_environments(1), tmp_path) as running:
+        (said,) = running.finish()
+    assert "all let go" in said
+
+
 KILLS = [("jax", 0), ("jax", 1), ("tf_keras", 0), ("tf_keras", 1)]
 
 
