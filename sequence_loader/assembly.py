@@ -64,7 +64,14 @@ class Assembler:
         self.augment = augment
         self.pool = BufferPool(spare=2 * num_inputs)  # indices and values of each
 
-    def assemble(self, batch: Batch, seed: int, epoch: int, number: int) -> Batch:
+    @property
+    def densifies_last(self) -> bool:
+        """Whether rows are made dense and nothing follows: another may do it."""
+        return self.output == "dense" and self.augment is None
+
+    def assemble(
+        self, batch: Batch, seed: int, epoch: int, number: int, densify: bool = True
+    ) -> Batch:
         """Assembles one batch.
 
         Args:
@@ -72,20 +79,27 @@ class Assembler:
             seed: Seed of the sequence.
             epoch: Epoch of the data.
             number: Number of the batch among those of all processes.
+            densify: Whether to make dense what is served so; sparse rows are left
+                sparse else, where `densifies_last` allows it.
 
         Returns:
             The batch with features that are `CsrRows` or arrays of the dtype to
             serve.
         """
-        features = map_structure(self._assemble_input, batch.features)
+        densify = self.output == "dense" and densify
+        features = map_structure(
+            lambda block: self._assemble_input(block, densify), batch.features
+        )
         if self.augment is not None:
             key = derive_key("augment", seed, epoch, number)
             rng = np.random.Generator(np.random.Philox(key=key[:2]))
             features = self._augmented(self.augment, features, rng)
         return batch._replace(features=features)
 
-    def _assemble_input(self, block: CsrRows | Array) -> CsrRows | Array:
-        if self.output == "dense" or not isinstance(block, CsrRows):
+    def _assemble_input(
+        self, block: CsrRows | Array, densify: bool
+    ) -> CsrRows | Array:
+        if densify or not isinstance(block, CsrRows):
             return to_dense(block, self.dtype, self.pool)
         return replace(block, data=block.data.astype(self.dtype, copy=False))
 

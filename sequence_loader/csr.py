@@ -95,11 +95,21 @@ class CsrRows:
         Returns:
             `out`.
         """
-        starts = np.arange(self.num_rows, dtype=np.int64) * self.num_features
-        positions = np.repeat(starts, np.diff(self.indptr))
-        positions += self.indices
-        out.reshape(-1)[positions] = self.data
+        out.reshape(-1)[self.places()] = self.data
         return out
+
+    def places(self, out: Integers | None = None) -> Integers:
+        """Where each stored value lies in the dense rows, read one after the other.
+
+        Args:
+            out: int64 array of shape (nnz,) to write them to.
+
+        Returns:
+            int64 array of shape (nnz,): row * num_features + column.
+        """
+        starts = np.arange(self.num_rows, dtype=np.int64) * self.num_features
+        row_starts = np.repeat(starts, np.diff(self.indptr))
+        return np.add(row_starts, self.indices, out=row_starts if out is None else out)
 
     def cut(self, start: int, stop: int) -> CsrRows:
         """Rows ``start .. stop - 1``; their indices and values are views."""

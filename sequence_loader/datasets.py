@@ -9,6 +9,7 @@ everything else happens in the graph:
     -> structure, SparseTensors
     -> prefetch                           `prefetch` batches
     -> the last batch, made when it is asked for
+    -> dense tensors, of sparse rows      one, when it is asked for
 
 The epoch an iteration serves is fixed when it starts and is over when its last
 batch is made, which nothing does ahead: an iterator that is dropped before, as
@@ -29,11 +30,10 @@ import tensorflow as tf
 from sequence_loader.assembly import Assembler
 from sequence_loader.batches import Batch
 from sequence_loader.crew import ended, visits
-from sequence_loader.csr import Array, CsrRows
-from sequence_loader.grouping import group_size
+from sequence_loader.csr import Array
+from sequence_loader.dataset_layout import Layout
 from sequence_loader.plan import BatchPlan
-from sequence_loader.structures import Structure, leaves, map_structure
-from sequence_loader.tensors import coo_arrays, keras_backend
+from sequence_loader.tensors import keras_backend
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class DatasetSource:
     Attributes:
         plan: Which rows are in which batch.
         assembler: Where memory comes from, and the served output.
-        prepare: (epoch, batch numbers) -> these batches, features as `CsrRows` or
-            arrays; called from several threads at once.
+        prepare: (epoch, batch numbers, densify) -> these batches, features as
+            `CsrRows` or arrays; called from several threads at once.
         current_epoch: () -> the epoch that an iteration starting now serves.
         served: Called with an epoch once its last batch has been handed out.
         parallel_calls: How many batches are prepared at once; 1 adds no threads.
@@ -53,7 +53,7 @@ class DatasetSource:
 
     plan: BatchPlan
     assembler: Assembler
-    prepare: Callable[[int, range], Iterator[Batch]]
+    prepare: Callable[[int, range, bool], Iterator[Batch]]
     current_epoch: Callable[[], int]
     served: Callable[[int], None]
     parallel_calls: int
@@ -73,10 +73,12 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     Raises:
         ValueError: The output is one that TensorFlow's pipelines cannot carry.
     """
-    plan = source.plan
-    _check_output(source.assembler.output)
-    (example,) = source.prepare(source.current_epoch(), range(1))
-    layout = _Layout(example, plan, source.assembler)
+    plan, assembler = source.plan, source.assembler
+    _check_output(assembler.output)
+    (example,) = source.prepare(
+        source.current_epoch(), range(1), not assembler.densifies_last
+    )
+    layout = Layout(example, plan, assembler)
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
     as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
@@ -94,25 +96,25 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
             wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
         with visits:
-            batches = source.prepare(int(epoch), wanted)
+            batches = source.prepare(int(epoch), wanted, not layout.in_graph)
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
-                one = layout.flatten(next(batches), source.assembler)
+                one = layout.flatten(next(batches))
                 flat += one
             if last in wanted:
                 source.served(int(epoch))
         return flat + one * (count - len(wanted))
 
     def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
-        """In the graph: `count` batches of `rows` rows."""
+        """In the graph: `count` batches of `rows` rows, dense ones as they cross."""
         call = functools.partial(arrays, count=count)
         flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
-        size, shapes = len(layout.dtypes), layout.shapes(first, rows)
-        return [
-            layout.restore(flat[start : start + size], shapes)
-            for start in range(0, count * size, size)
-        ]
+        size, num_rows = len(layout.dtypes), layout.num_rows(rows, first)
+        each = [flat[start : start + size] for start in range(0, count * size, size)]
+        if layout.in_graph:
+            return [(num_rows, *one) for one in each]
+        return [layout.restore(one, num_rows) for one in each]
 
     def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
         """Batches `start` to `stop`, a call for each."""
@@ -155,10 +157,15 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
         rows = len(plan.batch(0, last).rows)
         return ahead.concatenate(ones(epoch, last, last + 1, rows))
 
-    dataset = (
-        tf.data.Dataset.range(1)
-        .flat_map(iteration)
-        .apply(tf.data.experimental.assert_cardinality(plan.num_batches))
+    dataset = tf.data.Dataset.range(1).flat_map(iteration)
+    if layout.in_graph:
+        # Behind what is kept ready, which is small as it is, and without a queue and
+        # a thread of its own, which made `fit` slower (benchmarks/compare.py).
+        dataset = dataset.map(
+            as_it_is(lambda num_rows, *flat: layout.restore(flat, num_rows))
+        )
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(plan.num_batches)
     )
     options = tf.data.Options()
     # The plan has sharded the rows already; a second time would lose some.
@@ -176,83 +183,6 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     options.experimental_optimization.noop_elimination = True
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-class _Layout:
-    """How a batch is cut into the flat arrays that cross into the graph.
-
-    Attributes:
-        dtypes: Of the arrays of a batch.
-        at_once: How many batches like the example cross in one call. A call costs as
-            much as assembling 128 sparse rows; eight together take half the time.
-    """
-
-    def __init__(
-        self, example: Batch, plan: BatchPlan, assembler: Assembler
-    ) -> None:
-        self._batch_size = plan.batch_size
-        self._static = plan.remainder != "keep"
-        self._parts: Structure = tuple(
-            map_structure(self._spec, part) for part in example if part is not None
-        )
-        self.dtypes: list[Any] = []
-        for spec in self._specs():
-            if isinstance(spec, tf.SparseTensorSpec):
-                self.dtypes.append(tf.int64)
-            self.dtypes.append(spec.dtype)
-        size = sum(array.nbytes for array in self.flatten(example, assembler))
-        self.at_once = group_size(size)
-
-    def _specs(self) -> list[Any]:
-        return [spec for part in self._parts for spec in leaves(part)]
-
-    def _spec(self, leaf: CsrRows | Array) -> Any:
-        rows = self._batch_size if self._static else None
-        if isinstance(leaf, CsrRows):
-            return tf.SparseTensorSpec((rows, leaf.num_features), leaf.data.dtype)
-        return tf.TensorSpec((rows, *leaf.shape[1:]), leaf.dtype)
-
-    def flatten(self, batch: Batch, assembler: Assembler) -> list[Array]:
-        """Arrays in the order of `dtypes`."""
-        flat: list[Array] = []
-        for leaf in batch.leaves():
-            if isinstance(leaf, CsrRows):
-                flat.extend(coo_arrays(leaf, assembler.pool))
-            else:
-                flat.append(leaf)
-        return flat
-
-    def shapes(self, index: Any, rows: int) -> list[Any]:
-        """In the graph: the shapes of the sparse tensors of batches of `rows` rows."""
-        num_rows = tf.constant(rows, tf.int64)
-        if not self._static:
-            num_rows += 0 * index  # or the spec would promise these rows
-        return [
-            tf.stack([num_rows, tf.constant(spec.shape[1], tf.int64)])
-            for spec in self._specs()
-            if isinstance(spec, tf.SparseTensorSpec)
-        ]
-
-    def restore(self, flat: list[Any], shapes: list[Any]) -> Any:
-        """The tensors of a batch, as the specs promise."""
-        tensors, dense_shapes = iter(flat), iter(shapes)
-
-        def restore_leaf(spec: Any) -> Any:
-            if isinstance(spec, tf.TensorSpec):
-                return _with_shape(next(tensors), spec.shape)
-            return tf.SparseTensor(
-                _with_shape(next(tensors), (None, 2)),
-                _with_shape(next(tensors), (None,)),
-                next(dense_shapes),
-            )
-
-        return tuple(map_structure(restore_leaf, part) for part in self._parts)
-
-
-def _with_shape(tensor: Any, shape: Any) -> Any:
-    """States a shape that `_Layout` is sure of: `ensure_shape` would be an op more."""
-    tensor.set_shape(shape)
-    return tensor
 
 
 def _check_output(output: str) -> None:

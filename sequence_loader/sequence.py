@@ -262,7 +262,12 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         return (self[index] for index in range(len(self)))
 
     def _prepare(
-        self, epoch: int, index: int, *, by_threads: bool = False
+        self,
+        epoch: int,
+        index: int,
+        *,
+        by_threads: bool = False,
+        densify: bool = True,
     ) -> Batch:
         """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
         self._reader.look_ahead(self._plan, epoch, index)
@@ -271,26 +276,32 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             batch = self._groups.read(self._plan, epoch, index)
         else:
             batch = self._reader.read(self._plan.batch(epoch, index), features)
-        return self._assemble(batch, epoch, index)
+        return self._assemble(batch, epoch, index, densify)
 
-    def _prepare_all(self, epoch: int, indices: range) -> Iterator[Batch]:
+    def _prepare_all(
+        self, epoch: int, indices: range, densify: bool
+    ) -> Iterator[Batch]:
         """Stages 1 to 3 of neighbouring batches, for `to_tf_dataset`."""
         if len(indices) == 1 or not self._reader.reads_together:
             by_threads = self._parallel_calls > 1
             for index in indices:
-                yield self._prepare(epoch, index, by_threads=by_threads)
+                yield self._prepare(
+                    epoch, index, by_threads=by_threads, densify=densify
+                )
             return
         for index in indices:
             self._reader.look_ahead(self._plan, epoch, index)
         planned = [self._plan.batch(epoch, index) for index in indices]
         for index, batch in zip(indices, self._reader.read_together(planned)):
-            yield self._assemble(batch, epoch, index)
+            yield self._assemble(batch, epoch, index, densify)
 
-    def _assemble(self, batch: Batch, epoch: int, index: int) -> Batch:
+    def _assemble(
+        self, batch: Batch, epoch: int, index: int, densify: bool
+    ) -> Batch:
         """Stage 3."""
         shard, count = self._plan.shard
         number = index * count + shard
-        return self._assembler.assemble(batch, self._seed, epoch, number)
+        return self._assembler.assemble(batch, self._seed, epoch, number, densify)
 
     def _prepare_other(self, epoch: int, index: int, shard: int) -> Batch:
         """Stages 1 to 3 for another process of the job, to learn the sizes."""

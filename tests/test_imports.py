@@ -18,7 +18,7 @@ HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
 HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
 MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
-NEED_KERAS = {"sequence", "datasets", "checkpoint"}
+NEED_KERAS = {"sequence", "dataset_layout", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted balanced sharding order plan structures csr
@@ -27,7 +27,7 @@ HOUSE = """
     store_reader store
     state inputs batches grouping tensors jobs assembly epochs hooks
     interrupts channel failures sending worker processes crew readahead workers
-    datasets sequence checkpoint
+    dataset_layout datasets sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
 """The core, from the bottom up: a module imports only modules above it in this list.
