@@ -96,18 +96,23 @@ class Layout:
         num_rows = tf.constant(rows, tf.int64)
         return num_rows if self._rows is not None else num_rows + 0 * index
 
-    def restore(self, flat: list[Any], num_rows: Any) -> Any:
-        """In the graph: the tensors of a batch, as the specs promise.
+    def restore(self, batches: list[list[Any]], num_rows: Any) -> list[Any]:
+        """In the graph: the tensors of batches, as the specs promise.
 
         Args:
-            flat: What `flatten` gave.
-            num_rows: int64 scalar.
+            batches: What `flatten` gave, of each.
+            num_rows: int64 scalar: the rows that each has.
         """
-        tensors = iter(flat)
-        return tuple(
-            map_structure(lambda leaf: leaf.restore(tensors, num_rows), part)
-            for part in self._parts
-        )
+        shapes = [leaf.dense_shape(num_rows) for leaf in self._leaves]
+
+        def restored(flat: list[Any]) -> Any:
+            tensors, each = iter(flat), iter(shapes)
+            return tuple(
+                map_structure(lambda leaf: leaf.restore(tensors, next(each)), part)
+                for part in self._parts
+            )
+
+        return list(map(restored, batches))
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,12 @@ class _Leaf:
         del pool
         return (block,)
 
-    def restore(self, tensors: Iterator[Any], num_rows: Any) -> Any:
+    def dense_shape(self, num_rows: Any) -> Any:
+        """In the graph, once for batches of as many rows: what `restore` needs."""
         del num_rows
+
+    def restore(self, tensors: Iterator[Any], dense_shape: Any) -> Any:
+        del dense_shape
         return _with_shape(next(tensors), self.spec.shape)
 
 
@@ -150,12 +159,14 @@ class _SparseLeaf(_Leaf):
     def flatten(self, block: Any, pool: BufferPool) -> tuple[Array, ...]:
         return coo_arrays(block, pool)
 
-    def restore(self, tensors: Iterator[Any], num_rows: Any) -> Any:
-        width = tf.constant(self.spec.shape[1], tf.int64)
+    def dense_shape(self, num_rows: Any) -> Any:
+        return tf.stack([num_rows, tf.constant(self.spec.shape[1], tf.int64)])
+
+    def restore(self, tensors: Iterator[Any], dense_shape: Any) -> Any:
         return tf.SparseTensor(
             _with_shape(next(tensors), (None, 2)),
             _with_shape(next(tensors), (None,)),
-            tf.stack([num_rows, width]),
+            dense_shape,
         )
 
 
@@ -165,20 +176,17 @@ class _PlacesLeaf(_SparseLeaf):
     def flatten(self, block: Any, pool: BufferPool) -> tuple[Array, ...]:
         return place_arrays(block, pool)
 
-    def restore(self, tensors: Iterator[Any], num_rows: Any) -> Any:
-        width = tf.constant(self.spec.shape[1], tf.int64)
-        size = num_rows * width
+    def restore(self, tensors: Iterator[Any], dense_shape: Any) -> Any:
         # Of its kin, `scatter_nd` takes three times as long and makes 0.0 of -0.0;
         # with indices of two axes, twice the bytes cross.
         dense = tf.raw_ops.SparseToDense(
             sparse_indices=_with_shape(next(tensors), (None,)),
-            output_shape=size[tf.newaxis],
+            output_shape=tf.reduce_prod(dense_shape, keepdims=True),
             sparse_values=_with_shape(next(tensors), (None,)),
             default_value=tf.zeros((), self.spec.dtype),
             validate_indices=False,  # the rows are canonical
         )
-        shaped = tf.reshape(dense, tf.stack([num_rows, width]))
-        return _with_shape(shaped, self.spec.shape)
+        return _with_shape(tf.reshape(dense, dense_shape), self.spec.shape)
 
 
 def _is_sparse_enough(example: Batch) -> bool:

@@ -114,7 +114,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
         each = [flat[start : start + size] for start in range(0, count * size, size)]
         if layout.in_graph:
             return [(num_rows, *one) for one in each]
-        return [layout.restore(one, num_rows) for one in each]
+        return layout.restore(each, num_rows)
 
     def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
         """Batches `start` to `stop`, a call for each."""
@@ -162,7 +162,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
         # Behind what is kept ready, which is small as it is, and without a queue and
         # a thread of its own, which made `fit` slower (benchmarks/compare.py).
         dataset = dataset.map(
-            as_it_is(lambda num_rows, *flat: layout.restore(flat, num_rows))
+            as_it_is(lambda num_rows, *flat: layout.restore([flat], num_rows)[0])
         )
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(plan.num_batches)
