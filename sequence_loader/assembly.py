@@ -94,14 +94,16 @@ class Assembler:
             key = derive_key("augment", seed, epoch, number)
             rng = np.random.Generator(np.random.Philox(key=key[:2]))
             features = self._augmented(self.augment, features, rng)
-        return batch._replace(features=features)
+        return Batch(features, batch.targets, batch.weights)
 
     def _assemble_input(
         self, block: CsrRows | Array, densify: bool
     ) -> CsrRows | Array:
         if densify or not isinstance(block, CsrRows):
             return to_dense(block, self.dtype, self.pool)
-        return replace(block, data=block.data.astype(self.dtype, copy=False))
+        if block.data.dtype == self.dtype:
+            return block
+        return replace(block, data=block.data.astype(self.dtype))
 
     def _augmented(
         self, augment: Augment, features: Structure, rng: np.random.Generator

@@ -6,7 +6,6 @@ them; eight batches in one reading take half. The batches are the same.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sequence_loader.batches import Batch, BatchReader
@@ -88,8 +87,8 @@ class GroupReader:
             return None  # who asks for the batch that cannot be read is told
         if self._owns:
             batches = [
-                batch._replace(features=map_structure(_copied, batch.features))
-                for batch in batches
+                Batch(map_structure(_copied, features), targets, weights)
+                for features, targets, weights in batches
             ]
         return {(plan, epoch, i): batch for i, batch in zip(indices, batches)}
 
@@ -106,4 +105,6 @@ def _nbytes(batch: Batch) -> int:
 def _copied(leaf: Any) -> Any:
     if not isinstance(leaf, CsrRows):
         return leaf  # is copied when it is assembled
-    return replace(leaf, indices=leaf.indices.copy(), data=leaf.data.copy())
+    return CsrRows(
+        leaf.indptr, leaf.indices.copy(), leaf.data.copy(), leaf.num_features
+    )

@@ -233,7 +233,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             self._epochs.read(index, by_driver=drives)
         batch = self._prepare(epoch, index)
         features = self._served(batch.features, epoch, index)
-        return batch._replace(features=features).packed()
+        return Batch(features, batch.targets, batch.weights).packed()
 
     def _served(self, features: Structure, epoch: int, index: int) -> Structure:
         """Stage 4."""
