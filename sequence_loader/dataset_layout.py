@@ -197,7 +197,7 @@ def _is_sparse_enough(example: Batch) -> bool:
         rows.num_rows * rows.num_features * rows.data.itemsize for rows in sparse
     )
     known = all(rows.data.dtype.name in _DENSIFIED for rows in sparse)
-    return known and places <= dense // 2
+    return bool(sparse) and known and places <= dense // 2
 
 
 def _with_shape(tensor: Any, shape: Any) -> Any:

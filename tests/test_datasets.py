@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader import SparseBatchSequence
+from sequence_loader.dataset_layout import Layout
 
 
 def encoded(num_rows: int, num_features: int, density: float = 0.3) -> sp.csr_array:
@@ -107,6 +108,27 @@ def test_every_dtype_and_value_is_made_dense_as_in_the_sequence(dtype, width):
     )
     assert sequence[0][0].dtype.name == dtype
     assert_same(list(sequence.to_tf_dataset()), list(sequence))
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "expected"),
+    [
+        (encoded(8, 64, 0.1), {}, True),
+        (encoded(8, 64, 0), {}, True),
+        (encoded(8, 64, 0.5), {}, False),
+        ((encoded(8, 64, 0.1), np.ones((8, 64))), {}, True),
+        (np.ones((8, 64)), {}, False),
+        (encoded(8, 64, 0.1), {"output": "sparse"}, False),
+        (encoded(8, 64, 0.1), {"augment": lambda features, rng: features}, False),
+    ],
+)
+def test_the_graph_makes_dense_what_is_sparse_enough(x, options, expected):
+    sequence = SparseBatchSequence(
+        x, batch_size=8, **{"dtype": "float32", "output": "dense", **options}
+    )
+    assembler = sequence._assembler
+    (batch,) = sequence._prepare_all(0, range(1), not assembler.densifies_last)
+    assert Layout(batch, sequence._plan, assembler).in_graph == expected
 
 
 @given(sequences())
