@@ -6,9 +6,19 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
-File = tuple[int, int]
-"""(descriptor, length in bytes)"""
+
+class OpenFile(Protocol):
+    """A file that stays open for as long as this is referred to."""
+
+    @property
+    def number(self) -> int:
+        """Its descriptor, which may get to mean another file once this is gone."""
+
+
+File = tuple[OpenFile, int]
+"""(open file, length in bytes)"""
 
 STEP = 1 << 23
 """Bytes asked for in one call: enough for the disk's full speed, and a filler can
@@ -28,9 +38,9 @@ def will_need(handle: int, start: int, length: int) -> None:
 def at_random(files: Sequence[File]) -> None:
     """Has reads of files fetch what they ask for, and nothing around it."""
     if hasattr(os, "posix_fadvise"):
-        for handle, _ in files:
+        for file, _ in files:
             with suppress(OSError):  # advice is all it is
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
+                os.posix_fadvise(file.number, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def resident(files: Sequence[File]) -> bool:
@@ -38,10 +48,10 @@ def resident(files: Sequence[File]) -> bool:
     if not hasattr(os, "RWF_NOWAIT"):
         return False
     byte = bytearray(1)
-    for handle, size in files:
+    for file, size in files:
         for start in range(0, size, max(1, size // SAMPLES)):
             try:
-                os.preadv(handle, [byte], start, os.RWF_NOWAIT)
+                os.preadv(file.number, [byte], start, os.RWF_NOWAIT)
             except OSError:  # not cached, or a file system that does not say
                 return False
     return True
@@ -64,7 +74,7 @@ class CacheFiller:
 
     def __init__(self, files: Sequence[File]) -> None:
         self._closed = threading.Event()
-        copies = [(os.dup(handle), size) for handle, size in files]
+        copies = [(os.dup(file.number), size) for file, size in files]
         self._thread = threading.Thread(
             target=_fill,
             args=(copies, self._closed),
@@ -82,7 +92,7 @@ class CacheFiller:
         self._closed.set()
 
 
-def _fill(files: Sequence[File], closed: threading.Event) -> None:
+def _fill(files: Sequence[tuple[int, int]], closed: threading.Event) -> None:
     for handle, size in files:
         for start in range(0, size, STEP):
             if closed.is_set():

@@ -60,7 +60,8 @@ from sequence_loader.store_format import StoreError
 from sequence_loader.store_parts import StoreParts
 from sequence_loader.store_reader import StoreReader, checked_memory, choose_reader
 from sequence_loader.store_writer import StoreWriter
-from sequence_loader.windows import Plan, WindowReader
+from sequence_loader.window import Plan
+from sequence_loader.windows import WindowReader
 
 __all__ = ["SparseStore", "StoreError", "StoreWriter", "open_store"]
 

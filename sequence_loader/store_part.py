@@ -74,8 +74,8 @@ class StorePart:
 
     def files(self) -> list[File]:
         """The open files, the small ones first."""
-        numbers = [handle.number for handle in self._handles.values()]
-        sizes = [(number, os.fstat(number).st_size) for number in numbers]
+        handles = list(self._handles.values())
+        sizes = [(handle, os.fstat(handle.number).st_size) for handle in handles]
         return sorted(sizes, key=lambda file: file[1])
 
     def gather(self, rows: Integers) -> CsrRows:
@@ -178,10 +178,11 @@ class StorePart:
         Raises:
             StoreError: The file ends before.
         """
+        handle = self._handles[name]  # by its number alone it might be closed
         while len(piece):  # a read may stop early, at a signal or after 2 GiB
-            count = os.preadv(self._handles[name].number, [piece], position)
+            count = os.preadv(handle.number, [piece], position)
             if count == 0:
-                raise self._handles[name].cut()
+                raise handle.cut()
             piece, position = piece[count:], position + count
 
     def check_sizes(self, names: Sequence[str] = MATRIX) -> None:

@@ -19,7 +19,8 @@ from sequence_loader.free_memory import free_memory
 from sequence_loader.page_cache import CacheFiller, resident
 from sequence_loader.permutation import Integers
 from sequence_loader.store_parts import StoreParts
-from sequence_loader.windows import Plan, WindowReader
+from sequence_loader.window import Plan
+from sequence_loader.windows import WindowReader
 
 WINDOW_BYTES = 112 << 20
 """Memory for windows where nothing is asked for: some 4,500 rows of 12 kB or 65,000 of

@@ -591,12 +591,12 @@ class TestClosing:
             except BaseException as error:
                 failures.append(repr(error))
 
-        for trial in range(30):
+        for trial in range(60):
             store = open_store(tmp_path / "a.store", memory=memory)
             threads = [threading.Thread(target=read, args=(store,)) for _ in range(3)]
             for thread in threads:
                 thread.start()
-            time.sleep(trial / 1000)
+            time.sleep(trial / 2000)
             store.close()
             with open_store(tmp_path / "b.store"):  # gets the numbers of its files
                 for thread in threads:
