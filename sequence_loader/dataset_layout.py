@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from sequence_loader.assembly import Assembler
@@ -24,14 +25,18 @@ _DENSIFIED = {
 }  # fmt: skip
 """dtypes whose values TensorFlow writes into dense tensors."""
 
+_RECYCLED = 1 << 25
+"""Bytes of a dense batch up to which glibc, where TensorFlow's memory comes from, uses
+it again. Beyond, every batch has fresh pages, and `BufferPool` is faster."""
+
 
 class Layout:
     """The arrays and the tensors of every batch of a sequence.
 
-    Sparse rows that are served dense cross as places and values and are written into
-    dense tensors by the graph, without Python's lock, unless they are so full that
-    this would be more bytes: TensorFlow reuses its memory as `BufferPool` does, and
-    what is kept ready is small.
+    Sparse rows that are served dense cross as places and values, and the graph writes
+    them into dense tensors, without Python's lock: where that is at most half of the
+    bytes in the example, and a dense batch at most 32 MiB. What is kept ready is as
+    much smaller; a batch is made dense when it is asked for.
 
     Args:
         example: One batch. Its rows are sparse where `assembler.densifies_last`, or
@@ -173,8 +178,14 @@ class _SparseLeaf(_Leaf):
 class _PlacesLeaf(_SparseLeaf):
     """Sparse rows that become dense in the graph."""
 
+    def nbytes(self, block: Any) -> int:
+        return _places_bytes(block)
+
     def flatten(self, block: Any, pool: BufferPool) -> tuple[Array, ...]:
-        return place_arrays(block, pool)
+        if isinstance(block, CsrRows):
+            return place_arrays(block, pool)
+        # A transform may give an array where it gave sparse rows before.
+        return np.arange(block.size, dtype=np.int64), block.reshape(-1)
 
     def restore(self, tensors: Iterator[Any], dense_shape: Any) -> Any:
         # Of its kin, `scatter_nd` takes three times as long and makes 0.0 of -0.0;
@@ -190,14 +201,18 @@ class _PlacesLeaf(_SparseLeaf):
 
 
 def _is_sparse_enough(example: Batch) -> bool:
-    """Whether places and values of all sparse rows are at most half of their bytes."""
+    """Whether the graph is faster at making the sparse rows of a batch dense."""
     sparse = [leaf for leaf in leaves(example.features) if isinstance(leaf, CsrRows)]
-    places = sum(len(rows.data) * (8 + rows.data.itemsize) for rows in sparse)
     dense = sum(
         rows.num_rows * rows.num_features * rows.data.itemsize for rows in sparse
     )
     known = all(rows.data.dtype.name in _DENSIFIED for rows in sparse)
-    return bool(sparse) and known and places <= dense // 2
+    places = sum(map(_places_bytes, sparse))
+    return bool(sparse) and known and places <= dense // 2 and dense <= _RECYCLED
+
+
+def _places_bytes(rows: CsrRows) -> int:
+    return len(rows.data) * (8 + rows.data.itemsize)
 
 
 def _with_shape(tensor: Any, shape: Any) -> Any:

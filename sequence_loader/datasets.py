@@ -47,6 +47,7 @@ class DatasetSource:
             `CsrRows` or arrays; called from several threads at once.
         current_epoch: () -> the epoch that an iteration starting now serves.
         served: Called with an epoch once its last batch has been handed out.
+        one_by_one: Whether a batch may take long, so that none waits for the next.
         parallel_calls: How many batches are prepared at once; 1 adds no threads.
         prefetch: How many batches are kept ready; may be 0.
     """
@@ -56,6 +57,7 @@ class DatasetSource:
     prepare: Callable[[int, range, bool], Iterator[Batch]]
     current_epoch: Callable[[], int]
     served: Callable[[int], None]
+    one_by_one: bool
     parallel_calls: int
     prefetch: int
 
@@ -83,7 +85,8 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
     as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
     last = plan.num_batches - 1
-    at_once = layout.at_once if source.parallel_calls <= 1 else 1
+    one_by_one = source.one_by_one or source.parallel_calls > 1
+    at_once = 1 if one_by_one else layout.at_once
 
     def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
         """The flat arrays of `count` batches.
@@ -159,8 +162,8 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
 
     dataset = tf.data.Dataset.range(1).flat_map(iteration)
     if layout.in_graph:
-        # Behind what is kept ready, which is small as it is, and without a queue and
-        # a thread of its own, which made `fit` slower (benchmarks/compare.py).
+        # Behind what is kept ready, or that would be dense batches; and without a
+        # queue and a thread of its own: they made `fit` slower (benchmarks/compare.py).
         dataset = dataset.map(
             as_it_is(lambda num_rows, *flat: layout.restore([flat], num_rows)[0])
         )
@@ -172,9 +175,11 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
-    # TensorFlow would prefetch behind the last step, and batches that were only
-    # fetched ahead would count as handed out.
+    # TensorFlow would fetch ahead of the last step, or in it, and batches that were
+    # only fetched ahead would count as handed out: a user who turns on its default
+    # optimizations does not turn on these.
     options.experimental_optimization.inject_prefetch = False
+    options.experimental_optimization.map_parallelization = False
     # There is nothing here to rewrite or to tune: looking for it at every batch
     # takes a tenth of the time of a sparse one (benchmarks/compare.py).
     options.experimental_optimization.apply_default_optimizations = False

@@ -354,6 +354,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 prepare=self._prepare_all,
                 current_epoch=self._begin_iteration,
                 served=self._epochs.advance_from,
+                one_by_one=self._reader.has_transform,
                 parallel_calls=self._parallel_calls,
                 prefetch=self._queue_size,
             )

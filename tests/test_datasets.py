@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import psutil
@@ -116,6 +117,8 @@ def test_every_dtype_and_value_is_made_dense_as_in_the_sequence(dtype, width):
         (encoded(8, 64, 0.1), {}, True),
         (encoded(8, 64, 0), {}, True),
         (encoded(8, 64, 0.5), {}, False),
+        (sp.csr_array((8, 1 << 20)), {}, True),  # 32 MiB of float32
+        (sp.csr_array((8, (1 << 20) + 1)), {}, False),
         ((encoded(8, 64, 0.1), np.ones((8, 64))), {}, True),
         (np.ones((8, 64)), {}, False),
         (encoded(8, 64, 0.1), {"output": "sparse"}, False),
@@ -229,6 +232,53 @@ def test_an_error_in_a_transform_keeps_its_text():
     sequence = SparseBatchSequence(encoded(10, 4), batch_size=4, transform=transform)
     with pytest.raises(tf.errors.OpError, match="no such token: 17"):
         list(sequence.to_tf_dataset())
+
+
+@pytest.mark.parametrize("sparse", [range(0, 20, 2), range(1, 20, 2), range(1)])
+@pytest.mark.parametrize("remainder", ["keep", "pad"])
+def test_a_transform_may_give_sparse_rows_and_arrays(sparse, remainder):
+    def transform(rows):
+        batch = rows[0, 0] // 4
+        return sp.csr_array(rows) if batch in sparse else rows
+
+    x = np.zeros((38, 40))
+    x[:, 0], x[5, 7] = np.arange(38), -0.0
+    sequence = SparseBatchSequence(
+        x, batch_size=4, output="dense", transform=transform, remainder=remainder
+    )
+    assert_same(list(sequence.to_tf_dataset()), list(sequence))
+
+
+def test_a_transform_that_fails_keeps_no_batch_before_it_back():
+    def transform(rows):
+        if 20 in rows:
+            raise ValueError("twenty")
+        return sp.csr_array(np.repeat(rows, 40, axis=1) * (np.arange(40) == 3))
+
+    x = np.arange(40.0).reshape(-1, 1)
+    for output in ("dense", "sparse"):
+        sequence = SparseBatchSequence(
+            x, batch_size=4, output=output, transform=transform, max_queue_size=1
+        )
+        batches = iter(sequence.to_tf_dataset())
+        assert len([next(batches) for _ in range(5)]) == 5
+        with pytest.raises(tf.errors.OpError, match="twenty"):
+            next(batches)
+
+
+def test_tensorflows_own_optimizations_do_not_move_the_epoch():
+    sequence = SparseBatchSequence(encoded(8, 64, 0.1), batch_size=4, output="dense")
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = True
+    options.autotune.enabled = True
+    dataset = sequence.to_tf_dataset().with_options(options)
+    for _ in range(3):
+        peeking = iter(dataset)
+        next(peeking)
+        time.sleep(0.2)  # for what might be fetched ahead
+        del peeking
+    assert sequence.epoch == 0
+    assert [len(list(dataset)), sequence.epoch] == [2, 1]
 
 
 def test_csr_output_is_refused():
