@@ -230,11 +230,16 @@ class BatchReader:
             if not sp.issparse(leaf):
                 leaf = _as_array(leaf, name)
                 if leaf.dtype.kind in "OUST":
+                    mend = "Pass one number for each row"
+                    if argument == "y":
+                        mend = (
+                            f"Encode labels as integers, for example with "
+                            f"np.unique({name}, return_inverse=True)[1]"
+                        )
+                    first = leaf[:3].tolist() if leaf.ndim else leaf.item()
                     raise TypeError(
                         f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
-                        f"{shown(leaf[:3].tolist() if leaf.ndim else leaf)}. Encode "
-                        f"labels as integers, for example with "
-                        f"np.unique({name}, return_inverse=True)[1]."
+                        f"{shown(first)}. {mend}."
                     )
                 if leaf.ndim == 0:
                     # Third in line is where other loaders take the batch size.

@@ -76,7 +76,8 @@ class Column:
             why = "it is another file, or holds objects" if pickled else str(error)
             raise ValueError(
                 f"`{self._name}` must be an array, or a .npy file of numbers or text; "
-                f"{path} cannot be read: {why.rstrip('.')}. Write it with numpy.save."
+                f"{path} cannot be read: {why.rstrip('.')}. Write it with "
+                f"numpy.save, texts with .astype(str)."
             ) from None
         if not isinstance(values, np.ndarray):
             values.close()

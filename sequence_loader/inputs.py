@@ -81,7 +81,8 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
             f"`{name}` holds items that are not numbers, such as texts, and needs a "
             f"`transform` that turns them into numbers; received transform=None with "
             f"{type(items).__name__}{dtype}. Pass for example "
-            f"transform=HashingVectorizer().transform, or a numeric array."
+            f"transform=HashingVectorizer().transform, or lists of numbers as an "
+            f"array: np.asarray({name})."
         )
     if transform is not None and not callable(transform):
         raise TypeError(

@@ -432,6 +432,7 @@ def test_items_without_a_transform(value, kind):
         "`x` holds items that are not numbers, such as texts, and needs a `transform`",
         f"received transform=None with {kind}",
         "HashingVectorizer().transform",
+        "np.asarray(x)",
         call=lambda: sequence(value),
     )
 
@@ -621,6 +622,15 @@ def test_labels_that_are_not_numbers(value):
         "`y` must hold numbers; received dtype",
         "np.unique(y, return_inverse=True)[1]",
         call=lambda: sequence(X, value),
+    )
+
+
+def test_weights_that_are_not_numbers():
+    refused(
+        TypeError,
+        "`sample_weight` must hold numbers; received dtype",
+        "'balanced'. Pass one number for each row.",
+        call=lambda: sequence(X, Y, "balanced"),
     )
 
 

@@ -245,6 +245,7 @@ def test_arguments(tmp_path: Path) -> None:
     sp.save_npz(other, marked(20, 5))
     (tmp_path / "a.svm").write_text("1 1:1\n")
     (tmp_path / "a.csv").write_text("1,2\n")
+    np.save(tmp_path / "objects.npy", np.array(["a"] * 20, object))
     for source, message, options in (
         (tmp_path / "no.npz", "there is no", {}),
         (tmp_path / "a.csv", "`format` must be given", {}),
@@ -264,6 +265,7 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),
         (path, "`y` must be an array, or a .npy file", {"y": tmp_path / "a.csv"}),
         (path, "an archive of several", {"y": path}),
+        (path, "texts with .astype(str)", {"y": tmp_path / "objects.npy"}),
         (path, "`dtype` must be one of", {"dtype": "complex64"}),
         (path, "bool cannot hold", {"dtype": "bool", "y": np.zeros(20)}),
         (path, "`feature_names` must have 6", {"feature_names": ["a"]}),

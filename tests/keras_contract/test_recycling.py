@@ -252,7 +252,8 @@ def test_a_slow_consumer_gets_what_was_served() -> None:
                 wrong.append(index)
             del item, tensor
 
-    consumer = threading.Thread(target=consume)
+    # Should a Ctrl-C come before it is told to end, nobody waits for it.
+    consumer = threading.Thread(target=consume, daemon=True)
     consumer.start()
     for index in range(len(sequence)):
         waiting.put((index, aliased(sequence[index][0])))
