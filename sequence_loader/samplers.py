@@ -216,9 +216,14 @@ def chosen_sampler(sampler: Sampler | None, shuffle: bool | str, seed: int) -> S
         seed: Integer in [0, 2^64), where `shuffle` decides.
 
     Raises:
-        TypeError: `sampler` is not one.
+        TypeError: `sampler` is not one, or `shuffle` is.
         ValueError: `shuffle` is not known, or both are given.
     """
+    if isinstance(shuffle, Sampler):
+        raise TypeError(
+            f"`shuffle` must be one of False, True, 'block'; received "
+            f"{shown(shuffle)}. Pass a sampler by its own name: sampler=..."
+        )
     one_of("shuffle", shuffle, (False, True, "block"))
     if sampler is None:
         if shuffle == "block":

@@ -228,6 +228,16 @@ def test_shuffle_and_sampler(shuffle):
     )
 
 
+def test_a_sampler_as_shuffle():
+    refused(
+        TypeError,
+        "`shuffle` must be one of False, True, 'block'",
+        "received ShuffleSampler(seed=1)",
+        "sampler=...",
+        call=lambda: sequence(shuffle=ShuffleSampler(1)),
+    )
+
+
 @pytest.mark.parametrize("value", [3, "shuffle", ShuffleSampler, np.arange(7)])
 def test_a_sampler_that_is_none(value):
     refused(
