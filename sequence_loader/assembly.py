@@ -64,11 +64,6 @@ class Assembler:
         self.augment = augment
         self.pool = BufferPool(spare=2 * num_inputs)  # indices and values of each
 
-    @property
-    def densifies_last(self) -> bool:
-        """Whether rows are made dense and nothing follows: another may do it."""
-        return self.output == "dense" and self.augment is None
-
     def assemble(
         self, batch: Batch, seed: int, epoch: int, number: int, densify: bool = True
     ) -> Batch:
@@ -79,16 +74,16 @@ class Assembler:
             seed: Seed of the sequence.
             epoch: Epoch of the data.
             number: Number of the batch among those of all processes.
-            densify: Whether to make dense what is served so; sparse rows are left
-                sparse else, where `densifies_last` allows it.
+            densify: Whether to make dense what is served so, or leave that to the
+                caller. What `augment` is given is made dense in any case.
 
         Returns:
             The batch with features that are `CsrRows` or arrays of the dtype to
             serve.
         """
-        densify = self.output == "dense" and densify
+        dense = self.output == "dense" and (densify or self.augment is not None)
         features = map_structure(
-            lambda block: self._assemble_input(block, densify), batch.features
+            lambda block: self._assemble_input(block, dense), batch.features
         )
         if self.augment is not None:
             key = derive_key("augment", seed, epoch, number)
@@ -96,10 +91,8 @@ class Assembler:
             features = self._augmented(self.augment, features, rng)
         return Batch(features, batch.targets, batch.weights)
 
-    def _assemble_input(
-        self, block: CsrRows | Array, densify: bool
-    ) -> CsrRows | Array:
-        if densify or not isinstance(block, CsrRows):
+    def _assemble_input(self, block: CsrRows | Array, dense: bool) -> CsrRows | Array:
+        if dense or not isinstance(block, CsrRows):
             return to_dense(block, self.dtype, self.pool)
         if block.data.dtype == self.dtype:
             return block

@@ -39,8 +39,7 @@ class Layout:
     much smaller; a batch is made dense when it is asked for.
 
     Args:
-        example: One batch. Its rows are sparse where `assembler.densifies_last`, or
-            where they are served so.
+        example: One batch, assembled without being made dense.
         plan: Which rows are in which batch.
         assembler: Where memory comes from, and what is served.
 
@@ -54,7 +53,7 @@ class Layout:
         self._pool = assembler.pool
         self._served_dense = assembler.output == "dense"
         self._rows = plan.batch_size if plan.remainder != "keep" else None
-        self.in_graph = assembler.densifies_last and _is_sparse_enough(example)
+        self.in_graph = self._served_dense and _is_sparse_enough(example)
         self._parts: Structure = tuple(
             map_structure(self._leaf, part) for part in example.packed()
         )

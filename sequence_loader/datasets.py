@@ -77,9 +77,7 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     """
     plan, assembler = source.plan, source.assembler
     _check_output(assembler.output)
-    (example,) = source.prepare(
-        source.current_epoch(), range(1), not assembler.densifies_last
-    )
+    (example,) = source.prepare(source.current_epoch(), range(1), False)
     layout = Layout(example, plan, assembler)
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.

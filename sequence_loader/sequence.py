@@ -334,7 +334,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         It serves what ``seq[i]`` serves, in order. Each full iteration is followed
         by the next epoch; one that is left early is served again. `workers` batches
-        are prepared at once and `max_queue_size` kept ready.
+        are prepared at once and `max_queue_size` kept ready; sparse rows that are
+        served dense are kept sparse until they are asked for, where that is smaller.
 
         Returns:
             ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.

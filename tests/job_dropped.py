@@ -18,17 +18,21 @@ from sequence_loader import SparseBatchSequence  # noqa: E402
 ROUNDS = 15
 x, y = sp.csr_array(np.eye(300, 50, dtype=np.float32)), np.arange(300)
 
+
+def let_go(output: str, more: int) -> None:
+    """Reads an epoch, and a little of the next."""
+    sequence = SparseBatchSequence(x, y, batch_size=8, remainder="pad", output=output)
+    batches = iter(
+        STRATEGY.distribute_datasets_from_function(
+            lambda context: sequence.to_tf_dataset().repeat()
+        )
+    )
+    for _ in range(len(sequence) + more):
+        next(batches)
+    del batches
+
+
 for output in ("dense", "sparse"):
-    for more in range(ROUNDS):
-        sequence = SparseBatchSequence(
-            x, y, batch_size=8, remainder="pad", output=output
-        )
-        batches = iter(
-            STRATEGY.distribute_datasets_from_function(
-                lambda context: sequence.to_tf_dataset().repeat()  # noqa: B023
-            )
-        )
-        for _ in range(len(sequence) + more % 3):
-            next(batches)
-        del batches
+    for number in range(ROUNDS):
+        let_go(output, number % 3)
 print("all let go")

@@ -129,9 +129,9 @@ def test_the_graph_makes_dense_what_is_sparse_enough(x, options, expected):
     sequence = SparseBatchSequence(
         x, batch_size=8, **{"dtype": "float32", "output": "dense", **options}
     )
-    assembler = sequence._assembler
-    (batch,) = sequence._prepare_all(0, range(1), not assembler.densifies_last)
-    assert Layout(batch, sequence._plan, assembler).in_graph == expected
+    (batch,) = sequence._prepare_all(0, range(1), densify=False)
+    layout = Layout(batch, sequence._plan, sequence._assembler)
+    assert layout.in_graph == expected
 
 
 @given(sequences())
