@@ -1,4 +1,4 @@
-"""Rows of compressed sparse row data: gathered, checked, made canonical, densified.
+"""Rows of compressed sparse row data: checked, made canonical, densified.
 
 `CsrRows` is what travels between the stages. It is a plain record of arrays, not
 a scipy object: constructing one of those costs as much as gathering a batch, and
@@ -21,19 +21,10 @@ import scipy.sparse as sp
 from sequence_loader.checks import shown
 from sequence_loader.permutation import Integers
 
-try:  # not public, and the same since scipy 1.1; `take` stands in for it
-    from scipy.sparse._sparsetools import csr_row_index as _copy_rows
-except ImportError:
-    _copy_rows = None
-
 Array = npt.NDArray[Any]
 
-# What stands for values of so many bytes: `_copy_rows` does not know every dtype.
-_SAME_SIZE = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
-
-# The largest signed integer of so many bytes.
-_MOST = {size: 2 ** (8 * size - 1) - 1 for size in (1, 2, 4, 8)}
-
+MOST = {size: 2 ** (8 * size - 1) - 1 for size in (1, 2, 4, 8)}
+"""The largest signed integer of so many bytes."""
 
 HALF = ("float16", "bfloat16")
 """Types that a store and a backend know, and scipy does not."""
@@ -63,7 +54,7 @@ class CsrRows:
     def to_scipy(self, container: type = sp.csr_array) -> Any:
         """The same rows as a `container` (``csr_array`` or ``csr_matrix``)."""
         indices = self.indices
-        if self.indptr[-1] > _MOST[indices.dtype.itemsize]:
+        if self.indptr[-1] > MOST[indices.dtype.itemsize]:
             indices = indices.astype(np.int64)
         indptr = self.indptr.astype(indices.dtype, copy=False)  # one type for both
         if self.num_rows > _FEW_ROWS:
@@ -134,99 +125,6 @@ _FEW_ROWS = 1 << 13
 def _empty(container: type, num_rows: int, num_features: int) -> Any:
     """To copy and fill, where what the constructor checks takes longest: few rows."""
     return container((num_rows, num_features))
-
-
-def gather(
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    rows: Integers,
-    num_features: int,
-    name: str = "x",
-) -> CsrRows:
-    """Takes rows of CSR arrays, without a check of their content.
-
-    Works on any dtype and on a memmap, and keeps an int64 `indptr` beside int32
-    `indices`, which scipy's own row selection would upcast.
-
-    Args:
-        indptr: Integer array of shape (all rows + 1,).
-        indices: Integer array of shape (nnz,).
-        data: Array of shape (nnz,).
-        rows: int64 array of shape (n,), each in ``[0, all rows)``.
-        num_features: Number of columns.
-        name: What they are, for the error message.
-
-    Returns:
-        The rows, in the order asked for; to be passed through `canonical`.
-
-    Raises:
-        ValueError: `indptr` points outside the arrays.
-    """
-    # Where each row starts and stops, side by side: one look-up, and what the
-    # compiled loop is given.
-    spans = np.asarray(indptr).take(rows[:, np.newaxis] + _START_AND_STOP)
-    if spans.dtype.kind != "i":
-        spans = spans.astype(np.int64)
-    lengths = spans[:, 1] - spans[:, 0]
-    limit = min(len(indices), len(data))
-    top = int(unsigned(spans).max()) if len(rows) else 0
-    if top > limit or (len(rows) and lengths.min() < 0):
-        starts, stops = spans.T
-        wrong = (starts < 0) | (stops < starts) | (stops > limit)
-        raise ValueError(
-            f"`{name}` is a damaged CSR matrix: `indptr` must not decrease and must "
-            f"stay within the {limit} stored values, which it does not at rows "
-            f"{_first_rows(rows, wrong)}. Build it again, for example with "
-            f"scipy.sparse.csr_array(coo)."
-        )
-    ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    lengths.cumsum(out=ends[1:])
-    most = _MOST.get(indices.dtype.itemsize, top)
-    if top > most:
-        # Far into a matrix of more than 2^31 values, int32 pointers still do.
-        base = int(spans.min())
-        indices, data, spans = indices[base:top], data[base:top], spans - base
-        top -= base
-    taker = _copied if top <= most and _can_copy(indices, data) else _taken
-    return CsrRows(ends, *taker(indices, data, spans, ends), int(num_features))
-
-
-_START_AND_STOP = np.array([0, 1])
-
-
-def _can_copy(indices: Array, data: Array) -> bool:
-    """Whether `_copied` can be used: it would copy other arrays whole, each time."""
-    return (
-        _copy_rows is not None
-        and indices.dtype.kind == "i"
-        and indices.dtype.itemsize >= 4
-        and indices.dtype.isnative
-        and data.dtype.itemsize in _SAME_SIZE
-        and all(a.flags.c_contiguous and a.flags.aligned for a in (indices, data))
-    )
-
-
-def _copied(
-    indices: Array, data: Array, spans: Array, ends: Integers
-) -> tuple[Array, Array]:
-    """Row after row, in one compiled loop: a third of the time of `_taken`."""
-    # As if these were the pointers of a matrix whose every second row is wanted.
-    pointers = spans.astype(indices.dtype, copy=False).ravel()
-    every_second = np.arange(0, len(pointers), 2, dtype=indices.dtype)
-    words = data.view(_SAME_SIZE[data.dtype.itemsize])
-    taken = np.empty(ends[-1], indices.dtype), np.empty(ends[-1], words.dtype)
-    _copy_rows(len(spans), every_second, pointers, indices, words, *taken)
-    return taken[0], taken[1].view(data.dtype)
-
-
-def _taken(
-    indices: Array, data: Array, spans: Array, ends: Integers
-) -> tuple[Array, Array]:
-    """Value by value, for arrays of any kind."""
-    positions = np.repeat(spans[:, 0] - ends[:-1], np.diff(ends))
-    positions += np.arange(ends[-1])
-    return indices.take(positions), data.take(positions)
 
 
 def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRows:
@@ -365,8 +263,3 @@ def _summed(batch: CsrRows) -> CsrRows:
 
 def _index_type(num_features: int) -> type[np.signedinteger[Any]]:
     return np.int32 if num_features <= 2**31 - 1 else np.int64
-
-
-def _first_rows(rows: Integers, wrong: npt.NDArray[np.bool_]) -> list[int]:
-    found: list[int] = rows[wrong][:3].tolist()
-    return found

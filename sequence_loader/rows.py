@@ -16,14 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import (
-    Array,
-    CsrRows,
-    canonical,
-    from_scipy,
-    gather,
-    unsigned,
-)
+from sequence_loader.csr import Array, CsrRows, canonical, from_scipy, unsigned
+from sequence_loader.gathering import gather
 from sequence_loader.permutation import Integers
 
 Block: TypeAlias = CsrRows | Array | Any

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.csr import Array, CsrRows, canonical
+from sequence_loader.gathering import gather
 from sequence_loader.page_cache import File, will_need
 from sequence_loader.permutation import Integers
 from sequence_loader.publishing import leftovers

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.csr import Array, CsrRows, canonical
+from sequence_loader.gathering import gather
 from sequence_loader.page_cache import File
 from sequence_loader.permutation import Integers
 from sequence_loader.store_format import StoreError

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import Array, CsrRows, canonical, gather
+from sequence_loader.csr import Array, CsrRows, canonical
+from sequence_loader.gathering import gather
 from sequence_loader.permutation import Integers
 from sequence_loader.store_parts import Located, StoreParts
 

@@ -9,7 +9,8 @@ from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader.csr import CsrRows, canonical, from_scipy, gather, unsigned
+from sequence_loader.csr import CsrRows, canonical, from_scipy, unsigned
+from sequence_loader.gathering import gather
 
 
 @st.composite
