@@ -199,6 +199,12 @@ class BatchReader:
         return map_structure(lambda source: _stored(source, rows), self._features)
 
     @property
+    def may_be_slow(self) -> bool:
+        """Whether a batch comes through code of the user's, of whatever cost."""
+        own = any(not hasattr(source, "joins_reads") for source in self.sources)
+        return self.has_transform or own
+
+    @property
     def has_transform(self) -> bool:
         """Whether the rows of an input are transformed."""
         return any(reader.transform is not None for reader in leaves(self.inputs))

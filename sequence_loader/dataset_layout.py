@@ -17,7 +17,7 @@ from sequence_loader.csr import Array, CsrRows
 from sequence_loader.grouping import group_size
 from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, leaves, map_structure
-from sequence_loader.tensors import coo_arrays, place_arrays
+from sequence_loader.tensors import coo_arrays, place_arrays, to_dense
 
 _DENSIFIED = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -26,7 +26,7 @@ _DENSIFIED = {
 """dtypes whose values TensorFlow writes into dense tensors."""
 
 _RECYCLED = 1 << 25
-"""Bytes of a dense batch up to which glibc, where TensorFlow's memory comes from, uses
+"""Bytes of a dense tensor up to which glibc, where TensorFlow's memory comes from, uses
 it again. Beyond, every batch has fresh pages, and `BufferPool` is faster."""
 
 
@@ -35,8 +35,8 @@ class Layout:
 
     Sparse rows that are served dense cross as places and values, and the graph writes
     them into dense tensors, without Python's lock: where that is at most half of the
-    bytes in the example, and a dense batch at most 32 MiB. What is kept ready is as
-    much smaller; a batch is made dense when it is asked for.
+    bytes in the example, and no dense tensor has more than 32 MiB. What is kept ready
+    is as much smaller; a batch is made dense when it is asked for.
 
     Args:
         example: One batch, assembled without being made dense.
@@ -138,7 +138,8 @@ class _Leaf:
         return math.prod(shape) * int(self.spec.dtype.size)
 
     def flatten(self, block: Any, pool: BufferPool) -> tuple[Array, ...]:
-        del pool
+        if isinstance(block, CsrRows):  # of a transform that gave an array before
+            return (to_dense(block, block.data.dtype, pool),)
         return (block,)
 
     def dense_shape(self, num_rows: Any) -> Any:
@@ -161,6 +162,12 @@ class _SparseLeaf(_Leaf):
         return len(block.data) * (16 + int(self.spec.dtype.size))
 
     def flatten(self, block: Any, pool: BufferPool) -> tuple[Array, ...]:
+        if not isinstance(block, CsrRows):
+            raise TypeError(
+                f"`transform` must give sparse rows for every batch of "
+                f"to_tf_dataset(), as it did for the first; it gave an array of shape "
+                f"{block.shape}. Return scipy.sparse.csr_array(rows)."
+            )
         return coo_arrays(block, pool)
 
     def dense_shape(self, num_rows: Any) -> Any:
@@ -202,12 +209,14 @@ class _PlacesLeaf(_SparseLeaf):
 def _is_sparse_enough(example: Batch) -> bool:
     """Whether the graph is faster at making the sparse rows of a batch dense."""
     sparse = [leaf for leaf in leaves(example.features) if isinstance(leaf, CsrRows)]
-    dense = sum(
+    dense = [
         rows.num_rows * rows.num_features * rows.data.itemsize for rows in sparse
-    )
+    ]
     known = all(rows.data.dtype.name in _DENSIFIED for rows in sparse)
     places = sum(map(_places_bytes, sparse))
-    return bool(sparse) and known and places <= dense // 2 and dense <= _RECYCLED
+    if not sparse or max(dense) > _RECYCLED:
+        return False
+    return known and places <= sum(dense) // 2
 
 
 def _places_bytes(rows: CsrRows) -> int:

@@ -82,7 +82,7 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
             f"`transform` that turns them into numbers; received transform=None with "
             f"{type(items).__name__}{dtype}. Pass for example "
             f"transform=HashingVectorizer().transform, or lists of numbers as an "
-            f"array: np.asarray({name})."
+            f"array: np.asarray({name}, dtype='float32')."
         )
     if transform is not None and not callable(transform):
         raise TypeError(

@@ -334,8 +334,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         It serves what ``seq[i]`` serves, in order. Each full iteration is followed
         by the next epoch; one that is left early is served again. `workers` batches
-        are prepared at once and `max_queue_size` kept ready; sparse rows that are
-        served dense are kept sparse until they are asked for, where that is smaller.
+        are prepared at once and `max_queue_size` kept ready. Sparse rows that are
+        served dense are kept sparse until they are asked for, if a batch has at most
+        32 MiB and, of float32, less than a sixth of it is stored.
 
         Returns:
             ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
@@ -355,7 +356,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 prepare=self._prepare_all,
                 current_epoch=self._begin_iteration,
                 served=self._epochs.advance_from,
-                one_by_one=self._reader.has_transform,
+                one_by_one=self._reader.may_be_slow
+                or self._assembler.augment is not None,
                 parallel_calls=self._parallel_calls,
                 prefetch=self._queue_size,
             )

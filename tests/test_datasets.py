@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader import SparseBatchSequence
+from sequence_loader.csr import CsrRows
 from sequence_loader.dataset_layout import Layout
 
 
@@ -249,21 +250,62 @@ def test_a_transform_may_give_sparse_rows_and_arrays(sparse, remainder):
     assert_same(list(sequence.to_tf_dataset()), list(sequence))
 
 
-def test_a_transform_that_fails_keeps_no_batch_before_it_back():
+def test_so_may_the_transforms_of_several_inputs():
+    def one(rows):
+        return sp.csr_array(rows) if rows[0, 0] < 10 else rows
+
+    def other(rows):
+        return rows if rows[0, 0] < 10 else sp.csr_array(rows)
+
+    x = np.zeros((38, 40))
+    x[:, 0] = np.arange(38)
+    sequence = SparseBatchSequence(
+        (x, x), batch_size=4, output="dense", transform=(one, other)
+    )
+    assert_same(list(sequence.to_tf_dataset()), list(sequence))
+    sequence = SparseBatchSequence(x, batch_size=4, output="sparse", transform=one)
+    with pytest.raises(tf.errors.OpError, match="must give sparse rows for every"):
+        list(sequence.to_tf_dataset())
+
+
+class OwnRows:
+    """A source of the user's own, that fails at row 20."""
+
+    num_rows, numeric = 40, True
+
+    def read(self, rows):
+        if 20 in rows:
+            raise ValueError("twenty")
+        return CsrRows(np.arange(len(rows) + 1), rows % 40, rows * 1.0, 40)
+
+
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+@pytest.mark.parametrize("own", ["transform", "augment", "source"])
+def test_what_is_the_users_keeps_no_batch_before_it_back(own, output):
     def transform(rows):
         if 20 in rows:
             raise ValueError("twenty")
         return sp.csr_array(np.repeat(rows, 40, axis=1) * (np.arange(40) == 3))
 
+    def augment(features, rng):
+        if 20 in (features.data if output == "sparse" else features):
+            raise ValueError("twenty")
+        return features
+
     x = np.arange(40.0).reshape(-1, 1)
-    for output in ("dense", "sparse"):
-        sequence = SparseBatchSequence(
-            x, batch_size=4, output=output, transform=transform, max_queue_size=1
-        )
-        batches = iter(sequence.to_tf_dataset())
-        assert len([next(batches) for _ in range(5)]) == 5
-        with pytest.raises(tf.errors.OpError, match="twenty"):
-            next(batches)
+    eye = sp.csr_array(sp.diags_array(np.arange(40.0)))
+    sequence = SparseBatchSequence(
+        {"transform": x, "augment": eye, "source": OwnRows()}[own],
+        batch_size=4,
+        output=output,
+        transform=transform if own == "transform" else None,
+        augment=augment if own == "augment" else None,
+        max_queue_size=1,
+    )
+    batches = iter(sequence.to_tf_dataset())
+    assert len([next(batches) for _ in range(5)]) == 5
+    with pytest.raises(tf.errors.OpError, match="twenty"):
+        next(batches)
 
 
 def test_tensorflows_own_optimizations_do_not_move_the_epoch():

@@ -442,7 +442,7 @@ def test_items_without_a_transform(value, kind):
         "`x` holds items that are not numbers, such as texts, and needs a `transform`",
         f"received transform=None with {kind}",
         "HashingVectorizer().transform",
-        "np.asarray(x)",
+        "np.asarray(x, dtype='float32')",
         call=lambda: sequence(value),
     )
 
