@@ -6,15 +6,17 @@
 
 Each feed is read by a loop in Python, drained inside TensorFlow's graph as Keras's
 adapter hands it over, and trained from: a Dense(64)-softmax network. All feeds of a
-road take turns, and the best of the repeats counts. Read the ratios: the times are
-this machine's. Each road has its floor:
+road take turns; a speed is the median over the rounds, and so is a ratio, of what it
+was in each. Read the ratios: the speeds are this machine's. Each road has its floor:
 
     loop        moving the bytes that a batch must move, and nothing else
     drained     one batch served again and again through Keras's adapter
     fit         one batch that is a tensor already: no loader at all
 
-Peak memory is measured in a process for each feed: private bytes during `fit`
-above those before the feed is made.
+An epoch of `fit` is timed up to its last batch. What lies between that and the next
+epoch is shown apart, as the longest of four: see `EpochClock` in `feeds.py`. Peak
+memory is measured in a process for each feed: private bytes during `fit` above those
+before the feed is made.
 """
 
 from __future__ import annotations
@@ -36,13 +38,14 @@ import numpy as np
 import psutil
 from report import show, write_chart
 from shapes import CLASSES, SHAPES, TEXT, Shape
-from timing import best_seconds
+from timing import seconds_by_round
 
 NAIVE, CSR = "naive Sequence", "fit(x=csr)"
 SEQUENCE, DATASET = "ours, Sequence", "ours, to_tf_dataset"
 TFRECORD, CONSTANT = "TFRecord, shuffle(10000)", "constant batch"
 GUIDE = "the guide's generator"
 OUTPUTS = ("dense", "sparse")
+EPOCHS = 5  # to look between
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class Feeds:
         if name == GUIDE:
             return feeds.guide_generator(self.x, self.y, case.batch_size)
         if name == CONSTANT:
-            return feeds.Constant(self.feed(NAIVE)[0], case.steps)
+            # Ours is aligned, always: of others TensorFlow takes a copy, or not.
+            return feeds.Constant(self.feed(SEQUENCE)[0], case.steps)
         if name == TFRECORD:
             if not self._records.exists():
                 rows = np.sort(self.served)
@@ -127,28 +131,47 @@ class Feeds:
         Args:
             names: Which feeds; by default all that fit the output.
         """
-        if not names:
-            names = (NAIVE, SEQUENCE, DATASET, TFRECORD, CONSTANT)
-            names += (GUIDE,) if self.case.output == "dense" else (CSR,)
-        return {name: self._fit(name) for name in names}
+        trainers = {name: self._trainer(name) for name in names or self.trained()}
+        return {name: lambda t=t: t(1).epochs[0] for name, t in trainers.items()}
 
-    def _fit(self, name: str) -> Callable[[], Any]:
+    def trained(self) -> tuple[str, ...]:
+        """The feeds that a model can be trained from."""
+        names = (NAIVE, SEQUENCE, DATASET, TFRECORD, CONSTANT)
+        return (*names, GUIDE if self.case.output == "dense" else CSR)
+
+    def pauses(self) -> dict[str, float]:
+        """Milliseconds between two epochs of `fit`, the longest that was seen.
+
+        One that never ends, as the guide's generator, has none.
+        """
+        return {
+            name: 1e3 * max(self._trainer(name)(EPOCHS).pauses)
+            for name in self.trained()
+            if name != GUIDE
+        }
+
+    def _trainer(self, name: str) -> Callable[[int], feeds.EpochClock]:
         case = self.case
         model = feeds.network(case.shape.features, CLASSES, case.output)
         options: dict[str, Any] = {"verbose": 0, "shuffle": False}
         if name == CSR:
             rows = np.sort(self.served)
-            x, y, options["batch_size"] = self.x[rows], self.y[rows], case.batch_size
             # Keras takes the older class alone.
-            return lambda: model.fit(feeds.sp.csr_matrix(x), y, **options)
-        if name == CONSTANT:
-            batch = self.feed(NAIVE)[0]
-            feed: Any = feeds.constant_dataset(batch, case.steps)
+            feed: Any = feeds.sp.csr_matrix(self.x[rows])
+            options |= {"y": self.y[rows], "batch_size": case.batch_size}
+        elif name == CONSTANT:
+            feed = feeds.constant_dataset(self.feed(NAIVE)[0], case.steps)
         else:
             feed = self.feed(name)
         if name == GUIDE:
             options["steps_per_epoch"] = case.steps
-        return lambda: model.fit(feed, **options)
+
+        def train(epochs: int) -> feeds.EpochClock:
+            clock = feeds.EpochClock()
+            model.fit(feed, epochs=epochs, callbacks=[clock], **options)
+            return clock
+
+        return train
 
 
 def _mover(case: Case) -> Callable[[], Any]:
@@ -173,17 +196,21 @@ def _mover(case: Case) -> Callable[[], Any]:
     return lambda: [move() for _ in range(case.steps)]
 
 
-def measure(case: Case, repeats: int) -> dict[str, dict[str, float]]:
-    """Thousand rows a second by road and feed."""
+def measure(case: Case, repeats: int) -> dict[str, dict[str, Any]]:
+    """Thousand rows a second by road, feed and round; milliseconds between epochs."""
     shorter = replace(case, steps=max(8, case.steps // 2))  # training takes far longer
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for road, setting in {"loop": case, "drained": case, "fit": shorter}.items():
         with tempfile.TemporaryDirectory() as folder:
             made = Feeds(setting, Path(folder))
             jobs = {"loop": made.loops, "drained": made.drains, "fit": made.fits}[road]
-            seconds = best_seconds(jobs(), repeats)
+            seconds = seconds_by_round(jobs(), repeats)
         rows = setting.steps * setting.batch_size / 1e3
-        found[road] = {name: rows / spent for name, spent in seconds.items()}
+        found[road] = {
+            name: [rows / spent for spent in rounds] for name, rounds in seconds.items()
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        found["pause"] = Feeds(shorter, Path(folder)).pauses()
     return found
 
 
@@ -247,7 +274,7 @@ def main() -> None:
     )
     parser.add_argument("--all", action="store_true", help="every shape and size")
     parser.add_argument("--rows", type=int, default=51_200, help="rows in a round")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="draw the figures into this file")
     parser.add_argument("--output", choices=OUTPUTS, help="only this one")

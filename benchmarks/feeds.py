@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,36 @@ def drained(feed: Any, steps: int) -> Callable[[], Any]:
         return dataset.reduce(np.int64(0), lambda count, *batch: count + 1)
 
     return drain
+
+
+class EpochClock(keras.callbacks.Callback):
+    """When epochs of `fit` began and ended, and what lay between them.
+
+    An epoch is timed from its start to its last batch, because what follows is not
+    training: a tf.data iterator that is let go waits for its autotuner's thread,
+    which sleeps 10 ms, 20, 40 and so on up to a minute, and sleeps on if the word to
+    stop reaches it a moment before the flag that says so. Luck decides, so the wait
+    is shown beside the speed, not mixed into it.
+
+    Attributes:
+        epochs: Seconds that each epoch took.
+        pauses: Seconds from the end of each epoch until the first batch of the next
+            is trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[float] = []
+        self.pauses: list[float] = []
+        self._began = self._ended = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == 0 and self._ended:
+            self.pauses.append(time.perf_counter() - self._ended)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._ended = time.perf_counter()
+        self.epochs.append(self._ended - self._began)

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from timing import times
 
 ROADS = {
     "loop": "read by a loop in Python",
     "drained": "drained inside the graph",
     "fit": "trained from with fit",
 }
+OTHERS = {
+    "pause": ("longest of four pauses between epochs of fit", "ms"),
+    "memory": ("peak memory of fit", "MB"),
+}
 COLOURS = {"naive Sequence": "#b0b0b0", "TFRecord, shuffle(10000)": "#d9a441"}
 OURS, FLOOR = "#2f6f9f", "#dddddd"
 
 
 def show(
-    title: str, figures: Mapping[str, Mapping[str, float]], naive: str, floor: str
+    title: str, figures: Mapping[str, Mapping[str, Any]], naive: str, floor: str
 ) -> None:
     """Prints a table for each road.
 
     Args:
         title: The setting.
-        figures: Thousand rows/s by road and feed; MB by feed under ``memory``.
+        figures: Thousand rows/s by road, feed and round; milliseconds by feed under
+            ``pause``, MB under ``memory``.
         naive: The feed that the others are compared with.
         floor: The feed that is no loader.
     """
@@ -36,26 +43,28 @@ def show(
         table.add_column("feed")
         for column in ("thousand rows/s", "over naive", "over the floor"):
             table.add_column(column, justify="right")
-        for name, speed in sorted(speeds.items(), key=lambda item: item[1]):
+        for name in sorted(speeds, key=lambda name: median(speeds[name])):
             table.add_row(
                 f"floor: {name}" if name == floor else name,
-                f"{speed:.1f}",
-                f"{speed / speeds[naive]:.2f}",
-                f"{speed / speeds[floor]:.2f}",
+                f"{median(speeds[name]):.1f}",
+                f"{times(speeds[name], speeds[naive]):.2f}",
+                f"{times(speeds[name], speeds[floor]):.2f}",
             )
         console.print(table)
-    if "memory" in figures:
-        table = Table(title=f"{title}, peak memory of fit", title_justify="left")
+    for road, (heading, unit) in OTHERS.items():
+        if road not in figures:
+            continue
+        table = Table(title=f"{title}, {heading}", title_justify="left")
         table.add_column("feed")
-        table.add_column("MB", justify="right")
-        for name, megabytes in figures["memory"].items():
-            table.add_row(name, f"{megabytes:.0f}")
+        table.add_column(unit, justify="right")
+        for name, figure in figures[road].items():
+            table.add_row(name, f"{figure:.0f}")
         console.print(table)
 
 
 def write_chart(
     path: Path,
-    results: Mapping[str, Mapping[str, Mapping[str, float]]],
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]],
     naive: str,
     floor: str,
 ) -> None:
@@ -91,7 +100,10 @@ def write_chart(
     pyplot.close(figure)
 
 
-def _draw(panel: Any, speeds: Mapping[str, float], naive: str, floor: str) -> None:
+def _draw(
+    panel: Any, rounds: Mapping[str, list[float]], naive: str, floor: str
+) -> None:
+    speeds = {name: median(found) for name, found in rounds.items()}
     names = sorted(speeds, key=lambda name: speeds[name])
     for place, name in enumerate(names):
         speed = speeds[name]
@@ -99,7 +111,7 @@ def _draw(panel: Any, speeds: Mapping[str, float], naive: str, floor: str) -> No
         panel.barh(place, speed, color=colour)
         note = f" {speed:.0f}" if speed >= 10 else f" {speed:.1f}"
         if name != naive:
-            note += f"  ({speed / speeds[naive]:.1f}x)"
+            note += f"  ({times(rounds[name], rounds[naive]):.1f}x)"
         panel.text(speed, place, note, va="center", fontsize=8)
     panel.set_yticks(
         range(len(names)),

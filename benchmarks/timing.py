@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Job = Callable[[], Any]
+"""Does the work; a float that it returns is the seconds that count, else all do."""
 
 
-def best_seconds(jobs: Mapping[str, Job], repeats: int) -> dict[str, float]:
-    """The fastest of `repeats` rounds for each job, after one to warm up.
+def seconds_by_round(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[float]]:
+    """How long each job takes, round after round, after one to warm up.
 
     Args:
         jobs: What to time, by name.
         repeats: Rounds; in each one every job runs once.
 
     Returns:
-        Seconds by name.
+        Seconds by name, one for each round.
     """
-    best = dict.fromkeys(jobs, float("inf"))
+    found: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()
     for _ in range(repeats):
         for name, job in jobs.items():
             started = time.perf_counter()
-            job()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return best
+            counted = job()
+            whole = time.perf_counter() - started
+            found[name].append(counted if isinstance(counted, float) else whole)
+    return found
+
+
+def times(speeds: Sequence[float], others: Sequence[float]) -> float:
+    """How many times as fast: the median over the rounds, each compared with itself.
+
+    The best of many rounds may be a lucky one of the others.
+    """
+    return median(one / other for one, other in zip(speeds, others))

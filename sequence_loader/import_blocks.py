@@ -32,6 +32,13 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
         return [Path(source)], ()
     if sp.issparse(source) or isinstance(source, np.ndarray):
         return [], [source]
+    if hasattr(source, "iloc"):
+        raise TypeError(
+            f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
+            f"received a {type(source).__name__} of shape {source.shape}. Pass "
+            f"source.to_numpy(), or source.sparse.to_coo() where its columns are "
+            f"sparse, and feature_names=list(source.columns)."
+        )
     if not isinstance(source, Iterable):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "

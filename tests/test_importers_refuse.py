@@ -254,6 +254,7 @@ def test_arguments(tmp_path: Path) -> None:
         ([path, other], "must have the same features", {}),
         ([], "at least one file or block", {}),
         (3, "must be a path, a matrix, or an iterable", {}),
+        (pd.DataFrame({"a": [1.0]}), "Pass source.to_numpy()", {}),
         ([3], "must yield matrices", {}),
         ([(marked(2, 2), 1, 1, 1)], "a tuple of 4", {}),
         (marked(3, 3), "`layer` is an option of files", {"layer": "x"}),
