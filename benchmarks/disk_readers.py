@@ -26,6 +26,7 @@ from sequence_loader import (
     StoreWriter,
     open_store,
 )
+from sequence_loader.store_format import index_dtype
 
 WARM, COLD, CAPPED = "warm", "cold", "capped"
 MEMORY, STORE, WINDOWS = "in memory", "store", "store, windows"
@@ -61,8 +62,10 @@ class Data:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the values and indices of a row."""
-        return self.shape.per_row * 8
+        """Bytes of the values and indices of a row in a store."""
+        values = np.dtype(np.float32)
+        indices = index_dtype(self.shape.features, values)
+        return self.shape.per_row * (values.itemsize + indices.itemsize)
 
     @property
     def memory(self) -> int:

@@ -163,10 +163,10 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"[0, {num_features}), the number of features, but row {named[0]} holds "
             f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
         )
-    indices = indices.astype(_index_type(num_features), copy=False)
     ascending = np.empty(len(indices) + 1, dtype=bool)
     np.greater(indices[1:], indices[:-1], out=ascending[1:-1])
     ascending[indptr] = True  # the first of a row need not exceed the last before
+    indices = indices.astype(_index_type(num_features), copy=False)
     checked = CsrRows(indptr, indices, batch.data, num_features)
     return checked if ascending.all() else _summed(checked)
 

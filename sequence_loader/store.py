@@ -6,8 +6,10 @@ little-endian), which NumPy and scipy can open without this package:
     indptr.npy         int64, shape (rows + 1,): row i is values
                        indptr[i] .. indptr[i + 1] - 1; it starts at 0, does not
                        decrease, and ends at nnz
-    indices.npy        int32 (int64 beyond 2^31 - 1 features), shape (nnz,): the
-                       column of each value, strictly ascending in each row
+    indices.npy        uint16, int32 or (beyond 2^31 - 1 features) int64, shape
+                       (nnz,): the column of each value, strictly ascending in each
+                       row. Written as uint16 where there are at most 65,536
+                       features and values of at least 4 bytes
     data.npy           any boolean, integer or floating dtype, shape (nnz,)
     y.npy              optional targets, shape (rows, ...)
     sample_weight.npy  optional floating weights, shape (rows,)

@@ -181,8 +181,9 @@ class Manifest:
                 raise ValueError(f"`{name}` has {len(array.digests)} digests")
         if arrays["indptr"].dtype != np.int64:
             raise ValueError("`indptr` is not int64")
-        if arrays["indices"].dtype != index_dtype(features):
-            raise ValueError(f"`indices` is not {index_dtype(features)}")
+        kinds = index_dtypes(features)
+        if arrays["indices"].dtype not in kinds:
+            raise ValueError(f"`indices` is not {' or '.join(map(str, kinds))}")
         names = _names(content["feature_names"])
         if names is not None and len(names) != features:
             raise ValueError(f"{len(names)} `feature_names` for {features} features")
@@ -196,13 +197,21 @@ class Manifest:
         )
 
 
-def index_dtype(num_features: int) -> np.dtype[Any]:
-    """The type of column indices: what scipy and TensorFlow take as it is.
+def index_dtypes(num_features: int) -> list[np.dtype[Any]]:
+    """The types that column indices may have, the smallest first."""
+    wide = np.dtype(np.int32 if num_features <= 2**31 - 1 else np.int64)
+    return [np.dtype(np.uint16), wide] if num_features <= 2**16 else [wide]
 
-    uint16 would make CELLS a quarter smaller on disk, yet a batch has to be
-    widened again, in every epoch, where it is served: see benchmarks/disk.py.
+
+def index_dtype(num_features: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that a writer gives to the column indices of values of a dtype.
+
+    uint16 makes float32 rows a quarter smaller on disk. In memory, too, it is faster to
+    copy a quarter less and widen the indices of the batch than to copy them wide
+    (benchmarks/disk.py). Beside values of less than 4 bytes it is not: see `gathering`.
     """
-    return np.dtype(np.int32 if num_features <= 2**31 - 1 else np.int64)
+    kinds = index_dtypes(num_features)
+    return kinds[0] if dtype.itemsize >= 4 else kinds[-1]
 
 
 def dtype_named(name: Any) -> np.dtype[Any]:

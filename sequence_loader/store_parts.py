@@ -223,6 +223,10 @@ class StoreParts:
             for what, one, other in (
                 ("features", first.num_features, part.num_features),
                 ("dtype", *(str(p.arrays["data"].dtype) for p in (first, part))),
+                (
+                    "type of column indices",
+                    *(str(p.arrays["indices"].dtype) for p in (first, part)),
+                ),
                 ("feature_names", *(p.manifest.feature_names for p in (first, part))),
                 ("class_names", *(p.manifest.class_names for p in (first, part))),
             ):

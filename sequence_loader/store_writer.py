@@ -208,7 +208,7 @@ class StoreWriter:
     def _begin(self) -> None:
         for name, dtype in (
             ("indptr", np.dtype(np.int64)),
-            ("indices", index_dtype(self.num_features)),
+            ("indices", index_dtype(self.num_features, self.dtype)),
             ("data", self.dtype),
         ):
             self._open_file(name, dtype, ())

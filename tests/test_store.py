@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_data import marked, matrices, run_python, same, start_python, written
 
+from sequence_loader import store_writer
 from sequence_loader.rows import RowSource
-from sequence_loader.store import SparseStore, StoreWriter, open_store
+from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
 
 
 @given(matrix=matrices(), data=st.data())
@@ -131,9 +132,12 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
     store.verify()
 
 
-def test_more_than_2_31_nonzeros_in_a_file_of_holes(tmp_path: Path) -> None:
-    # 2.2e9 int8 zeros and int32 columns 0, 1, 2, ...: the columns are real only in
-    # the last row, the rest of both files is a hole and takes no disk.
+@pytest.mark.parametrize(("dtype", "index_dtype"), [("i1", "i4"), ("f4", "u2")])
+def test_more_than_2_31_nonzeros_in_a_file_of_holes(
+    dtype: str, index_dtype: str, tmp_path: Path
+) -> None:
+    # 2.2e9 zeros and columns 0, 1, 2, ...: the columns are real only in the last row,
+    # the rest of both files is a hole and takes no disk.
     from sequence_loader.store_format import (
         BLOCK_BYTES,
         Manifest,
@@ -146,13 +150,12 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(tmp_path: Path) -> None:
     path.mkdir()
     arrays = {
         "indptr": np.array([0, 1, nnz - last, nnz]),
-        "indices": (np.int32, np.arange(last, dtype=np.int32)),
-        "data": (np.int8, np.full(last, 7, np.int8)),
+        "indices": np.arange(last, dtype=index_dtype),
+        "data": np.full(last, 7, dtype),
     }
     stored = {}
-    for name, value in arrays.items():
-        tail = value if isinstance(value, np.ndarray) else value[1]
-        length = len(tail) if isinstance(value, np.ndarray) else nnz
+    for name, tail in arrays.items():
+        length = 4 if name == "indptr" else nnz
         blocks = -(-length * tail.dtype.itemsize // BLOCK_BYTES)
         stored[name] = StoredArray(tail.dtype, (length,), ("?",) * blocks)
         header = stored[name].header()
@@ -168,6 +171,56 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(tmp_path: Path) -> None:
     assert rows.indptr.tolist() == [0, 500, 501, 1001]
     assert rows.indices.tolist() == [*range(500), 0, *range(500)]
     assert rows.data.tolist() == [7] * 500 + [0] + [7] * 500
+
+
+@pytest.mark.parametrize(
+    ("features", "dtype", "expected"),
+    [
+        (2**16, "float32", "uint16"),
+        (2**16, "int64", "uint16"),
+        (2**16 + 1, "float32", "int32"),
+        (2**16, "float16", "int32"),
+        (2**31 - 1, "float32", "int32"),
+        (2**31, "float32", "int64"),
+    ],
+)
+@pytest.mark.parametrize("memory", ["auto", 1])
+def test_column_indices_are_of_the_smallest_type(
+    features: int, dtype: str, expected: str, memory: int | str, tmp_path: Path
+) -> None:
+    block = sp.csr_array(
+        (np.arange(1, 5), np.array([0, features - 1] * 2), np.array([0, 2, 2, 4])),
+        shape=(3, features),
+    )
+    with StoreWriter(tmp_path / "a.store", features, dtype) as writer:
+        writer.append(block)
+    assert np.load(tmp_path / "a.store" / "indices.npy").dtype == expected
+    with open_store(tmp_path / "a.store", memory=memory) as store:
+        rows = store.read(np.array([2, 1, 0]))
+        assert rows.indices.tolist() == block.indices.tolist()
+        assert rows.indices.dtype == ("int64" if features == 2**31 else "int32")
+        assert rows.data.tolist() == [3, 4, 1, 2]
+        store.verify()
+
+
+def test_wide_indices_are_read_too_but_not_beside_narrow_ones(tmp_path: Path) -> None:
+    # As a writer of before, or another one, may have chosen them.
+    expected = marked(40, 6)
+    written(tmp_path / "narrow.store", expected).close()
+    dtypes = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_writer, "index_dtype", lambda *_: np.dtype(np.int32))
+        written(tmp_path / "wide.store", expected).close()
+    for kind in ("narrow", "wide"):
+        path = tmp_path / f"{kind}.store"
+        dtypes[kind] = np.load(path / "indices.npy").dtype.name
+        for memory in ("auto", 600):
+            with open_store(path, memory=memory) as store:
+                assert same(store[:], expected)
+                store.verify()
+    assert dtypes == {"narrow": "uint16", "wide": "int32"}
+    with pytest.raises(StoreError, match="column indices: 'int32' and 'uint16'"):
+        open_store([tmp_path / "narrow.store", tmp_path / "wide.store"])
 
 
 class TestStoreWriterRefuses:

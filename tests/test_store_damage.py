@@ -18,10 +18,12 @@ FILES = ["manifest.json", *(f"{name}.npy" for name in (
     "indptr", "indices", "data", "y", "sample_weight"))]  # fmt: skip
 
 
-def damaged_store(folder: Path) -> Path:
+def damaged_store(folder: Path, dtype: str = "float32") -> Path:
     path = folder / "a.store"
     matrix = marked(30, 7)
-    with StoreWriter(path, 7, class_names=["a", "b"], metadata={"a": 1}) as writer:
+    with StoreWriter(
+        path, 7, dtype, class_names=["a", "b"], metadata={"a": 1}
+    ) as writer:
         writer.append(matrix, y=np.arange(30), sample_weight=np.ones(30))
     return path
 
@@ -124,13 +126,17 @@ def forged(path: Path, name: str, values: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("memory", ["auto", 1])
-@pytest.mark.parametrize("column", [7, -1, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize(
+    ("dtype", "column"),
+    [("float32", 7), ("float32", 2**16 - 1)]  # uint16 indices; the others are int32
+    + [("int16", column) for column in (7, -1, 2**31 - 1, -(2**31))],
+)
 def test_a_column_out_of_range_goes_nowhere(
-    column: int, memory: int | str, tmp_path: Path
+    dtype: str, column: int, memory: int | str, tmp_path: Path
 ) -> None:
-    path = damaged_store(tmp_path)
-    matrix = marked(30, 7)
-    indices = matrix.indices.copy()
+    path = damaged_store(tmp_path, dtype)
+    matrix = marked(30, 7).astype(dtype)
+    indices = np.load(path / "indices.npy")
     indices[matrix.indptr[20]] = column
     forged(path, "indices", indices)
     store = open_store(path, memory=memory)
