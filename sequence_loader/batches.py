@@ -149,31 +149,29 @@ class BatchReader:
             getattr(source, "joins_reads", False) for source in sources
         )
 
-    def read_together(self, batches: list[BatchRows]) -> list[Batch]:
-        """What `read` gives for each batch, from one reading of all their rows.
+    def read_together(self, batches: BatchRows, batch_size: int) -> list[Batch]:
+        """What `read` gives for each of several batches, from one reading.
 
         Args:
-            batches: Row ids and padding of each.
+            batches: Row ids and padding of all, one after another.
+            batch_size: Rows in a batch; the last one may have fewer.
 
         Returns:
             The batches. Their features may be views of common arrays, each in a
             place of its own.
         """
-        padding = [batch.weights for batch in batches if batch.weights is not None]
-        whole = self.read(
-            BatchRows(
-                np.concatenate([batch.rows for batch in batches]),
-                np.concatenate(padding) if padding else None,
-            )
-        )
-        stops = np.cumsum([len(batch.rows) for batch in batches]).tolist()
+        whole, count = self.read(batches), len(batches.rows)
+        spans = [
+            (start, min(start + batch_size, count))
+            for start in range(0, count, batch_size)
+        ]
         return [
             Batch(
-                map_structure(partial(_cut, start, stop), whole.features),
-                _copied(whole.targets, start, stop),
-                _copied(whole.weights, start, stop),
+                map_structure(partial(_cut, *span), whole.features),
+                _copied(whole.targets, *span),
+                _copied(whole.weights, *span),
             )
-            for start, stop in zip([0, *stops], stops)
+            for span in spans
         ]
 
     def read_features(self, rows: Integers) -> Structure:

@@ -80,9 +80,9 @@ class GroupReader:
     ) -> dict[tuple[BatchPlan, int, int], Batch] | None:
         if not self._reader.reads_together:
             return None
-        planned = [plan.batch(epoch, index) for index in indices]
+        planned = plan.together(epoch, indices.start, indices.stop)
         try:
-            batches = self._reader.read_together(planned)
+            batches = self._reader.read_together(planned, plan.batch_size)
         except Exception:
             return None  # who asks for the batch that cannot be read is told
         if self._owns:

@@ -164,6 +164,22 @@ class BatchPlan:
             pieces.insert(0, self.positions(epoch, first * size, drawn * size))
         return np.concatenate(pieces)
 
+    def together(self, epoch: int, first: int, stop: int) -> BatchRows:
+        """What `batch` gives for each of several batches, one after another.
+
+        Args:
+            epoch: Epoch of the data, from 0.
+            first: Number of the first batch.
+            stop: The batch after the last one, at most `num_batches`.
+        """
+        rows = self.rows_ahead(epoch, first, stop)
+        if self.remainder != "pad":
+            return BatchRows(rows, None)
+        weights = np.ones(len(rows), np.float32)
+        if stop == self.num_batches:  # no other has padding
+            weights[-self.batch_size :] = self.batch(epoch, stop - 1).weights
+        return BatchRows(rows, weights)
+
     def stretch(self, first: int, most: int) -> int:
         """Where to stop reading ahead, so that neighbouring rows are read once.
 

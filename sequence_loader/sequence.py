@@ -291,8 +291,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             return
         for index in indices:
             self._reader.look_ahead(self._plan, epoch, index)
-        planned = [self._plan.batch(epoch, index) for index in indices]
-        for index, batch in zip(indices, self._reader.read_together(planned)):
+        planned = self._plan.together(epoch, indices.start, indices.stop)
+        batches = self._reader.read_together(planned, self._plan.batch_size)
+        for index, batch in zip(indices, batches):
             yield self._assemble(batch, epoch, index, densify)
 
     def _assemble(

@@ -126,9 +126,16 @@ def test_rows_ahead_are_those_of_the_batches(cut, sampler, epoch, data):
     plan = BatchPlan(num_rows, sampler, batch_size, remainder, shard)
     first = data.draw(st.integers(0, plan.num_batches - 1))
     stop = data.draw(st.integers(first + 1, plan.num_batches))
-    batches = [plan.batch(epoch, index).rows for index in range(first, stop)]
-    found = plan.rows_ahead(epoch, first, stop)
-    assert np.array_equal(found, np.concatenate(batches))
+    batches = [plan.batch(epoch, index) for index in range(first, stop)]
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert np.array_equal(plan.rows_ahead(epoch, first, stop), rows)
+    found = plan.together(epoch, first, stop)
+    assert np.array_equal(found.rows, rows)
+    if remainder == "pad":
+        weights = [batch.weights for batch in batches]
+        assert np.array_equal(found.weights, np.concatenate(weights))
+    else:
+        assert found.weights is None
 
 
 @given(cuts(), samplers())
