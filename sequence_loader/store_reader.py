@@ -23,8 +23,8 @@ from sequence_loader.window import Plan
 from sequence_loader.windows import WindowReader
 
 WINDOW_BYTES = 112 << 20
-"""Memory for windows where nothing is asked for: some 4,500 rows of 12 kB or 65,000 of
-700 B in each, and a process that reads stays below 150 MB."""
+"""Memory for windows where nothing is asked for: some 6,000 rows of 9 kB or 80,000 of
+520 B in each, and a process that reads stays below 150 MB."""
 
 
 class StoreReader(Protocol):
