@@ -13,9 +13,9 @@ was in each. Read the ratios: the speeds are this machine's. Each road has its f
     drained     one batch served again and again through Keras's adapter
     fit         one batch that is a tensor already: no loader at all
 
-An epoch of `fit` is timed up to its last batch. What lies between that and the next
-epoch is shown apart, as the longest of four: see `EpochClock` in `feeds.py`. Peak
-memory is measured in a process for each feed: private bytes during `fit` above those
+An epoch of `fit` is timed without what lies between it and the next one, which is
+shown apart, as the longest pause seen: see `EpochClock` in `feeds.py`. Peak memory
+is measured in a process for each feed: private bytes during `fit` above those
 before the feed is made.
 """
 

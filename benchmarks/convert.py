@@ -4,8 +4,9 @@
 
 Makes an uncompressed CSR .npz of the TEXT shape (20,000 features, 86 nonzeros a row)
 in --directory, which needs room for three times its size. Each repeat writes and
-syncs a plain file as large as the store, then converts the .npz, whose pages have
-been dropped from the page cache. The best of the repeats counts. Private memory is
+syncs a plain file as large as the .npz, then converts the .npz, whose pages have
+been dropped from the page cache; the store is a quarter smaller, and both rates are of
+the bytes of the .npz. The best of the repeats counts. Private memory is
 what this process has of its own (RssAnon), looked at every 5 ms, beyond what it had
 before. Two lines to look at: the rate against the disk's is to be at least 0.33, and
 the private memory below 500 MB, whatever the size.

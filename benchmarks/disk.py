@@ -11,7 +11,7 @@ ratios: the times are this machine's. Speeds are thousand rows/s, opening exclud
 
     warm      all files are in the page cache, and mapped by those who map them
     cold      none of their pages is (fsync, then POSIX_FADV_DONTNEED)
-    capped    cold, and all pages are dropped again whenever an eighth of the store
+    capped    cold, and all pages are dropped again whenever an eighth of the rows
               has been served, which imitates a machine with that much memory, only
               harder: what was just read ahead goes too. For readers that map no
               file, since mapped pages stay. `memory=` is that eighth for our windows
@@ -43,6 +43,7 @@ from typing import Any
 
 import numpy as np
 from disk_readers import (
+    CAP,
     CAPPED,
     COLD,
     MEMMAP,
@@ -62,6 +63,7 @@ from shapes import CLASSES, SHAPES, TEXT
 
 STEP = 1 << 23
 SEQUENTIAL, PRIVATE, ENTROPY = "sequential", "private", "entropy"
+ROW_BYTES = "row bytes"
 Figures = dict[str, dict[str, float]]
 
 
@@ -138,7 +140,7 @@ def speed(reader: Reader, data: Data, state: str, seconds: float) -> float:
             stop = time.perf_counter()
             if stop - start > seconds:
                 break
-            if state == CAPPED and (rows - dropped) * data.row_bytes > data.memory:
+            if state == CAPPED and (rows - dropped) * CAP > data.rows:
                 drop_pages(files, sync=False)
                 dropped = rows
         return rows / (stop - start)
@@ -160,6 +162,7 @@ def measure(
     found: Figures = defaultdict(lambda: defaultdict(float))
     for reader in readers:
         speed(reader, data, WARM, 0.2)  # imports and traces are not timed
+        found[reader.name][ROW_BYTES] = data.row_bytes(reader.kind)
         found[reader.name][ENTROPY] = label_entropy(data, reader.order(), batch)
     for _ in range(repeats):
         drop_pages(data.files("store"))
@@ -183,7 +186,7 @@ def show(title: str, found: Figures, data: Data, batch: int) -> None:
     sequential = found[SEQUENTIAL][COLD]
     ideal = np.log2(CLASSES) - (CLASSES - 1) / (2 * batch * np.log(2))
     table = Table(
-        title=f"{title}: {data.rows * data.row_bytes / 1e9:.2f} GB, read sequentially "
+        title=f"{title}: {CAP * data.memory / 1e9:.2f} GB of store, read sequentially "
         f"at {sequential / 1e6:.0f} MB/s; label entropy of uniform batches {ideal:.2f}",
         title_justify="left",
     )
@@ -194,7 +197,7 @@ def show(title: str, found: Figures, data: Data, batch: int) -> None:
     for name, figures in found.items():
         if name == SEQUENTIAL:
             continue
-        cold = figures[COLD] * data.row_bytes
+        cold = figures[COLD] * figures[ROW_BYTES]
         table.add_row(
             name,
             *(_number(figures[state] / 1e3) for state in (WARM, COLD, CAPPED)),
@@ -220,7 +223,7 @@ def _number(value: float) -> str:
 def ratios(found: Figures, data: Data) -> list[tuple[str, float, float]]:
     """What to look at: (name, ratio, what it should be at least)."""
     block, windows = found[f"{STORE}, block"], found[f"{WINDOWS}, block"]
-    share = block[COLD] * data.row_bytes / found[SEQUENTIAL][COLD]
+    share = block[COLD] * block[ROW_BYTES] / found[SEQUENTIAL][COLD]
     listed = [
         (
             f"warm store over memory, {order}",
@@ -251,7 +254,7 @@ def main() -> None:
     )
     parser.add_argument("--shape", choices=SHAPES, default=TEXT.name)
     parser.add_argument("--batch", type=int, choices=(128, 1024), default=128)
-    parser.add_argument("--rows", type=int, help="by default, 0.6 GB of them")
+    parser.add_argument("--rows", type=int, help="by default, 0.6 GB in memory")
     parser.add_argument("--folder", type=Path, help="where the files are kept")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3, help="for each reader")

@@ -35,7 +35,7 @@ BLOCK, FETCHED = 16, 64
 """Neighbouring rows in a block, and batches that are mixed together."""
 
 CAP = 8
-"""The memory of the capped readers is the store divided by this."""
+"""The memory of the capped readers is what they read divided by this."""
 
 ARRAYS = ("data", "indices", "indptr")
 Order = Callable[[], feeds.Rows]
@@ -60,17 +60,18 @@ class Data:
         """int64 array of shape (rows,): the class of each row."""
         return np.arange(self.rows) * CLASSES // self.rows
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of the values and indices of a row in a store."""
+    def row_bytes(self, kind: str) -> int:
+        """Bytes of the values and indices of a row in files of one kind."""
         values = np.dtype(np.float32)
-        indices = index_dtype(self.shape.features, values)
+        indices = np.dtype(np.int32)
+        if kind == "store":
+            indices = index_dtype(self.shape.features, values)
         return self.shape.per_row * (values.itemsize + indices.itemsize)
 
     @property
     def memory(self) -> int:
-        """Bytes that the capped readers may have."""
-        return self.rows * self.row_bytes // CAP
+        """Bytes that the windows of the store may have."""
+        return self.rows * self.row_bytes("store") // CAP
 
     def files(self, kind: str) -> list[Path]:
         """The files of one kind: ``store``, ``plain``, ``h5ad`` or ``tfrecord``."""
@@ -79,7 +80,9 @@ class Data:
 
     def path(self, kind: str) -> Path:
         """A file, or the directory of several."""
-        return self.folder / f"{self.shape.name}-{self.rows}.{kind}"
+        # What --folder keeps may have been written by another release.
+        version = f"{self.row_bytes(kind)}-bytes"
+        return self.folder / f"{self.shape.name}-{self.rows}-{version}.{kind}"
 
     def write(self) -> None:
         """Writes what is not there yet."""
@@ -97,7 +100,7 @@ class Data:
         x, _ = self.shape.matrix(self.rows)
         for kind in missing:
             # Written under another name: what is there is whole.
-            part = self.path(f"{kind}.part")
+            part = self.path(kind).with_suffix(".part")
             if part.is_dir():
                 shutil.rmtree(part)
             kinds[kind](part, x, self.labels)

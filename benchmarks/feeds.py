@@ -154,16 +154,17 @@ def drained(feed: Any, steps: int) -> Callable[[], Any]:
 class EpochClock(keras.callbacks.Callback):
     """When epochs of `fit` began and ended, and what lay between them.
 
-    An epoch is timed from its start to its last batch, because what follows is not
-    training: a tf.data iterator that is let go waits for its autotuner's thread,
-    which sleeps 10 ms, 20, 40 and so on up to a minute, and sleeps on if the word to
-    stop reaches it a moment before the flag that says so. Luck decides, so the wait
-    is shown beside the speed, not mixed into it.
+    An epoch is timed from its start to its end as Keras tells it, because what may
+    follow is not training: a tf.data iterator that is let go waits for its autotuner's
+    thread, which sleeps 10 ms, 20, 40 and so on up to a minute, and sleeps on if the
+    word to stop reaches it a moment before the flag that says so. Luck decides, so the
+    wait is shown beside the speed, not mixed into it. Of `drained` it is a part, if a
+    small one: the first tenths of a second have many ends of such sleeps.
 
     Attributes:
         epochs: Seconds that each epoch took.
         pauses: Seconds from the end of each epoch until the first batch of the next
-            is trained.
+            is trained: that wait, and starting the feed again.
     """
 
     def __init__(self) -> None:

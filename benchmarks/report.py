@@ -17,7 +17,7 @@ ROADS = {
     "fit": "trained from with fit",
 }
 OTHERS = {
-    "pause": ("longest of four pauses between epochs of fit", "ms"),
+    "pause": ("longest pause between epochs of fit", "ms"),
     "memory": ("peak memory of fit", "MB"),
 }
 COLOURS = {"naive Sequence": "#b0b0b0", "TFRecord, shuffle(10000)": "#d9a441"}

@@ -36,7 +36,8 @@ class CsrRows:
 
     Attributes:
         indptr: int64 array of shape (rows + 1,), from 0 to nnz.
-        indices: int32 array (int64 beyond 2^31 features) of shape (nnz,).
+        indices: Integer array of shape (nnz,): int32 (int64 beyond 2^31 features)
+            where `canonical` has seen it, of any type before.
         data: Array of shape (nnz,), any real dtype.
         num_features: Number of columns.
     """
@@ -163,11 +164,13 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"[0, {num_features}), the number of features, but row {named[0]} holds "
             f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
         )
+    served = indices.astype(_index_type(num_features), copy=False)
+    # What is narrower is compared faster, and means the same now.
+    compared = min(indices, served, key=lambda array: array.dtype.itemsize)
     ascending = np.empty(len(indices) + 1, dtype=bool)
-    np.greater(indices[1:], indices[:-1], out=ascending[1:-1])
+    np.greater(compared[1:], compared[:-1], out=ascending[1:-1])
     ascending[indptr] = True  # the first of a row need not exceed the last before
-    indices = indices.astype(_index_type(num_features), copy=False)
-    checked = CsrRows(indptr, indices, batch.data, num_features)
+    checked = CsrRows(indptr, served, batch.data, num_features)
     return checked if ascending.all() else _summed(checked)
 
 

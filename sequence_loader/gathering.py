@@ -90,15 +90,16 @@ def _copied(
     """
     if _copy_rows is None or not (_is_plain(indices) and _is_plain(data)):
         return None
-    # The loop moves two arrays alike. One is of the type of its pointers, which has 4
-    # or 8 bytes: where the indices are narrower, the values take their part.
+    # The loop moves two arrays alike. One of them has the type of its pointers, which
+    # is int32 or int64: where the indices are narrower, the values take their part,
+    # and where both are, neither can.
     narrow = indices.dtype.itemsize < 4
     pair = (data, indices) if narrow else (indices, data)
     words = [array.view(_SAME_SIZE[array.dtype.itemsize]) for array in pair]
     kind = words[0].dtype
-    most = MOST[kind.itemsize]
     if kind.itemsize < 4:
         return None
+    most = MOST[kind.itemsize]
     if top > most:
         # Far into a matrix of more than 2^31 values, int32 pointers still do.
         base = int(spans.min())

@@ -32,13 +32,7 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
         return [Path(source)], ()
     if sp.issparse(source) or isinstance(source, np.ndarray):
         return [], [source]
-    if hasattr(source, "iloc"):
-        raise TypeError(
-            f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
-            f"received a {type(source).__name__} of shape {source.shape}. Pass "
-            f"source.to_numpy(), or source.sparse.to_coo() where its columns are "
-            f"sparse, and feature_names=list(source.columns)."
-        )
+    _check_no_frame(source)
     if not isinstance(source, Iterable):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
@@ -81,7 +75,19 @@ def read_blocks(items: Iterable[Any]) -> Source:
     return Source("source", int(shape[1]), first.rows.dtype, blocks)
 
 
+def _check_no_frame(value: Any) -> None:
+    """Raises TypeError for a pandas DataFrame, whose columns may be of any type."""
+    if hasattr(value, "iloc") and hasattr(value, "columns"):
+        raise TypeError(
+            f"`source` must be or yield matrices; received a {type(value).__name__} of "
+            f"shape {value.shape}. Pass frame.to_numpy(dtype='float32'), or "
+            f"frame.sparse.to_coo() where its columns are sparse, and if wanted "
+            f"feature_names=list(map(str, frame.columns))."
+        )
+
+
 def _block(item: Any) -> Block:
+    _check_no_frame(item[0] if isinstance(item, tuple) and item else item)
     if not isinstance(item, tuple):
         return Block(item)
     if not 1 <= len(item) <= 3:

@@ -83,6 +83,11 @@ class CacheFiller:
         )
         self._thread.start()
 
+    @property
+    def filling(self) -> bool:
+        """Whether there is more to ask for."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Ends the thread."""
         self._closed.set()

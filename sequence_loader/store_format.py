@@ -208,7 +208,8 @@ def index_dtype(num_features: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
     uint16 makes float32 rows a quarter smaller on disk. In memory, too, it is faster to
     copy a quarter less and widen the indices of the batch than to copy them wide
-    (benchmarks/disk.py). Beside values of less than 4 bytes it is not: see `gathering`.
+    (benchmarks/disk.py). Beside values of less than 4 bytes it is not: the compiled
+    loop that copies rows needs an array of 4 or 8 bytes (`gathering`).
     """
     kinds = index_dtypes(num_features)
     return kinds[0] if dtype.itemsize >= 4 else kinds[-1]

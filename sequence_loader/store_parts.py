@@ -112,6 +112,20 @@ class StoreParts:
             self.num_features,
         )
 
+    def advise(self, rows: Integers) -> None:
+        """Asks for rows to be read soon, side by side.
+
+        Args:
+            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
+
+        Raises:
+            StoreError: An ``indptr.npy`` is damaged.
+        """
+        located = self.locate(np.sort(rows))
+        cuts = np.searchsorted(located.owners, np.arange(len(self.list) + 1)).tolist()
+        for part, start, stop in zip(self.list, cuts, cuts[1:]):
+            part.advise(located.starts[start:stop], located.stops[start:stop])
+
     def locate(self, rows: Integers) -> Located:
         """Finds rows.
 
@@ -234,7 +248,7 @@ class StoreParts:
                     raise StoreError(
                         f"parts must be alike; {part.path} differs from {first.path} "
                         f"in its {what}: {shown(other)} and {shown(one)}. Write all "
-                        f"parts with the same arguments."
+                        f"parts with the same arguments, and the same release."
                     )
         for name in ("y", "sample_weight"):
             kinds: dict[Any, StorePart] = {

@@ -385,6 +385,8 @@ def test_files_follow_one_another_and_share_a_dtype(tmp_path: Path) -> None:
     store = convert(files, tmp_path / "a.store", y=sp.csc_array(matrix.toarray()))
     assert same(store[:], matrix)
     assert store.y.tolist() == matrix.toarray().tolist()
+    listed = convert(pd.Series(map(str, files)), tmp_path / "c.store")
+    assert same(listed[:], matrix)
     narrow = convert(files, tmp_path / "b.store", dtype="uint8", metadata={"a": 1})
     assert narrow.dtype == np.uint8 and narrow.metadata == {"a": 1}
 

@@ -171,6 +171,10 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(
     assert rows.indptr.tolist() == [0, 500, 501, 1001]
     assert rows.indices.tolist() == [*range(500), 0, *range(500)]
     assert rows.data.tolist() == [7] * 500 + [0] + [7] * 500
+    rows = store.read(np.array([2, 2]))  # near each other: 32 bits count from there
+    assert rows.indptr.tolist() == [0, 500, 1000]
+    assert rows.indices.tolist() == [*range(500), *range(500)]
+    assert rows.data.tolist() == [7] * 1000
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_data import marked, run_python, same, written
+from store_data import marked, rows_of, run_python, same, written
 
+from sequence_loader import page_cache, store_reader
 from sequence_loader.free_memory import free_memory
 from sequence_loader.page_cache import CacheFiller, resident
 from sequence_loader.plan import BatchPlan
@@ -28,7 +29,7 @@ from sequence_loader.samplers import (
 )
 from sequence_loader.store import SparseStore, StoreError, open_store
 from sequence_loader.store_part import StorePart
-from sequence_loader.store_parts import PIECE_ROWS
+from sequence_loader.store_parts import PIECE_ROWS, StoreParts
 from sequence_loader.store_reader import MapReader
 from sequence_loader.windows import ALONE, ROW_COST, WindowReader
 
@@ -239,6 +240,86 @@ class TestCacheFiller:
         store.close()
         assert not threads_named("cache-filler")
         assert len(os.listdir("/proc/self/fd")) < open_files
+
+    @pytest.mark.parametrize("parts", [1, 3])
+    def test_the_next_batches_are_asked_for_while_it_lasts(
+        self, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        matrix, size = marked(3000, 50), 3000 // parts
+        for part in range(parts):
+            rows = rows_of(matrix, part * size, (part + 1) * size)
+            written(tmp_path / f"{part}.store", rows.to_scipy()).close()
+            dropped(tmp_path / f"{part}.store")
+        filled, asked = threading.Event(), []
+
+        def fill(files: list[tuple[int, int]], closed: threading.Event) -> None:
+            filled.wait(60)
+            for handle, _ in files:
+                os.close(handle)
+
+        advise = StoreParts.advise
+
+        def noted(parts: StoreParts, rows: Any) -> None:
+            asked.append(rows.tolist())
+            advise(parts, rows)
+
+        monkeypatch.setattr(store_reader, "LARGE", 1000)
+        monkeypatch.setattr(page_cache, "_fill", fill)
+        monkeypatch.setattr(StoreParts, "advise", noted)
+        store = open_store(tmp_path / "*.store")
+        plan = BatchPlan(3000, ShuffleSampler(1), 100)
+
+        def rows_asked(epoch: int, index: int) -> list[int]:
+            asked.clear()
+            taken = batch_of(store, plan, epoch, index)
+            assert same(taken, matrix[plan.batch(epoch, index).rows].tocsr())
+            return [row for rows in asked for row in rows]
+
+        def rows_of_batches(epoch: int, first: int, stop: int) -> list[int]:
+            return plan.rows_ahead(epoch, first, stop).tolist()
+
+        try:
+            assert rows_asked(0, 0) == rows_of_batches(0, 0, 1)
+            reader = store._reader()
+            assert isinstance(reader, MapReader)
+            if reader._filler is None:
+                pytest.skip("the file system has no page cache that can be dropped")
+            assert rows_asked(0, 1) == rows_of_batches(0, 1, 8)
+            assert rows_asked(0, 2) == rows_of_batches(0, 8, 9)
+            assert rows_asked(0, 2) == []
+            assert rows_asked(0, 20) == rows_of_batches(0, 20, 21)  # a jump
+            assert rows_asked(0, 4) == rows_of_batches(0, 4, 5)
+            assert rows_asked(0, 29) == rows_of_batches(0, 29, 30)
+            assert rows_asked(1, 0) == rows_of_batches(1, 0, 1)
+        finally:
+            filled.set()
+        reader._filler._thread.join()
+        assert rows_asked(1, 1) == []
+        store.close()
+
+    def test_damage_ahead_is_told_to_who_reads_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        matrix = marked(400, 30)
+        written(tmp_path / "a.store", matrix).close()
+        indptr = np.load(tmp_path / "a.store" / "indptr.npy", mmap_mode="r+")
+        indptr[155] = -5
+        indptr.flush()
+        monkeypatch.setattr(store_reader, "LARGE", 1000)
+        monkeypatch.setattr(CacheFiller, "filling", True)
+        store = open_store(tmp_path / "a.store")
+        reader = store._reader()
+        assert isinstance(reader, MapReader)
+        reader._filler = CacheFiller([])
+        plan = BatchPlan(400, SequentialSampler(), 10)
+        for index in range(plan.num_batches):
+            if index == 15:
+                with pytest.raises(ValueError, match="at rows? .*15[45]"):
+                    batch_of(store, plan, 0, index)
+            else:
+                rows = plan.batch(0, index).rows
+                assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
+        store.close()
 
     def test_ends_with_the_store(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(200, 50))
