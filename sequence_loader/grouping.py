@@ -80,6 +80,8 @@ class GroupReader:
     ) -> dict[tuple[BatchPlan, int, int], Batch] | None:
         if not self._reader.reads_together:
             return None
+        for index in indices:
+            self._reader.look_ahead(plan, epoch, index)
         planned = plan.together(epoch, indices.start, indices.stop)
         try:
             batches = self._reader.read_together(planned, plan.batch_size)

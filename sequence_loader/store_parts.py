@@ -121,7 +121,7 @@ class StoreParts:
         Raises:
             StoreError: An ``indptr.npy`` is damaged.
         """
-        located = self.locate(np.sort(rows))
+        located = self.locate(np.unique(rows))
         cuts = np.searchsorted(located.owners, np.arange(len(self.list) + 1)).tolist()
         for part, start, stop in zip(self.list, cuts, cuts[1:]):
             part.advise(located.starts[start:stop], located.stops[start:stop])

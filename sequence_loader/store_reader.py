@@ -6,8 +6,8 @@
   touched row by row, each waits for the disk by itself, behind megabytes of that.
 - It is larger: the next windows of the order are read into memory of our own.
 
-All give the same rows. Of pages that are in memory none is asked for: it costs up to
-half the speed.
+All give the same rows. Once the files have been asked for whole, rows are not: of
+pages that are in memory that costs more than reading them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ WINDOW_BYTES = 112 << 20
 520 B in each, and a process that reads stays below 150 MB."""
 
 
-LARGE, AHEAD = 1 << 30, 512
-"""Bytes of a store beyond which rows are asked for while the page cache is filled, and
-how many beyond those of a batch. Of a cold store of 6 GB the first two seconds gave 150
-batches of 128, and none where nothing was asked for. Stores that are read in half a
-second lose a tenth of it by asking; so do 2,000 rows and more."""
+LARGE = 1 << 30
+"""Bytes of a store whose filling takes so long that rows are asked for meanwhile. Of a
+cold store of 6 GB two seconds gave 150 batches of 128, and none where nothing was asked
+for. A store that is read in half a second loses a tenth of it by asking."""
+
+AHEAD = 512
+"""Rows that are asked for beyond those of a batch; 2,000 kept the disk from filling."""
 
 
 class StoreReader(Protocol):
@@ -61,7 +63,9 @@ class MapReader:
         self._parts = parts
         self._filler: CacheFiller | None = None
         self._once = threading.Lock()  # taken once, and never waited for
-        self._asked = (-1, 0)  # an epoch, and the batch after the last one asked for
+        # A plan, an epoch, and of neighbouring batches that were asked for the first
+        # and the one after the last.
+        self._asked: tuple[Plan | None, int, int, int] = (None, 0, 0, 0)
 
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order."""
@@ -82,16 +86,15 @@ class MapReader:
 
         Threads may do so at once: at worst some rows are asked for twice.
         """
-        last_epoch, asked = self._asked
-        more = 1 + -(-AHEAD // plan.batch_size)
-        if epoch == last_epoch and index <= asked <= index + more:
-            first, stop = asked, min(index + more, plan.num_batches)
+        asked_plan, asked_epoch, first, stop = self._asked
+        if plan is asked_plan and epoch == asked_epoch and first <= index <= stop:
+            upto = min(index + 1 + AHEAD // plan.batch_size, plan.num_batches)
         else:
-            first, stop = index, index + 1
-        if first < stop:
-            self._asked = epoch, stop
-            with suppress(ValueError):  # damage is told to who reads it
-                self._parts.advise(plan.rows_ahead(epoch, first, stop))
+            first, stop, upto = index, index, index + 1
+        if stop < upto:
+            self._asked = plan, epoch, first, upto
+            with suppress(Exception):  # what is wrong is told to who reads the batch
+                self._parts.advise(plan.rows_ahead(epoch, stop, upto))
 
     def close(self) -> None:
         """Ends the filling."""

@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_data import marked, rows_of, run_python, same, written
+from store_data import marked, run_python, same, written
 
-from sequence_loader import page_cache, store_reader
+from sequence_loader import (
+    SparseBatchSequence,
+    page_cache,
+    store_part,
+    store_reader,
+)
 from sequence_loader.free_memory import free_memory
 from sequence_loader.page_cache import CacheFiller, resident
 from sequence_loader.plan import BatchPlan
@@ -30,12 +36,14 @@ from sequence_loader.samplers import (
 from sequence_loader.store import SparseStore, StoreError, open_store
 from sequence_loader.store_part import StorePart
 from sequence_loader.store_parts import PIECE_ROWS, StoreParts
-from sequence_loader.store_reader import MapReader
+from sequence_loader.store_reader import LARGE, MapReader
 from sequence_loader.windows import ALONE, ROW_COST, WindowReader
 
 ROWS, FEATURES = 300, 40
 MATRIX = marked(ROWS, FEATURES, density=0.3)
 KINDS = ("memory", "maps", "parts", "windows", "window parts", "single batches")
+ASKED = marked(3000, 50, density=0.05)
+"""Rows of a store that is asked for ahead; some are empty."""
 BUDGET = 16_000
 """Bytes: a few batches of these rows in a window, many windows in an epoch."""
 
@@ -213,6 +221,168 @@ def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if name in thread.name]
 
 
+class AskedFor:
+    """Which bytes of which files the kernel was asked for.
+
+    Attributes:
+        filled: Set where the filling is to end.
+        failed: How often rows could not be asked for.
+    """
+
+    def __init__(self) -> None:
+        self.filled, self.failed = threading.Event(), 0
+        self._bytes: dict[int, set[int]] = {}
+
+    def note(self, handle: int, start: int, length: int) -> None:
+        """Instead of `will_need`."""
+        known = self._bytes.setdefault(os.fstat(handle).st_ino, set())
+        known.update(range(start, start + length))
+
+    def rows(self, store: SparseStore) -> set[int]:
+        """Of a store, the rows that are not empty and were asked for whole."""
+        found = set()
+        for part, base in zip(store._parts.list, store._parts.first_rows.tolist()):
+            indptr = part.arrays["indptr"].tolist()
+            for row, (start, stop) in enumerate(zip(indptr, indptr[1:])):
+                if start < stop and all(
+                    self._asked(part, name, start, stop) for name in ("indices", "data")
+                ):
+                    found.add(base + row)
+        return found
+
+    def _asked(self, part: StorePart, name: str, start: int, stop: int) -> bool:
+        file = part.path / f"{name}.npy"
+        size, offset = part.arrays[name].dtype.itemsize, part.offset(name)
+        wanted = range(offset + start * size, offset + stop * size)
+        return set(wanted) <= self._bytes.get(file.stat().st_ino, set())
+
+
+@pytest.fixture
+def slow_filling(monkeypatch: pytest.MonkeyPatch) -> Iterator[AskedFor]:
+    """Stores of any size are cold, and are filled until the test is over."""
+    asked, advise = AskedFor(), StoreParts.advise
+
+    def fill(files: list[tuple[int, int]], closed: threading.Event) -> None:
+        while not closed.is_set() and not asked.filled.wait(0.01):
+            pass
+        for handle, _ in files:
+            os.close(handle)
+
+    def counted(parts: StoreParts, rows: Any) -> None:
+        try:
+            advise(parts, rows)
+        except StoreError:
+            asked.failed += 1
+            raise
+
+    monkeypatch.setattr(page_cache, "_fill", fill)
+    monkeypatch.setattr(store_reader, "resident", lambda files: False)
+    monkeypatch.setattr(store_reader, "LARGE", 0)
+    monkeypatch.setattr(store_part, "GAP", 0)  # nothing but what is wanted
+    monkeypatch.setattr(store_part, "will_need", asked.note)
+    monkeypatch.setattr(StoreParts, "advise", counted)
+    yield asked
+    asked.filled.set()
+
+
+class TestAsking:
+    """While a large store is read ahead whole, the next batches are asked for."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, slow_filling: AskedFor) -> Iterator[SparseStore]:
+        cuts = (0, 1000, 1000, 1700, 3000)
+        for part, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+            block = ASKED[start:stop]
+            written(tmp_path / f"{part}.store", block, blocks=1).close()
+        with open_store(tmp_path / "*.store") as opened:
+            yield opened
+
+    def test_no_row_is_read_that_was_not_asked_for(
+        self,
+        store: SparseStore,
+        slow_filling: AskedFor,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        most, gather = [], StoreParts.gather
+        full = set(np.flatnonzero(np.diff(ASKED.indptr)).tolist())
+
+        def checked(parts: StoreParts, rows: Any) -> Any:
+            asked = slow_filling.rows(store)
+            assert full.intersection(rows.tolist()) <= asked
+            most.append(len(rows))
+            return gather(parts, rows)
+
+        monkeypatch.setattr(StoreParts, "gather", checked)
+        sequence = SparseBatchSequence(
+            store, batch_size=100, shuffle=True, seed=1, output="csr"
+        )
+        for index in (*range(14), 20, 7, 3, 4, 29, 28):
+            rows = sequence.batch_rows(index)
+            assert same(sequence[index][0], ASKED[rows])
+        assert max(most) > 100  # groups of batches as well
+        sequence.close()
+
+    def test_no_more_is_asked_for_than_the_next_batches(
+        self, store: SparseStore, slow_filling: AskedFor
+    ) -> None:
+        full = set(np.flatnonzero(np.diff(ASKED.indptr)).tolist())
+        plans = [BatchPlan(3000, ShuffleSampler(seed), 100) for seed in (1, 2)]
+
+        def asked_for(plan: BatchPlan, epoch: int, index: int) -> set[int]:
+            slow_filling._bytes.clear()
+            store.look_ahead(plan, epoch, index)
+            return slow_filling.rows(store)
+
+        def rows_of_batches(
+            first: int, stop: int, plan: BatchPlan = plans[0], epoch: int = 0
+        ) -> set[int]:
+            return full.intersection(plan.rows_ahead(epoch, first, stop).tolist())
+
+        one, other = plans
+        assert asked_for(one, 0, 0) == rows_of_batches(0, 1)
+        assert asked_for(one, 0, 1) == rows_of_batches(1, 7)
+        assert asked_for(one, 0, 2) == rows_of_batches(7, 8)
+        assert asked_for(one, 0, 2) == asked_for(one, 0, 0) == set()
+        assert asked_for(one, 0, 20) == rows_of_batches(20, 21)  # a jump
+        assert asked_for(one, 0, 17) == rows_of_batches(17, 18)
+        assert asked_for(one, 0, 28) == rows_of_batches(28, 29)
+        assert asked_for(one, 0, 29) == rows_of_batches(29, 30)  # the last one
+        assert asked_for(one, 1, 29) == rows_of_batches(29, 30, epoch=1)
+        assert asked_for(other, 1, 29) == rows_of_batches(29, 30, other, 1)
+        slow_filling.filled.set()
+        reader = store._reader()
+        assert isinstance(reader, MapReader) and reader._filler is not None
+        reader._filler._thread.join()
+        assert asked_for(other, 1, 0) == set()
+
+    def test_nothing_is_asked_for_of_a_small_store(
+        self,
+        store: SparseStore,
+        slow_filling: AskedFor,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(store_reader, "LARGE", LARGE)
+        plan = BatchPlan(3000, ShuffleSampler(1), 100)
+        for index in range(plan.num_batches):
+            store.look_ahead(plan, 0, index)
+        assert slow_filling.rows(store) == set()
+
+    def test_a_sampler_that_fails_fails_where_it_is_read(
+        self, store: SparseStore
+    ) -> None:
+        class Failing(SequentialSampler):
+            def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Any:
+                if stop > 300:
+                    raise KeyError("the sampler failed")
+                return super().rows(num_rows, epoch, start, stop)
+
+        plan = BatchPlan(3000, Failing(), 100)
+        for index in range(3):
+            store.look_ahead(plan, 0, index)
+        with pytest.raises(KeyError, match="the sampler failed"):
+            plan.batch(0, 3)
+
+
 class TestCacheFiller:
     def test_reads_files_into_the_page_cache(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(2000, 500))
@@ -241,76 +411,15 @@ class TestCacheFiller:
         assert not threads_named("cache-filler")
         assert len(os.listdir("/proc/self/fd")) < open_files
 
-    @pytest.mark.parametrize("parts", [1, 3])
-    def test_the_next_batches_are_asked_for_while_it_lasts(
-        self, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        matrix, size = marked(3000, 50), 3000 // parts
-        for part in range(parts):
-            rows = rows_of(matrix, part * size, (part + 1) * size)
-            written(tmp_path / f"{part}.store", rows.to_scipy()).close()
-            dropped(tmp_path / f"{part}.store")
-        filled, asked = threading.Event(), []
-
-        def fill(files: list[tuple[int, int]], closed: threading.Event) -> None:
-            filled.wait(60)
-            for handle, _ in files:
-                os.close(handle)
-
-        advise = StoreParts.advise
-
-        def noted(parts: StoreParts, rows: Any) -> None:
-            asked.append(rows.tolist())
-            advise(parts, rows)
-
-        monkeypatch.setattr(store_reader, "LARGE", 1000)
-        monkeypatch.setattr(page_cache, "_fill", fill)
-        monkeypatch.setattr(StoreParts, "advise", noted)
-        store = open_store(tmp_path / "*.store")
-        plan = BatchPlan(3000, ShuffleSampler(1), 100)
-
-        def rows_asked(epoch: int, index: int) -> list[int]:
-            asked.clear()
-            taken = batch_of(store, plan, epoch, index)
-            assert same(taken, matrix[plan.batch(epoch, index).rows].tocsr())
-            return [row for rows in asked for row in rows]
-
-        def rows_of_batches(epoch: int, first: int, stop: int) -> list[int]:
-            return plan.rows_ahead(epoch, first, stop).tolist()
-
-        try:
-            assert rows_asked(0, 0) == rows_of_batches(0, 0, 1)
-            reader = store._reader()
-            assert isinstance(reader, MapReader)
-            if reader._filler is None:
-                pytest.skip("the file system has no page cache that can be dropped")
-            assert rows_asked(0, 1) == rows_of_batches(0, 1, 8)
-            assert rows_asked(0, 2) == rows_of_batches(0, 8, 9)
-            assert rows_asked(0, 2) == []
-            assert rows_asked(0, 20) == rows_of_batches(0, 20, 21)  # a jump
-            assert rows_asked(0, 4) == rows_of_batches(0, 4, 5)
-            assert rows_asked(0, 29) == rows_of_batches(0, 29, 30)
-            assert rows_asked(1, 0) == rows_of_batches(1, 0, 1)
-        finally:
-            filled.set()
-        reader._filler._thread.join()
-        assert rows_asked(1, 1) == []
-        store.close()
-
     def test_damage_ahead_is_told_to_who_reads_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, slow_filling: AskedFor
     ) -> None:
         matrix = marked(400, 30)
         written(tmp_path / "a.store", matrix).close()
         indptr = np.load(tmp_path / "a.store" / "indptr.npy", mmap_mode="r+")
         indptr[155] = -5
         indptr.flush()
-        monkeypatch.setattr(store_reader, "LARGE", 1000)
-        monkeypatch.setattr(CacheFiller, "filling", True)
         store = open_store(tmp_path / "a.store")
-        reader = store._reader()
-        assert isinstance(reader, MapReader)
-        reader._filler = CacheFiller([])
         plan = BatchPlan(400, SequentialSampler(), 10)
         for index in range(plan.num_batches):
             if index == 15:
@@ -319,6 +428,7 @@ class TestCacheFiller:
             else:
                 rows = plan.batch(0, index).rows
                 assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
+        assert slow_filling.failed == 1
         store.close()
 
     def test_ends_with_the_store(self, tmp_path: Path) -> None:
