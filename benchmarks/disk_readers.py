@@ -100,7 +100,7 @@ class Data:
         x, _ = self.shape.matrix(self.rows)
         for kind in missing:
             # Written under another name: what is there is whole.
-            part = self.path(kind).with_suffix(".part")
+            part = self.path(kind).with_suffix(f".{kind}.part")
             if part.is_dir():
                 shutil.rmtree(part)
             kinds[kind](part, x, self.labels)

@@ -181,9 +181,10 @@ class Manifest:
                 raise ValueError(f"`{name}` has {len(array.digests)} digests")
         if arrays["indptr"].dtype != np.int64:
             raise ValueError("`indptr` is not int64")
-        kinds = index_dtypes(features)
-        if arrays["indices"].dtype not in kinds:
-            raise ValueError(f"`indices` is not {' or '.join(map(str, kinds))}")
+        kinds, kind = index_dtypes(features), arrays["indices"].dtype
+        if kind not in kinds:
+            wanted = " or ".join(map(str, kinds))
+            raise ValueError(f"`indices` is {kind}, not {wanted}")
         names = _names(content["feature_names"])
         if names is not None and len(names) != features:
             raise ValueError(f"{len(names)} `feature_names` for {features} features")

@@ -323,6 +323,15 @@ def test_tensorflows_own_optimizations_do_not_move_the_epoch():
     assert [len(list(dataset)), sequence.epoch] == [2, 1]
 
 
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+def test_no_autotuner_is_started(output):
+    # Letting go of an iterator that has one waits for it, up to a minute.
+    sequence = SparseBatchSequence(encoded(8, 64, 0.1), batch_size=4, output=output)
+    dataset = sequence.to_tf_dataset()
+    assert dataset.options().autotune.enabled is False
+    assert dataset.prefetch(2).options().autotune.enabled is False
+
+
 def test_csr_output_is_refused():
     sequence = SparseBatchSequence(encoded(10, 4), output="csr")
     with pytest.raises(ValueError, match=r"`output` must be 'dense' or 'sparse'"):
