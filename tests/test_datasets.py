@@ -370,8 +370,8 @@ def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
 
     epochs(5)  # allocators and TensorFlow's own caches settle
     before = epochs(5)
-    # A leak would be 160 batches of either road.
-    assert epochs(20) - before < 16 * batch_bytes
+    # A leak would be 160 batches of either road; what allocators keep varies.
+    assert epochs(20) - before < 40 * batch_bytes
     assert pool.in_use <= 2
     assert pool.idle_bytes <= 4 * batch_bytes
 
