@@ -1,6 +1,6 @@
 """Ours against what people write today, side by side in one process.
 
-    python benchmarks/compare.py                    TEXT, batches of 128: 15 minutes
+    python benchmarks/compare.py                    TEXT, batches of 128: 20 minutes
     python benchmarks/compare.py --all              TEXT and CELLS; 32, 128 and 1024
     python benchmarks/compare.py --chart FILE.png   and draw it (extra: plot)
 
@@ -198,18 +198,18 @@ def _mover(case: Case) -> Callable[[], Any]:
 
 def measure(case: Case, repeats: int) -> dict[str, dict[str, Any]]:
     """Thousand rows a second by road, feed and round; milliseconds between epochs."""
-    shorter = replace(case, steps=max(8, case.steps // 2))  # training takes far longer
     found: dict[str, dict[str, Any]] = {}
-    for road, setting in {"loop": case, "drained": case, "fit": shorter}.items():
-        with tempfile.TemporaryDirectory() as folder:
-            made = Feeds(setting, Path(folder))
-            jobs = {"loop": made.loops, "drained": made.drains, "fit": made.fits}[road]
-            seconds = seconds_by_round(jobs(), repeats)
-        rows = setting.steps * setting.batch_size / 1e3
-        found[road] = {
-            name: [rows / spent for spent in rounds] for name, rounds in seconds.items()
-        }
+    rows = case.steps * case.batch_size / 1e3
     with tempfile.TemporaryDirectory() as folder:
+        made = Feeds(case, Path(folder))
+        roads = {"loop": made.loops, "drained": made.drains, "fit": made.fits}
+        for road, jobs in roads.items():
+            found[road] = {
+                name: [rows / spent for spent in rounds]
+                for name, rounds in seconds_by_round(jobs(), repeats).items()
+            }
+    with tempfile.TemporaryDirectory() as folder:
+        shorter = replace(case, steps=max(8, case.steps // 2))
         found["pause"] = Feeds(shorter, Path(folder)).pauses()
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,16 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     if sp.issparse(source) or isinstance(source, np.ndarray):
         return [], [source]
     _check_no_frame(source)
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
-            f"received {shown(source)}. Pass one of those."
+            f"received {shown(source)}. Pass one of those; of a file, its path."
+        )
+    if isinstance(source, tuple | list) and _is_one_block(source):
+        raise TypeError(
+            f"`source` must hold matrices, or a tuple for each block; received one "
+            f"block, a {type(source).__name__} of a matrix and "
+            f"{shown(source[1])}. Pass [(x, y)], or x and y=y."
         )
     items = iter(source)
     for first in items:
@@ -73,6 +79,12 @@ def read_blocks(items: Iterable[Any]) -> Source:
         yield from chain([first], made)
 
     return Source("source", int(shape[1]), first.rows.dtype, blocks)
+
+
+def _is_one_block(items: Sequence[Any]) -> bool:
+    """Whether these are the parts of a block, a matrix and what is none."""
+    two = [getattr(item, "ndim", 0) == 2 for item in items[:2]]
+    return two == [True, False] and not isinstance(items[1], tuple)
 
 
 def _check_no_frame(value: Any) -> None:

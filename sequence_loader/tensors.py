@@ -180,7 +180,7 @@ def _tensorflow(block: CsrRows, pool: BufferPool) -> Any:
     # Copied: of memory from the pool (DLPack), whoever lets go of the tensor, the
     # training say, waits for the interpreter to give it back, and fit took longer.
     with tf.device("CPU:0"):
-        indices, values = map(tf.convert_to_tensor, coo_arrays(block, pool))
+        indices, values = map(tf.constant, coo_arrays(block, pool))
     empty = _empty_sparse(block.num_rows, block.num_features)
     if not _PARTS <= vars(empty).keys():
         return tf.SparseTensor(indices, values, empty.dense_shape)
