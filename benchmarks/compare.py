@@ -1,6 +1,6 @@
 """Ours against what people write today, side by side in one process.
 
-    python benchmarks/compare.py                    TEXT, batches of 128: 20 minutes
+    python benchmarks/compare.py                    TEXT, batches of 128: 15 minutes
     python benchmarks/compare.py --all              TEXT and CELLS; 32, 128 and 1024
     python benchmarks/compare.py --chart FILE.png   and draw it (extra: plot)
 

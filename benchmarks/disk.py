@@ -16,11 +16,15 @@ ratios: the times are this machine's. Speeds are thousand rows/s, opening exclud
               harder: what was just read ahead goes too. For readers that map no
               file, since mapped pages stay. `memory=` is that eighth for our windows
 
-Block orders mix 64 batches of blocks of 16. Beside each speed: the bytes of rows
-that a cold reader delivers, against the disk's sequential speed in the same run; the
-peak of private memory (RssAnon) above that before it was opened; and how well its
-batches are mixed, as the mean entropy of their labels, which for uniform order is
-about log2(K) - (K - 1) / (2 m ln 2) for K classes and batches of m.
+Block orders mix 64 batches of blocks of 16: 74 MB of CELLS. An eighth of the default
+size is less, so that windows read a block more than once, and pay for it where it is
+not cached; of --rows 200000 an eighth is three times as much.
+
+Beside each speed: the bytes of rows that a cold reader delivers, against the disk's
+sequential speed in the same run; the peak of private memory (RssAnon) above that
+before it was opened; and how well its batches are mixed, as the mean entropy of their
+labels, which for uniform order is about log2(K) - (K - 1) / (2 m ln 2) for K classes
+and batches of m.
 
 annbatch is not among the peers: it needs Python 3.12, and files of its own.
 """
