@@ -82,9 +82,13 @@ def read_blocks(items: Iterable[Any]) -> Source:
 
 
 def _is_one_block(items: Sequence[Any]) -> bool:
-    """Whether these are the parts of a block, a matrix and what is none."""
-    two = [getattr(item, "ndim", 0) == 2 for item in items[:2]]
-    return two == [True, False] and not isinstance(items[1], tuple)
+    """Whether these are a matrix and the targets of its rows."""
+    if len(items) < 2 or getattr(items[0], "ndim", 0) != 2:
+        return False
+    try:
+        return not isinstance(items[1], tuple) and np.ndim(items[1]) < 2
+    except ValueError:  # rows of several lengths: who appends them tells
+        return False
 
 
 def _check_no_frame(value: Any) -> None:

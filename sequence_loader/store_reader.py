@@ -29,7 +29,6 @@ WINDOW_BYTES = 112 << 20
 """Memory for windows where nothing is asked for: some 6,000 rows of 9 kB or 80,000 of
 520 B in each, and a process that reads stays below 150 MB."""
 
-
 LARGE = 1 << 30
 """Bytes of a store whose filling takes so long that rows are asked for meanwhile. Of a
 cold store of 6 GB two seconds gave 150 batches of 128, and none where nothing was asked

@@ -360,7 +360,8 @@ def test_blocks_from_python(tmp_path: Path) -> None:
         assert same(store[:], matrix)
         assert store.y.tolist() == y.tolist()
         assert store.sample_weight.tolist() == weights.tolist()
-    for whole in (matrix, matrix.toarray(), iter([matrix])):
+    listed = [matrix[:5], matrix[5:].toarray().tolist()]
+    for whole in (matrix, matrix.toarray(), iter([matrix]), listed):
         names = np.array(list("abcde"))
         store = convert(
             whole, tmp_path / "a.store", y=y, overwrite=True, feature_names=names
