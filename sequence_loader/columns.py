@@ -17,7 +17,7 @@ class Column:
     Args:
         name: The argument: ``"y"`` or ``"sample_weight"``.
         given: Array-like or scipy sparse of shape (rows, ...), the path of a ``.npy``
-            file, or `None`. Text becomes integers.
+            file, or `None`. Text in `y` becomes integers.
 
     Attributes:
         class_names: What the integers stand for, where text was given.
@@ -41,7 +41,9 @@ class Column:
                     f"`{name}` must have one entry for each row; received "
                     f"{shown(given)}. Pass an array of shape (rows, ...)."
                 )
-            if values.dtype.kind in "UT":
+            if values.dtype.kind == "O" and _all_text(values):  # of pandas, say
+                values = values.astype(str)
+            if name == "y" and values.dtype.kind in "UT":
                 names, codes = np.unique(values, return_inverse=True)
                 self.class_names = tuple(map(str, names))
                 values = codes.reshape(values.shape)
@@ -70,6 +72,11 @@ class Column:
     def _load(self, path: str) -> Any:
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"`{self._name}` must be an array or a .npy file; there is no {path}. "
+                f"Check the path."
+            ) from None
         except (ValueError, EOFError) as error:
             # NumPy takes what is no .npy file for a pickle, and advises to trust it.
             pickled = "pickle" in str(error)
@@ -86,3 +93,7 @@ class Column:
                 f"several. Write the array with numpy.save."
             )
         return values
+
+
+def _all_text(values: Any) -> bool:
+    return values.size > 0 and all(isinstance(value, str) for value in values.flat)

@@ -47,7 +47,7 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     items = iter(source)
     for first in items:
         if isinstance(first, str | os.PathLike):
-            return [Path(first), *map(Path, items)], ()
+            return [Path(first), *map(_path, items)], ()
         return [], chain([first], items)
     raise ValueError(
         f"`source` must hold at least one file or block; received {shown(source)}. "
@@ -79,6 +79,16 @@ def read_blocks(items: Iterable[Any]) -> Source:
         yield from chain([first], made)
 
     return Source("source", int(shape[1]), first.rows.dtype, blocks)
+
+
+def _path(item: Any) -> Path:
+    """A path that follows another one; raises TypeError where it is none."""
+    if not isinstance(item, str | os.PathLike):
+        raise TypeError(
+            f"`source` must hold paths or blocks, not both; received a path, and "
+            f"{shown(item)}. Convert each to a store, and open them as one."
+        )
+    return Path(item)
 
 
 def _is_one_block(items: Sequence[Any]) -> bool:

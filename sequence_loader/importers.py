@@ -185,7 +185,10 @@ def _opened(
 ) -> list[Source]:
     for file in files:
         if not file.exists():
-            raise FileNotFoundError(f"there is no {file}. Check the path.")
+            raise FileNotFoundError(
+                f"`source` must name files; there is no {file}. Check the path; a "
+                f"pattern is expanded by glob.glob(pattern), or by the shell."
+            )
     formats = [format_of(file) for file in files] if format is None else [format]
     format = one_of("format", formats[0], list(FORMATS))
     if len(set(formats)) > 1:

@@ -372,7 +372,8 @@ def test_blocks_from_python(tmp_path: Path) -> None:
 def test_targets_that_are_text_become_classes(tmp_path: Path) -> None:
     labels = np.array(["b", "a", "c", "a"])
     np.save(tmp_path / "y.npy", labels)
-    for y in (labels, list(labels), tmp_path / "y.npy"):
+    listed = labels.tolist(), labels.astype(object), pd.Series(labels)
+    for y in (labels, tmp_path / "y.npy", *listed):
         store = convert(marked(4, 3), tmp_path / "a.store", y=y, overwrite=True)
         assert store.class_names == ("a", "b", "c")
         assert store.y.tolist() == [1, 0, 2, 0]

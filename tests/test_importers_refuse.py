@@ -247,7 +247,8 @@ def test_arguments(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n")
     np.save(tmp_path / "objects.npy", np.array(["a"] * 20, object))
     for source, message, options in (
-        (tmp_path / "no.npz", "there is no", {}),
+        (tmp_path / "no.npz", "`source` must name files; there is no", {}),
+        ([path, marked(2, 2)], "must hold paths or blocks, not both", {}),
         (tmp_path / "a.csv", "`format` must be given", {}),
         (tmp_path / "a.csv", "`format` must be one of", {"format": "csv"}),
         ([path, tmp_path / "a.svm"], "files of one format", {}),
@@ -269,6 +270,9 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "20 in all; received 21", {"y": np.zeros(21)}),
         (path, "`y` must have one entry", {"y": 3}),
         (path, "`y` must hold numbers", {"y": np.array([{}] * 20)}),
+        (path, "`y` must hold numbers", {"y": pd.Series(["a", None] * 10)}),
+        (path, "`y` must be an array or a .npy file", {"y": "no.npy"}),
+        (path, "`sample_weight` must hold numbers", {"sample_weight": ["a"] * 20}),
         (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),
         (path, "`y` must be an array, or a .npy file", {"y": tmp_path / "a.csv"}),
         (path, "an archive of several", {"y": path}),
