@@ -36,7 +36,8 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
-            f"received {shown(source)}. Pass one of those; of a file, its path."
+            f"received {shown(source)}. Pass one of those: of a file that is open "
+            f"its path, of a mapping list(its values)."
         )
     if isinstance(source, tuple | list) and _is_one_block(source):
         raise TypeError(
@@ -95,8 +96,11 @@ def _is_one_block(items: Sequence[Any]) -> bool:
     """Whether these are a matrix and the targets of its rows."""
     if len(items) < 2 or getattr(items[0], "ndim", 0) != 2:
         return False
+    second = items[1]
+    if isinstance(second, tuple) and any(map(np.ndim, second[:1])):
+        return False  # another block, with its targets
     try:
-        return not isinstance(items[1], tuple) and np.ndim(items[1]) < 2
+        return np.ndim(second) < 2
     except ValueError:  # rows of several lengths: who appends them tells
         return False
 

@@ -361,7 +361,8 @@ def test_blocks_from_python(tmp_path: Path) -> None:
         assert store.y.tolist() == y.tolist()
         assert store.sample_weight.tolist() == weights.tolist()
     listed = [matrix[:5], matrix[5:].toarray().tolist()]
-    for whole in (matrix, matrix.toarray(), iter([matrix]), listed):
+    pair = [matrix[:5], (matrix[5:], y[5:])]  # y= takes the place of theirs
+    for whole in (matrix, matrix.toarray(), iter([matrix]), listed, pair):
         names = np.array(list("abcde"))
         store = convert(
             whole, tmp_path / "a.store", y=y, overwrite=True, feature_names=names
