@@ -205,6 +205,19 @@ class BatchPlan:
             stop = first + -(-rest // max(parts, 1))
         return min(max(stop, first + 1), limit)
 
+    def cuts(self, stop: int) -> bool:
+        """Whether to stop before batch `stop` cuts one of the sampler's windows.
+
+        A batch on a border belongs to the windows on both sides, which no stop helps.
+        """
+        window_at = getattr(self.sampler, "window_at", None)
+        if window_at is None or stop >= self.num_batches:
+            return False
+        size = self.global_batch_size
+        last = min((stop + 1) * size, self.num_served) - 1
+        begin: int = window_at(self.num_served, last)[0]
+        return begin // size != stop
+
     def positions(self, epoch: int, start: int, stop: int) -> Integers:
         """The rows at positions ``start .. stop - 1`` of the order of `epoch`.
 

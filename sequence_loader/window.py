@@ -36,6 +36,9 @@ class Plan(Protocol):
     def stretch(self, first: int, most: int) -> int:
         """Where to stop reading ahead, at most `most` batches on."""
 
+    def cuts(self, stop: int) -> bool:
+        """Whether neighbouring rows lie before and after batch `stop` begins."""
+
 
 class Window:
     """Some batches to come, in memory from a pool.

@@ -208,10 +208,11 @@ class WindowReader:
 
         # Most often there is room for somewhat longer rows than are expected.
         beside = stop_within(0.95 * self._budget / 2)
-        alone = stop_within(0.95 * self._budget * ALONE)
         elapsed = time.perf_counter() - self._since
-        if self._waited > elapsed / 2 and alone - first > WORTH * (beside - first):
-            return alone, True
+        if self._waited > elapsed / 2 and plan.cuts(beside):
+            alone = stop_within(0.95 * self._budget * ALONE)
+            if alone - first > WORTH * (beside - first):
+                return alone, True
         return beside, False
 
     def _messages(self, plan: Plan) -> list[str]:

@@ -313,12 +313,15 @@ def test_a_stretch_ends_where_no_block_is_cut_or_in_equal_parts(
     assert first < stop <= limit
     if not isinstance(sampler, BlockShuffleSampler):
         assert stop == limit
+        assert not plan.cuts(stop)
         return
     size, borders, position = plan.global_batch_size, [], 0
     while position < plan.length:
         position = sampler.window_at(num_rows, position)[1]
         over = position >= plan.length
         borders.append(plan.num_batches if over else position // size)
+    for batch in range(1, plan.num_batches + 1):
+        assert plan.cuts(batch) is (batch not in borders)
     near = [border for border in borders if first < border <= limit]
     if near:
         assert stop == near[-1]

@@ -511,6 +511,22 @@ class TestWindows:
                     assert reader._alone is waits
         assert max(found[False]) < 0.7 * max(found[True])
 
+    def test_are_two_where_no_block_would_be_read_twice(self, big: SparseStore) -> None:
+        for sampler in (
+            SequentialSampler(),
+            ShuffleSampler(1),
+            BlockShuffleSampler(1, 4, 11),  # the memory holds three of its windows
+        ):
+            plan = BatchPlan(4000, sampler, 8)
+            reader = big._reader()
+            assert isinstance(reader, WindowReader)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of ShuffleSampler
+                for index in range(plan.num_batches):
+                    reader._waited = 1e9
+                    batch_of(big, plan, 0, index)
+                    assert not reader._alone
+
     def test_a_batch_that_does_not_fit_is_read_by_itself(
         self, big: SparseStore
     ) -> None:
