@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import disk_annbatch
 import feeds  # first: it tells TensorFlow to be quiet
 import numpy as np
 import scipy.sparse as sp
@@ -74,9 +75,10 @@ class Data:
         return self.rows * self.row_bytes("store") // CAP
 
     def files(self, kind: str) -> list[Path]:
-        """The files of one kind: ``store``, ``plain``, ``h5ad`` or ``tfrecord``."""
+        """The files of one kind: ``store``, ``plain``, ``h5ad``, ``tfrecord``, ..."""
         path = self.path(kind)
-        return sorted(path.iterdir()) if path.is_dir() else [path]
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        return [file for file in inside if file.is_file()]
 
     def path(self, kind: str) -> Path:
         """A file, or the directory of several."""
@@ -93,6 +95,9 @@ class Data:
         }
         if find_spec("anndata"):
             kinds["h5ad"] = _write_h5ad
+        if all(map(find_spec, disk_annbatch.NEEDS)):
+            h5ad = self.path("h5ad")
+            kinds["annbatch"] = lambda path, x, y: disk_annbatch.write(path, h5ad)
         missing = [kind for kind in kinds if not self.path(kind).exists()]
         if not missing:
             return
@@ -192,6 +197,7 @@ def peers(data: Data, batch: int) -> list[Reader]:
     uniform = partial(np.random.default_rng(1).permutation, data.rows)
     blocks = partial(_scdataset_order, data, batch)
     streamed = partial(_tfrecord_order, data)
+    copied = data.path("annbatch"), batch
     every, h5py = (WARM, COLD, CAPPED), ("anndata", "h5py")
     torch, scdataset = (*h5py, "torch"), (*h5py, "torch", "scdataset")
 
@@ -207,6 +213,14 @@ def peers(data: Data, batch: int) -> list[Reader]:
         peer("scDataset, AnnCollection", whole, blocks, "h5ad", every, scdataset),
         peer("h5py, sorted reads", ordered, uniform, "h5ad", every, h5py),
         peer("AnnLoader (dense)", _annloader, uniform, "h5ad", (WARM, COLD), torch),
+        Reader(
+            disk_annbatch.NAME,
+            partial(disk_annbatch.batches, *copied),
+            partial(disk_annbatch.order, *copied),
+            "annbatch",
+            every,
+            disk_annbatch.NEEDS,
+        ),
     ]
 
 
