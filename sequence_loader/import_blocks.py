@@ -68,8 +68,12 @@ def read_blocks(items: Iterable[Any]) -> Source:
     """
     made = map(_block, items)
     first = next(made)
-    shape: tuple[int, ...] = getattr(first.rows, "shape", ())
-    if len(shape) != 2:
+    rows, dtype = first.rows, getattr(first.rows, "dtype", None)
+    if hasattr(rows, "__array__") and not isinstance(dtype, np.dtype):
+        rows = np.asarray(rows)  # of a tensor, as the writer does
+        dtype = rows.dtype
+    shape: tuple[int, ...] = getattr(rows, "shape", ())
+    if len(shape) != 2 or not isinstance(dtype, np.dtype):
         raise TypeError(
             f"`source` must yield matrices of shape (rows, features), or (block, y), "
             f"or (block, y, sample_weight); received {shown(first.rows)}. Make each "
@@ -79,7 +83,7 @@ def read_blocks(items: Iterable[Any]) -> Source:
     def blocks(advance: Advance) -> Generator[Block]:
         yield from chain([first], made)
 
-    return Source("source", int(shape[1]), first.rows.dtype, blocks)
+    return Source("source", int(shape[1]), dtype, blocks)
 
 
 def _path(item: Any) -> Path:

@@ -370,6 +370,18 @@ def test_blocks_from_python(tmp_path: Path) -> None:
         assert same(store[:], matrix) and store.y.tolist() == y.tolist()
 
 
+def test_tensors_are_blocks(tmp_path: Path) -> None:
+    import tensorflow as tf
+    import torch
+
+    values = marked(12, 5).toarray()
+    for make in (torch.from_numpy, tf.constant):
+        store = convert(
+            [make(values[:5]), make(values[5:])], tmp_path / "a.store", overwrite=True
+        )
+        assert same(store[:], sp.csr_array(values)) and store.dtype == values.dtype
+
+
 def test_targets_that_are_text_become_classes(tmp_path: Path) -> None:
     labels = np.array(["b", "a", "c", "a"])
     np.save(tmp_path / "y.npy", labels)

@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
@@ -265,6 +266,8 @@ def test_arguments(tmp_path: Path) -> None:
         ((marked(2, 2), [0, 1]), "Pass [(x, y)], or x and y=y", {}),
         ([np.eye(2), np.zeros(2)], "Pass [(x, y)], or x and y=y", {}),
         ([3], "must yield matrices", {}),
+        ([anndata.AnnData(np.eye(2))], "must yield matrices", {}),
+        ([tf.sparse.eye(2)], "must yield matrices", {}),
         ([(marked(2, 2), 1, 1, 1)], "a tuple of 4", {}),
         (marked(3, 3), "`layer` is an option of files", {"layer": "x"}),
         (path, "`layer` is an option of anndata files", {"layer": "x"}),
