@@ -1,5 +1,7 @@
-"""annbatch as a peer of `disk.py`, used as its own README shows: its shuffled copy of
-the rows, zarrs, 256 chunks of 32 rows at a time. Needs Python 3.12.
+"""annbatch as a peer of `disk.py`: its shuffled copy of the rows, and zarrs.
+
+Twice: with the chunks that its README shows, and with the defaults of its loader,
+which are larger and, over a shuffled copy, mix as well. Needs Python 3.12.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 NEEDS = "annbatch", "zarrs"
-CHUNK, CHUNKS = 32, 256
-NAME = f"annbatch, chunks of {CHUNK}"
+CHUNKS = {"annbatch, as in its README": (32, 256), "annbatch, defaults": (512, 32)}
+"""Rows in a chunk, and chunks that are loaded at a time."""
 
 
 def write(path: Path, h5ad: Path) -> None:
@@ -30,16 +32,17 @@ def write(path: Path, h5ad: Path) -> None:
     _collection(path, "a").add_adatas([str(h5ad)], load_adata=load)
 
 
-def batches(path: Path, batch_size: int) -> Iterator[int]:
+def batches(name: str, path: Path, batch_size: int) -> Iterator[int]:
     """Yields 0, then the number of rows of each batch."""
+    loader = _loader(name, path, batch_size, numbered=False)
     yield 0
-    for batch in _loader(path, batch_size, numbered=False):
+    for batch in loader:
         yield batch["X"].shape[0]
 
 
-def order(path: Path, batch_size: int) -> npt.NDArray[np.int64]:
+def order(name: str, path: Path, batch_size: int) -> npt.NDArray[np.int64]:
     """The row ids of an epoch."""
-    loader = _loader(path, batch_size, numbered=True)
+    loader = _loader(name, path, batch_size, numbered=True)
     return np.concatenate([batch["obs"]["row"].to_numpy() for batch in loader])
 
 
@@ -51,7 +54,7 @@ def _collection(path: Path, mode: Any) -> Any:
     return annbatch.DatasetCollection(zarr.open_group(path, mode=mode))
 
 
-def _loader(path: Path, batch_size: int, numbered: bool) -> Any:
+def _loader(name: str, path: Path, batch_size: int, numbered: bool) -> Any:
     import anndata
     import annbatch
 
@@ -61,10 +64,11 @@ def _loader(path: Path, batch_size: int, numbered: bool) -> Any:
         obs = anndata.io.read_elem(group["obs"])[["row"]] if numbered else None
         return anndata.AnnData(x, obs=obs)
 
+    chunk, chunks = CHUNKS[name]
     loader = annbatch.Loader(
         batch_size=batch_size,
-        chunk_size=CHUNK,
-        preload_nchunks=CHUNKS,
+        chunk_size=chunk,
+        preload_nchunks=chunks,
         shuffle=True,
         to=None,
     )

@@ -213,13 +213,16 @@ def peers(data: Data, batch: int) -> list[Reader]:
         peer("scDataset, AnnCollection", whole, blocks, "h5ad", every, scdataset),
         peer("h5py, sorted reads", ordered, uniform, "h5ad", every, h5py),
         peer("AnnLoader (dense)", _annloader, uniform, "h5ad", (WARM, COLD), torch),
-        Reader(
-            disk_annbatch.NAME,
-            partial(disk_annbatch.batches, *copied),
-            partial(disk_annbatch.order, *copied),
-            "annbatch",
-            every,
-            disk_annbatch.NEEDS,
+        *(
+            Reader(
+                name,
+                partial(disk_annbatch.batches, name, *copied),
+                partial(disk_annbatch.order, name, *copied),
+                "annbatch",
+                every,
+                disk_annbatch.NEEDS,
+            )
+            for name in disk_annbatch.CHUNKS
         ),
     ]
 

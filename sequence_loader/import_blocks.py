@@ -30,9 +30,9 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     """
     if isinstance(source, str | os.PathLike):
         return [Path(source)], ()
-    if sp.issparse(source) or isinstance(source, np.ndarray):
-        return [], [source]
     _check_no_frame(source)
+    if sp.issparse(source) or isinstance(source, np.ndarray) or _is_tensor(source):
+        return [], [source]
     if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
@@ -68,11 +68,11 @@ def read_blocks(items: Iterable[Any]) -> Source:
     """
     made = map(_block, items)
     first = next(made)
-    rows, dtype = first.rows, getattr(first.rows, "dtype", None)
-    if hasattr(rows, "__array__") and not isinstance(dtype, np.dtype):
-        rows = np.asarray(rows)  # of a tensor, as the writer does
-        dtype = rows.dtype
+    rows = first.rows
+    if _is_tensor(rows):
+        rows = np.asarray(rows)  # as the writer does
     shape: tuple[int, ...] = getattr(rows, "shape", ())
+    dtype = getattr(rows, "dtype", None)
     if len(shape) != 2 or not isinstance(dtype, np.dtype):
         raise TypeError(
             f"`source` must yield matrices of shape (rows, features), or (block, y), "
@@ -94,6 +94,11 @@ def _path(item: Any) -> Path:
             f"{shown(item)}. Convert each to a store, and open them as one."
         )
     return Path(item)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a matrix that NumPy can take, whoever made it."""
+    return getattr(value, "ndim", 0) == 2 and hasattr(value, "__array__")
 
 
 def _is_one_block(items: Sequence[Any]) -> bool:

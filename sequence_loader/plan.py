@@ -214,9 +214,8 @@ class BatchPlan:
         if window_at is None or stop >= self.num_batches:
             return False
         size = self.global_batch_size
-        last = min((stop + 1) * size, self.num_served) - 1
-        begin: int = window_at(self.num_served, last)[0]
-        return begin // size != stop
+        last = min((stop + 1) * size, self.length) - 1
+        return bool(window_at(self.num_served, last)[0] // size != stop)
 
     def positions(self, epoch: int, start: int, stop: int) -> Integers:
         """The rows at positions ``start .. stop - 1`` of the order of `epoch`.

@@ -13,7 +13,8 @@ A sampler of your own needs two methods:
 One that holds arrays, such as weights, also has `digest`, bytes that stand for them
 (`content_digest`): `load_state_dict` tells by it that a state belongs to others. One
 that mixes neighbouring rows in windows may tell where these are, by `window_at` as
-`BlockShuffleSampler` has it: a store larger than memory is then read in such pieces.
+`BlockShuffleSampler` has it, for positions in [0, length): a store larger than memory
+is then read in such pieces.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Plan(Protocol):
         """Where to stop reading ahead, at most `most` batches on."""
 
     def cuts(self, stop: int) -> bool:
-        """Whether neighbouring rows lie before and after batch `stop` begins."""
+        """Whether to stop before batch `stop` cuts one of the sampler's windows."""
 
 
 class Window:

@@ -376,10 +376,10 @@ def test_tensors_are_blocks(tmp_path: Path) -> None:
 
     values = marked(12, 5).toarray()
     for make in (torch.from_numpy, tf.constant):
-        store = convert(
-            [make(values[:5]), make(values[5:])], tmp_path / "a.store", overwrite=True
-        )
-        assert same(store[:], sp.csr_array(values)) and store.dtype == values.dtype
+        for source in ([make(values[:5]), make(values[5:])], make(values)):
+            store = convert(source, tmp_path / "a.store", overwrite=True)
+            assert same(store[:], sp.csr_array(values))
+            assert store.dtype == values.dtype
 
 
 def test_targets_that_are_text_become_classes(tmp_path: Path) -> None:

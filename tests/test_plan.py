@@ -354,17 +354,29 @@ def test_rows_on_two_sides_of_a_windows_end_share_no_block(
         assert runs <= window or len(place) == num_rows
 
 
-def test_a_sampler_that_answers_for_another_length_is_read_ahead_all_the_same():
-    class Twice(BlockShuffleSampler):
+@pytest.mark.parametrize("length", [250, 997, 2000])
+@pytest.mark.parametrize("remainder", ["keep", "pad", "drop"])
+def test_a_sampler_that_answers_for_another_length_is_read_ahead_all_the_same(
+    length, remainder
+):
+    class Other(BlockShuffleSampler):
+        """Blocks of 4 in windows of 16, which begin anew with every pass."""
+
         def length(self, num_rows: int) -> int:
-            return 2 * num_rows
+            return length
 
         def rows(self, num_rows: int, epoch: int, start: int, stop: int):
             return np.arange(start, stop) % num_rows
 
-    plan = BatchPlan(1000, Twice(1, 4, 16), 8)
+        def window_at(self, num_rows: int, position: int):
+            assert 0 <= position < length
+            return position // 64 * 64, min(position // 64 * 64 + 64, length)
+
+    plan = BatchPlan(1000, Other(1, 4, 16), 8, remainder)
     stop = 0
     while stop < plan.num_batches:
         following = plan.stretch(stop, 9)
         assert stop < following <= stop + 9
         stop = following
+    for stop in range(1, plan.num_batches):
+        assert plan.cuts(stop) is (stop % 8 != 0)
