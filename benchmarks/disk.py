@@ -70,7 +70,6 @@ from disk_readers import (
 from rich.console import Console
 from rich.table import Table
 from shapes import CLASSES, SHAPES, TEXT
-from timing import times
 
 STEP = 1 << 23
 SEQUENTIAL, PRIVATE, ENTROPY = "sequential", "private", "entropy"
@@ -232,7 +231,7 @@ def show(title: str, found: Figures, data: Data, batch: int) -> None:
         table.add_column(column, justify="right")
     for name, rates, others, wanted in ratios(found, data):
         rounds = [one / other for one, other in zip(rates, others)]
-        figures = times(rates, others), min(rounds), max(rounds), wanted
+        figures = median(rounds), min(rounds), max(rounds), wanted
         table.add_row(name, *(f"{figure:.2f}" for figure in figures))
     console.print(table)
 

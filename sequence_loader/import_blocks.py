@@ -31,7 +31,10 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     if isinstance(source, str | os.PathLike):
         return [Path(source)], ()
     _check_no_frame(source)
-    if sp.issparse(source) or isinstance(source, np.ndarray) or _is_tensor(source):
+    if sp.issparse(source) or isinstance(source, np.ndarray):
+        return [], [source]
+    # What has chunks (of h5py, zarr or Dask) may be larger than memory.
+    if _is_tensor(source) and not hasattr(source, "chunks"):
         return [], [source]
     if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise TypeError(
@@ -77,7 +80,8 @@ def read_blocks(items: Iterable[Any]) -> Source:
         raise TypeError(
             f"`source` must yield matrices of shape (rows, features), or (block, y), "
             f"or (block, y, sample_weight); received {shown(first.rows)}. Make each "
-            f"block a scipy sparse matrix or a two-dimensional array."
+            f"block a scipy sparse matrix or a two-dimensional array: of a data set "
+            f"on disk, slices of some thousand rows."
         )
 
     def blocks(advance: Advance) -> Generator[Block]:

@@ -69,7 +69,8 @@ def convert(
     Args:
         source: A file, or a sequence of files whose rows follow one another. Or a
             matrix, or an iterable of blocks: matrices of shape (n, features), or
-            (block, y) or (block, y, sample_weight).
+            (block, y) or (block, y, sample_weight). A matrix is scipy sparse, an
+            array, or a tensor that NumPy can take.
         path: The store to create.
         format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
             by default what the suffix of the file says.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import dask.array
 import h5py
 import numpy as np
 import pandas as pd
@@ -268,6 +269,7 @@ def test_arguments(tmp_path: Path) -> None:
         ([3], "must yield matrices", {}),
         ([anndata.AnnData(np.eye(2))], "must yield matrices", {}),
         ([tf.sparse.eye(2)], "must yield matrices", {}),
+        (dask.array.ones((9, 2), chunks=3), "slices of some thousand rows", {}),
         ([(marked(2, 2), 1, 1, 1)], "a tuple of 4", {}),
         (marked(3, 3), "`layer` is an option of files", {"layer": "x"}),
         (path, "`layer` is an option of anndata files", {"layer": "x"}),
