@@ -17,7 +17,7 @@ import numpy as np
 
 from sequence_loader.csr import Array, CsrRows, canonical
 from sequence_loader.gathering import gather
-from sequence_loader.page_cache import File, will_need
+from sequence_loader.page_cache import File, will_need_parts
 from sequence_loader.permutation import Integers
 from sequence_loader.publishing import leftovers
 from sequence_loader.store_files import ByName, Handle
@@ -167,11 +167,16 @@ class StorePart:
         self._advise("indptr", rows, rows + 1)  # the next entry is in the same page
 
     def _advise(self, name: str, starts: Integers, stops: Integers) -> None:
-        handle, offset = self._handles[name], self.offset(name)
-        size = self.arrays[name].dtype.itemsize
+        handle, array = self._handles[name], self.arrays[name]
+        size = array.dtype.itemsize
         first, last = _runs(starts, stops, GAP // size)
-        for start, stop in zip(starts[first].tolist(), stops[last].tolist()):
-            will_need(handle.number, offset + start * size, (stop - start) * size)
+        will_need_parts(
+            handle.number,
+            self.offset(name),
+            array,
+            starts[first] * size,
+            stops[last] * size,
+        )
 
     def read_into(self, name: str, piece: memoryview, position: int) -> None:
         """Fills `piece` with the bytes of the file `name` from `position` on.

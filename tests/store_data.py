@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -34,6 +35,15 @@ def written(path: Path, matrix: Any, blocks: int = 3, **arguments: Any) -> Spars
         for start, stop in zip(cuts, cuts[1:]):
             writer.append(rows_of(matrix, start, stop), y=np.arange(start, stop))
     return open_store(path)
+
+
+def dropped(path: Path) -> None:
+    """Takes the files of a store out of the page cache."""
+    for file in path.iterdir():
+        handle = os.open(file, os.O_RDONLY)
+        os.fsync(handle)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
 
 
 def rows_of(matrix: Any, start: int, stop: int) -> CsrRows:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_data import marked, run_python, same, written
+from store_data import dropped, marked, run_python, same, written
 
 from sequence_loader import (
     SparseBatchSequence,
@@ -208,15 +208,6 @@ class TestFreeMemory:
         assert free_memory(root) == 17
 
 
-def dropped(path: Path) -> None:
-    """Takes the files of a store out of the page cache."""
-    for file in path.iterdir():
-        handle = os.open(file, os.O_RDONLY)
-        os.fsync(handle)
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(handle)
-
-
 def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if name in thread.name]
 
@@ -233,10 +224,13 @@ class AskedFor:
         self.filled, self.failed = threading.Event(), 0
         self._bytes: dict[int, set[int]] = {}
 
-    def note(self, handle: int, start: int, length: int) -> None:
-        """Instead of `will_need`."""
+    def note(
+        self, handle: int, offset: int, mapped: Any, starts: Any, stops: Any
+    ) -> None:
+        """Instead of `will_need_parts`."""
         known = self._bytes.setdefault(os.fstat(handle).st_ino, set())
-        known.update(range(start, start + length))
+        for start, stop in zip(starts.tolist(), stops.tolist()):
+            known.update(range(offset + start, offset + stop))
 
     def rows(self, store: SparseStore) -> set[int]:
         """Of a store, the rows that are not empty and were asked for whole."""
@@ -279,7 +273,7 @@ def slow_filling(monkeypatch: pytest.MonkeyPatch) -> Iterator[AskedFor]:
     monkeypatch.setattr(store_reader, "resident", lambda files: False)
     monkeypatch.setattr(store_reader, "LARGE", 0)
     monkeypatch.setattr(store_part, "GAP", 0)  # nothing but what is wanted
-    monkeypatch.setattr(store_part, "will_need", asked.note)
+    monkeypatch.setattr(store_part, "will_need_parts", asked.note)
     monkeypatch.setattr(StoreParts, "advise", counted)
     yield asked
     asked.filled.set()
