@@ -25,9 +25,9 @@ block more than once, and pay for it where it is not cached.
 
 Beside each speed: the bytes of rows that a cold reader delivers, against the disk's
 sequential speed in the same run; the peak of private memory (RssAnon) above that
-before it was opened; and how well its batches are mixed, as the mean entropy of their
-labels, which for uniform order is about log2(K) - (K - 1) / (2 m ln 2) for K classes
-and batches of m.
+before it was opened, in a run that is not timed; and how well its batches are mixed, as
+the mean entropy of their labels, which for uniform order is about
+log2(K) - (K - 1) / (2 m ln 2) for K classes and batches of m.
 
 A peer that is not installed is named and left out. annbatch needs Python 3.12, and
 reads a copy of the rows that it has shuffled.

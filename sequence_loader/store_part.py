@@ -170,13 +170,8 @@ class StorePart:
         handle, array = self._handles[name], self.arrays[name]
         size = array.dtype.itemsize
         first, last = _runs(starts, stops, GAP // size)
-        will_need_parts(
-            handle.number,
-            self.offset(name),
-            array,
-            starts[first] * size,
-            stops[last] * size,
-        )
+        where = handle.number, self.offset(name), array
+        will_need_parts(*where, starts[first] * size, stops[last] * size)
 
     def read_into(self, name: str, piece: memoryview, position: int) -> None:
         """Fills `piece` with the bytes of the file `name` from `position` on.

@@ -71,12 +71,15 @@ class TestAskingTheKernel:
             threading.Event().wait(0.05)
         assert found == wanted
 
-    def test_asks_for_nothing(self, tmp_path: Path) -> None:
-        none = np.empty(0, np.int64)
-        (tmp_path / "file").write_bytes(b"1234")
-        with open(tmp_path / "file", "rb") as file:
-            mapped = np.memmap(file, np.uint8, "r")
-            page_cache.will_need_parts(file.fileno(), 0, mapped, none, none)
+    def test_asks_for_nothing_where_nothing_is_wanted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Any] = []
+        monkeypatch.setattr(page_cache, "_process_madvise", lambda *a: asked.append(a))
+        monkeypatch.setattr(page_cache, "will_need", lambda *a: asked.append(a))
+        with written(tmp_path / "a.store", marked(9, 5)) as store:
+            store._parts.advise(np.empty(0, np.int64))
+        assert asked == []
 
     def test_leaves_no_file_open(self, tmp_path: Path) -> None:
         with written(tmp_path / "a.store", marked(2000, 50)) as store:
