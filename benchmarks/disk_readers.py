@@ -36,7 +36,7 @@ BLOCK, FETCHED = 16, 64
 """Neighbouring rows in a block, and batches that are mixed together."""
 
 CAP = 8
-"""The memory of the capped readers is what they read divided by this."""
+"""The memory of the capped readers is the bytes of the store divided by this."""
 
 ARRAYS = ("data", "indices", "indptr")
 Order = Callable[[], feeds.Rows]

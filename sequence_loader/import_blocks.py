@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def read_blocks(items: Iterable[Any]) -> Source:
     first = next(made)
     rows = first.rows
     if _is_tensor(rows):
-        rows = np.asarray(rows)  # as the writer does
+        rows = np.asarray(rows)  # as the writer does, and only once
     shape: tuple[int, ...] = getattr(rows, "shape", ())
     dtype = getattr(rows, "dtype", None)
     if len(shape) != 2 or not isinstance(dtype, np.dtype):
@@ -85,7 +86,7 @@ def read_blocks(items: Iterable[Any]) -> Source:
         )
 
     def blocks(advance: Advance) -> Generator[Block]:
-        yield from chain([first], made)
+        yield from chain([replace(first, rows=rows)], made)
 
     return Source("source", int(shape[1]), dtype, blocks)
 

@@ -382,6 +382,27 @@ def test_tensors_are_blocks(tmp_path: Path) -> None:
             assert store.dtype == values.dtype
 
 
+def test_a_block_that_is_made_when_it_is_read_is_made_once(tmp_path: Path) -> None:
+    values, made = marked(12, 5).toarray(), []
+
+    class Lazy:
+        """As a block of Dask or a data set on disk is."""
+
+        ndim, dtype = 2, values.dtype
+
+        def __init__(self, rows: slice) -> None:
+            self.rows, self.shape = rows, values[rows].shape
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            made.append(self.rows)
+            return values[self.rows]
+
+    halves = [slice(0, 5), slice(5, 12)]
+    store = convert(map(Lazy, halves), tmp_path / "a.store")
+    assert same(store[:], sp.csr_array(values))
+    assert made == halves
+
+
 def test_targets_that_are_text_become_classes(tmp_path: Path) -> None:
     labels = np.array(["b", "a", "c", "a"])
     np.save(tmp_path / "y.npy", labels)
