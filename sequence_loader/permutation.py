@@ -1,9 +1,9 @@
 """A keyed permutation of ``0 .. size - 1``, evaluated per position.
 
-Nothing is stored and nothing is prepared: the image of any few positions of an
-order over 10^12 rows costs the same as over 10^4. Only unsigned 64-bit integer
-arithmetic is used, so the order does not depend on the NumPy version or the
-machine.
+No order is stored: the image of any few positions of one over 10^12 rows costs
+about the same as over 10^6 (where the hashes of a round are few, they are looked
+up). Only unsigned 64-bit integer arithmetic is used, so the order does not depend
+on the NumPy version or the machine.
 
 Above `SMALL` the permutation is the generalised Feistel cipher of Black and
 Rogaway, "Ciphers with Arbitrary Finite Domains" (CT-RSA 2002): write the
@@ -72,10 +72,12 @@ def permute(positions: Integers, size: int, key: Words) -> Integers:
     if size <= SMALL:
         return _ranked(size, key)[positions]
     width, height = _grid(size)
-    values = _feistel(positions.astype(np.uint64), width, height, key)
+    few = max(width, height) <= TABLED
+    tables = _tables(width, height, key.tobytes()) if few else None
+    values = _feistel(positions.astype(np.uint64), width, height, key, tables)
     outside = np.flatnonzero(values >= size)
     while outside.size:
-        walked = _feistel(values[outside], width, height, key)
+        walked = _feistel(values[outside], width, height, key, tables)
         values[outside] = walked
         outside = outside[walked >= size]
     return values.astype(np.int64)
@@ -169,33 +171,62 @@ def _grid(size: int) -> tuple[int, int]:
 
 
 def _feistel(
-    values: Words, width: int | Words, height: int | Words, key: Words
+    values: Words,
+    width: int | Words,
+    height: int | Words,
+    key: Words,
+    tables: tuple[Words, Words] | None = None,
 ) -> Words:
     a, b = np.asarray(width, np.uint64), np.asarray(height, np.uint64)
     left = values // b
     right = values - left * b
-    scratch = np.empty_like(left)
-    for round_number in range(0, ROUNDS, 2):
-        _add_keyed(left, right, a, key[round_number], scratch)
-        _add_keyed(right, left, b, key[round_number + 1], scratch)
+    hashed, scratch = np.empty_like(left), np.empty_like(left)
+    for number in range(ROUNDS):
+        half, other, modulus = (right, left, b) if number % 2 else (left, right, a)
+        if tables is None:
+            np.bitwise_xor(other, key[number], out=hashed)
+            _scale_hash(hashed, modulus, scratch)
+        else:
+            table = tables[number % 2][number // 2]
+            # Clipping changes nothing here, and spares `take` a copy.
+            table.take(other.view(np.int64), out=hashed, mode="clip")
+        # half = (half + hashed) % modulus: where the sum is below it already, the
+        # difference wraps around to a huge number.
+        half += hashed
+        np.subtract(half, modulus, out=scratch)
+        np.minimum(half, scratch, out=half)
     left *= b
     left += right
     return left
 
 
-def _add_keyed(
-    half: Words, other: Words, modulus: Words, key: Words, scratch: Words
-) -> None:
-    """``half = (half + hash(other, key)) % modulus``, in place."""
-    hashed = np.bitwise_xor(other, key)
-    _mix(hashed, scratch)
-    hashed >>= _HALF
-    hashed *= modulus  # the upper 32 bits of the hash, scaled to [0, modulus)
-    hashed >>= _HALF
-    half += hashed
-    # Where half < modulus the difference wraps around to a huge number.
-    np.subtract(half, modulus, out=scratch)
-    np.minimum(half, scratch, out=half)
+def _scale_hash(words: Words, modulus: Words, scratch: Words) -> None:
+    """The upper 32 bits of a hash, scaled to [0, modulus), in place."""
+    _mix(words, scratch)
+    words >>= _HALF
+    words *= modulus
+    words >>= _HALF
+
+
+TABLED = 1 << 13
+"""Halves of at most so many values are hashed whole, once for a key, and looked up:
+a third of the time. That is 512 KiB, for up to 67 million positions."""
+
+
+@lru_cache(maxsize=8)  # of the rows or blocks of an epoch, and of its windows
+def _tables(width: int, height: int, key: bytes) -> tuple[Words, Words]:
+    """What the even and the odd rounds add to one half, by the other half.
+
+    Returns:
+        uint64 arrays of shape (rounds / 2, height) and (rounds / 2, width).
+    """
+    keys = np.frombuffer(key, np.uint64)[:ROUNDS, np.newaxis]
+    tables = []
+    for first, other, modulus in ((0, height, width), (1, width, height)):
+        words = np.arange(other, dtype=np.uint64) ^ keys[first::2]
+        _scale_hash(words, np.asarray(modulus, np.uint64), np.empty_like(words))
+        tables.append(words)
+    return tables[0], tables[1]
 
 
 def _mix(words: Words, scratch: Words) -> None:

@@ -147,13 +147,20 @@ class BlockShuffleSampler:
         # Only whole blocks are permuted; the short one stays last, where slot
         # arithmetic is exact, and the epoch's offset decides which rows it holds.
         whole = num_rows // self.block_size
-        blocks, within = np.divmod(slots, self.block_size)
+        blocks = slots // self.block_size
+        first, last = (int(blocks.min()), int(blocks.max())) if len(blocks) else (0, 0)
+        # Slots of one window share their blocks: each is permuted once.
+        shared = last - first < len(blocks)
+        numbers = np.arange(first, last + 1) if shared else blocks.copy()
         if whole > 1:
             key = derive_key("blocks", self.seed or 0, epoch)
-            inside = blocks < whole
-            blocks[inside] = permute(blocks[inside], whole, key)
+            inside = numbers < whole
+            numbers[inside] = permute(numbers[inside], whole, key)
         word = int(derive_key("offset", self.seed or 0, epoch)[0])
-        rows = blocks * self.block_size + within + (word * num_rows >> 64)
+        starts = numbers * self.block_size + (word * num_rows >> 64)
+        rows = starts.take(blocks - first) if shared else starts
+        rows += slots
+        rows -= blocks * self.block_size
         return np.where(rows >= num_rows, rows - num_rows, rows)
 
     def length(self, num_rows: int) -> int:

@@ -81,11 +81,29 @@ def test_steps_of_the_network_can_be_undone_for_huge_sizes(size):
     left, right, scratch = found // b, found % b, np.empty_like(found)
     for number in reversed(range(permutation.ROUNDS)):
         half, other, modulus = (left, right, a) if number % 2 == 0 else (right, left, b)
-        added = np.zeros_like(half)
-        permutation._add_keyed(added, other, modulus, key[number], scratch)
+        added = other ^ key[number]
+        permutation._scale_hash(added, modulus, scratch)
         half += modulus - added
         half %= modulus
     assert (left * b + right == positions).all()
+
+
+@given(
+    st.one_of(
+        st.sampled_from([SMALL + 1, 65_537, 10**6 + 3]), st.integers(SMALL + 1, 2**26)
+    ),
+    SEEDS,
+    st.integers(1, 3000),
+)
+def test_hashes_that_are_looked_up_are_those_that_are_computed(size, seed, count):
+    width, height = permutation._grid(size)
+    key = derive_key("rows", seed)
+    positions = np.linspace(0, size - 1, count).astype(np.uint64)
+    tables = permutation._tables(width, height, key.tobytes())
+    assert [len(table[0]) for table in tables] == [height, width]
+    looked_up = permutation._feistel(positions, width, height, key, tables)
+    computed = permutation._feistel(positions, width, height, key)
+    assert (looked_up == computed).all()
 
 
 def test_the_halves_are_near_square():
@@ -217,6 +235,15 @@ def test_statistics_of_uniform_permutations(keys, size):
     assert min(found.values()) > 1e-6, found
 
 
+@pytest.fixture
+def no_tables():
+    """What is changed for a test must not be kept, nor what was kept be found."""
+    permutation._tables.cache_clear()
+    yield
+    permutation._tables.cache_clear()
+
+
+@pytest.mark.usefixtures("no_tables")
 @pytest.mark.parametrize(("keys", "size"), SAMPLED[3:])
 def test_the_statistics_find_too_few_rounds(keys, size, monkeypatch):
     monkeypatch.setattr(permutation, "ROUNDS", 2)
@@ -224,6 +251,7 @@ def test_the_statistics_find_too_few_rounds(keys, size, monkeypatch):
     assert min(found.values()) < 1e-12, found
 
 
+@pytest.mark.usefixtures("no_tables")
 def test_the_statistics_find_an_unmixed_hash(monkeypatch):
     monkeypatch.setattr(permutation, "_mix", lambda words, scratch: None)
     assert min(uniformity(100, SMALL + 1).values()) < 1e-12
