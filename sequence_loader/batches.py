@@ -79,6 +79,9 @@ class BatchReader:
                 f"`x` must hold at least one input; received {shown(x)}. Pass a "
                 f"matrix, or a dict or tuple of matrices."
             )
+        self._looking_ahead: list[Any] = [
+            source for source in self.sources if hasattr(source, "look_ahead")
+        ]
         if isinstance(x, RowSource):  # a store may carry its own labels and weights
             y = getattr(x, "y", None) if y is None else y
             if sample_weight is None:
@@ -102,9 +105,8 @@ class BatchReader:
 
     def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
         """Tells sources that can read ahead which batch is about to be read."""
-        for source in self.sources:
-            if hasattr(source, "look_ahead"):
-                source.look_ahead(plan, epoch, index)
+        for source in self._looking_ahead:
+            source.look_ahead(plan, epoch, index)
 
     def read(self, batch: BatchRows, features: Structure | None = None) -> Batch:
         """Reads one batch.
@@ -149,16 +151,18 @@ class BatchReader:
             getattr(source, "joins_reads", False) for source in sources
         )
 
-    def read_together(self, batches: BatchRows, batch_size: int) -> list[Batch]:
+    def read_together(
+        self, batches: BatchRows, batch_size: int, *, copy: bool = False
+    ) -> list[Batch]:
         """What `read` gives for each of several batches, from one reading.
 
         Args:
             batches: Row ids and padding of all, one after another.
             batch_size: Rows in a batch; the last one may have fewer.
+            copy: Whether their sparse features must not be views of common arrays.
 
         Returns:
-            The batches. Their features may be views of common arrays, each in a
-            place of its own.
+            The batches. Features that are views are each in a place of their own.
         """
         whole, count = self.read(batches), len(batches.rows)
         spans = [
@@ -167,11 +171,11 @@ class BatchReader:
         ]
         return [
             Batch(
-                map_structure(partial(_cut, *span), whole.features),
-                _copied(whole.targets, *span),
-                _copied(whole.weights, *span),
+                map_structure(partial(_cut, start, stop, copy), whole.features),
+                _copied(whole.targets, start, stop),
+                _copied(whole.weights, start, stop),
             )
-            for span in spans
+            for start, stop in spans
         ]
 
     def read_features(self, rows: Integers) -> Structure:
@@ -309,8 +313,10 @@ class BatchReader:
         return map_structure(make_reader, self._features, self._names, transform)
 
 
-def _cut(start: int, stop: int, leaf: CsrRows | Array) -> CsrRows | Array:
-    return leaf.cut(start, stop) if isinstance(leaf, CsrRows) else leaf[start:stop]
+def _cut(start: int, stop: int, copy: bool, leaf: CsrRows | Array) -> CsrRows | Array:
+    if isinstance(leaf, CsrRows):
+        return leaf.cut(start, stop, copy=copy)
+    return leaf[start:stop]
 
 
 def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:

@@ -9,7 +9,6 @@ write outside their memory, so nothing reaches them, or a dense buffer, that
 
 from __future__ import annotations
 
-import copy
 import functools
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,10 +60,11 @@ class CsrRows:
         if self.num_rows > _FEW_ROWS:
             shape = (self.num_rows, self.num_features)
             matrix = container((self.data, indices, indptr), shape=shape, copy=False)
-        else:
-            matrix = copy.copy(_empty(container, self.num_rows, self.num_features))
-            matrix.indptr, matrix.indices, matrix.data = indptr, indices, self.data
-        matrix.has_canonical_format = True
+            matrix.has_canonical_format = True
+            return matrix
+        matrix = container.__new__(container)
+        vars(matrix).update(_empty(container, self.num_rows, self.num_features))
+        matrix.indptr, matrix.indices, matrix.data = indptr, indices, self.data
         return matrix
 
     def widened(self) -> CsrRows:
@@ -103,15 +103,20 @@ class CsrRows:
         row_starts = np.repeat(starts, np.diff(self.indptr))
         return np.add(row_starts, self.indices, out=row_starts if out is None else out)
 
-    def cut(self, start: int, stop: int) -> CsrRows:
-        """Rows ``start .. stop - 1``; their indices and values are views."""
-        first, last = self.indptr[start], self.indptr[stop]
-        return CsrRows(
-            self.indptr[start : stop + 1] - first,
-            self.indices[first:last],
-            self.data[first:last],
-            self.num_features,
-        )
+    def cut(self, start: int, stop: int, *, copy: bool) -> CsrRows:
+        """Rows ``start .. stop - 1``.
+
+        Args:
+            start: The first row.
+            stop: One past the last.
+            copy: Whether their indices and values are copied, or are views.
+        """
+        indptr = self.indptr[start : stop + 1]
+        first, last = int(indptr[0]), int(indptr[-1])
+        indices, data = self.indices[first:last], self.data[first:last]
+        if copy:
+            indices, data = indices.copy(), data.copy()
+        return CsrRows(indptr - first, indices, data, self.num_features)
 
     def row_of_each(self) -> Integers:
         """int64 array of shape (nnz,): the row each stored value belongs to."""
@@ -123,9 +128,12 @@ _FEW_ROWS = 1 << 13
 
 
 @functools.lru_cache(maxsize=64)
-def _empty(container: type, num_rows: int, num_features: int) -> Any:
-    """To copy and fill, where what the constructor checks takes longest: few rows."""
-    return container((num_rows, num_features))
+def _empty(container: type, num_rows: int, num_features: int) -> dict[str, Any]:
+    """What an empty matrix holds, for one of few rows, whose constructor would check
+    longer than they take to read."""
+    matrix = container((num_rows, num_features))
+    matrix.has_canonical_format = True
+    return dict(vars(matrix))
 
 
 def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRows:
@@ -155,8 +163,15 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"`{name}` has column indices of dtype {indices.dtype}, which must be "
             f"integers. Build the matrix again with integer column indices."
         )
-    if int(unsigned(indices).max()) >= num_features:
-        wrong = unsigned(indices) >= num_features
+    columns = unsigned(indices)
+    ascending = np.empty(len(columns) + 1, dtype=bool)
+    np.greater(columns[1:], columns[:-1], out=ascending[1:-1])
+    ascending[indptr] = True  # the first of a row need not exceed the last before
+    in_order = bool(ascending.all())
+    # Of ascending columns the last of each row says enough.
+    largest = columns.take(indptr - 1, mode="clip") if in_order else columns
+    if int(largest.max()) >= num_features:
+        wrong = columns >= num_features
         owner = batch.row_of_each()[wrong]
         named = owner[:1] if rows is None else rows[owner[:1]]
         raise ValueError(
@@ -165,13 +180,8 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
         )
     served = indices.astype(_index_type(num_features), copy=False)
-    # What is narrower is compared faster, and means the same now.
-    compared = min(indices, served, key=lambda array: array.dtype.itemsize)
-    ascending = np.empty(len(indices) + 1, dtype=bool)
-    np.greater(compared[1:], compared[:-1], out=ascending[1:-1])
-    ascending[indptr] = True  # the first of a row need not exceed the last before
     checked = CsrRows(indptr, served, batch.data, num_features)
-    return checked if ascending.all() else _summed(checked)
+    return checked if in_order else _summed(checked)
 
 
 def from_scipy(matrix: Any, name: str) -> CsrRows:
