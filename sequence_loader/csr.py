@@ -62,10 +62,10 @@ class CsrRows:
             matrix = container((self.data, indices, indptr), shape=shape, copy=False)
             matrix.has_canonical_format = True
             return matrix
-        matrix = container.__new__(container)
-        vars(matrix).update(_empty(container, self.num_rows, self.num_features))
-        matrix.indptr, matrix.indices, matrix.data = indptr, indices, self.data
-        return matrix
+        made: Any = object.__new__(container)
+        vars(made).update(_empty(container, self.num_rows, self.num_features))
+        made.indptr, made.indices, made.data = indptr, indices, self.data
+        return made
 
     def widened(self) -> CsrRows:
         """The same values, of a dtype that scipy computes with: float16 it only holds.
