@@ -1,8 +1,9 @@
 """One store directory, opened: checked, mapped, and read in one of two ways.
 
 `gather` takes rows out of the maps, which is fastest for pages in memory. `bounds`
-and `fetch` read them with ``preadv`` into arrays of the caller's, which does not
-collapse when pages are evicted before they are used. Both give the same values.
+and `fetch` copy them into arrays of the caller's, many short runs in one call of the
+kernel's and long ones with ``preadv``, which does not collapse when pages are evicted
+before they are used. Both give the same values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 from sequence_loader.csr import Array, CsrRows, canonical
 from sequence_loader.gathering import gather
-from sequence_loader.page_cache import File, will_need_parts
+from sequence_loader.map_copy import copy_parts, expect_parts
+from sequence_loader.page_cache import File, at_random, will_need_parts
 from sequence_loader.permutation import Integers
 from sequence_loader.publishing import leftovers
 from sequence_loader.store_files import ByName, Handle
@@ -143,19 +145,23 @@ class StorePart:
             StoreError: A file is shorter than when the store was opened.
         """
         first, last = _runs(starts, stops, 0, places)
-        runs = list(
-            zip(starts[first].tolist(), stops[last].tolist(), places[first].tolist())
-        )
+        runs = np.stack([starts[first], stops[last] - starts[first], places[first]])
         for name, out in (("indices", indices), ("data", data)):
+            begins, lengths, into = runs * out.dtype.itemsize
+            if copy_parts(self.arrays[name], begins, lengths, out, into):
+                continue
             handle, offset = self._handles[name], self.offset(name)
-            size = out.dtype.itemsize
             view = out.view(np.uint8).data
-            for start, stop, place in runs:
-                length = (stop - start) * size
-                piece = view[place * size : place * size + length]
-                position = offset + start * size
-                if os.preadv(handle.number, [piece], position) != length:
-                    self.read_into(name, piece, position)
+            for start, length, place in (runs.T * out.dtype.itemsize).tolist():
+                piece = view[place : place + length]
+                if os.preadv(handle.number, [piece], offset + start) != length:
+                    self.read_into(name, piece, offset + start)
+
+    def expect_windows(self) -> None:
+        """Has the kernel read what is asked for ahead, and nothing around it."""
+        at_random(self.files())
+        for name in ("indices", "data"):
+            expect_parts(self.arrays[name])
 
     def advise(self, starts: Integers, stops: Integers) -> None:
         """Asks for runs of stored values, ascending, to be read soon."""

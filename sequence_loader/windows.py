@@ -30,7 +30,6 @@ import weakref
 
 from sequence_loader.buffers import BufferPool
 from sequence_loader.csr import CsrRows
-from sequence_loader.page_cache import at_random
 from sequence_loader.permutation import Integers
 from sequence_loader.samplers import BlockShuffleSampler, ShuffleSampler
 from sequence_loader.store_part import GAP
@@ -72,7 +71,8 @@ class WindowReader:
         self._value_share = stored / self._row_bytes
         # What is wanted is asked for ahead. Where it has been evicted again, megabytes
         # around it would come back with it.
-        at_random(parts.files)
+        for part in parts.list:
+            part.expect_windows()
         self._told: set[str] = set()
         self._begin()
         _readers.add(self)

@@ -20,6 +20,7 @@ from store_data import dropped, marked, run_python, same, written
 
 from sequence_loader import (
     SparseBatchSequence,
+    map_copy,
     page_cache,
     store_part,
     store_reader,
@@ -96,6 +97,15 @@ def batch_of(source: Any, plan: BatchPlan, epoch: int, index: int) -> Any:
     return source.read(plan.batch(epoch, index).rows).to_scipy()
 
 
+@pytest.fixture(params=["this", "old"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One that copies many parts of a map in one call, if this does, or does not."""
+    if request.param == "old":
+        monkeypatch.setattr(map_copy, "_process_vm_readv", None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("kernel")
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=plans(), data=st.data())
 def test_every_source_reads_the_same_batches(

@@ -1,0 +1,131 @@
+"""Many parts of a mapped file, copied in one call that leaves the interpreter free.
+
+Beside a thread that computes, each read of a few kilobytes waits for the interpreter
+afterwards, until that thread lets go of it. One call of ``process_vm_readv(2)``, from
+this process to itself, copies a thousand parts: windows of short rows gained two
+fifths. Where a file has been cut it copies less, while touching the map would kill
+the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.csr import Array
+from sequence_loader.permutation import Integers
+
+MOST_PARTS = 1024
+"""Parts that Linux takes in one call."""
+
+SHORT = 1 << 15
+"""Mean bytes of parts from which ``preadv``, which need not map pages, is as fast."""
+
+
+def copy_parts(
+    mapped: Array, starts: Integers, lengths: Integers, out: Array, places: Integers
+) -> bool:
+    """Copies parts of a map, if the kernel does that and the parts are short.
+
+    Their pages are let go of afterwards: a map is to count as memory of the process,
+    and to keep pages from being evicted, no longer than they are read.
+
+    Args:
+        mapped: Contiguous array over a `mmap.mmap` of a file, which nobody writes to.
+        starts: int64 array of shape (n,), ascending: bytes of the array.
+        lengths: int64 array of shape (n,): bytes to copy.
+        out: Contiguous array to copy them to.
+        places: int64 array of shape (n,): bytes of `out`.
+
+    Returns:
+        Whether all were copied. Otherwise they are to be read in another way, which
+        tells what is wrong with the file, if anything is.
+
+    Raises:
+        ValueError: A part is not within the map, or its place not within `out`.
+    """
+    count = len(starts)
+    if _process_vm_readv is None or lengths.sum() > SHORT * count:
+        return False
+    if not isinstance(mapped.base, mmap.mmap):
+        return False  # its pages would be lost
+    if count == 0:
+        return True
+    stop = int((starts + lengths).max())
+    _check_within(mapped, int(starts.min()), stop)
+    _check_within(out, int(places.min()), int((places + lengths).max()))
+    sources, targets = (
+        np.stack([array.ctypes.data + begins, lengths], axis=1)
+        for array, begins in ((mapped, starts), (out, places))
+    )
+    try:
+        return all(
+            _copied(sources[first : first + MOST_PARTS], targets[first:])
+            for first in range(0, count, MOST_PARTS)
+        )
+    finally:
+        begin, end = int(starts[0]) - AROUND, stop + AROUND
+        _advise(mapped, max(begin, 0), min(end, mapped.nbytes), mmap.MADV_DONTNEED)
+
+
+def expect_parts(mapped: Array) -> None:
+    """Has a map fetch no more than what is touched of it."""
+    if _process_vm_readv is not None and mapped.nbytes:
+        _advise(mapped, 0, mapped.nbytes, mmap.MADV_RANDOM)
+
+
+AROUND = 1 << 21
+"""The kernel may map as many bytes before and after what is touched."""
+
+
+def _copied(sources: Integers, targets: Integers) -> bool:
+    """Whether some parts, at most `MOST_PARTS`, were copied in full."""
+    count, wanted = len(sources), int(sources[:, 1].sum())
+    taken: int = _process_vm_readv(  # type: ignore[misc]
+        os.getpid(), targets.ctypes.data, count, sources.ctypes.data, count, 0
+    )
+    return taken == wanted
+
+
+def _check_within(array: Array, start: int, stop: int) -> None:
+    if start < 0 or stop > array.nbytes:
+        raise ValueError(
+            f"parts must lie within the {array.nbytes} bytes of an array; received "
+            f"bytes {start} to {stop}. Pass parts of this array."
+        )
+
+
+_PARTS = ctypes.c_void_p, ctypes.c_ulong  # struct iovec: an address, a number of bytes
+
+
+def _linux(name: str, result: Any, *arguments: Any) -> Callable[..., int] | None:
+    """A function of the C library, on Linux, which is called without the GIL."""
+    if sys.platform != "linux":
+        return None
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is not None:
+        function.restype, function.argtypes = result, arguments
+    return function
+
+
+_process_vm_readv = _linux(
+    "process_vm_readv", ctypes.c_ssize_t, ctypes.c_int, *_PARTS, *_PARTS, ctypes.c_ulong
+)
+_madvise = _linux(
+    "madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+)
+
+
+def _advise(mapped: Array, start: int, stop: int, advice: int) -> None:
+    """Advises the kernel on the pages of bytes of a map: never on others."""
+    if _madvise is None:
+        return
+    address = mapped.ctypes.data + start
+    begun = address % mmap.PAGESIZE  # it wants whole pages
+    _madvise(address - begun, begun + stop - start, advice)  # it may be refused

@@ -1,0 +1,150 @@
+"""Parts of a map are copied as they are, or not at all, and let go of afterwards."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_data import dropped
+from test_page_cache import cached_pages
+
+from sequence_loader import map_copy
+from sequence_loader.map_copy import MOST_PARTS, SHORT, copy_parts, expect_parts
+
+PAGE = mmap.PAGESIZE
+NUMBERS = np.random.default_rng(0).integers(0, 256, 300_007).astype(np.uint8)
+needs_call = pytest.mark.skipif(
+    map_copy._process_vm_readv is None, reason="the system has no such call"
+)
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """All bytes of a file but the first 7, mapped."""
+    path = tmp_path_factory.mktemp("files") / "numbers"
+    NUMBERS.tofile(path)
+    return opened(path, 7)
+
+
+def opened(path: Path, offset: int = 0) -> Any:
+    with open(path, "rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.ndarray(len(memory) - offset, np.uint8, memory, offset)
+
+
+def resident_bytes(array: Any) -> int:
+    """How much of a map counts as memory of this process."""
+    text = Path("/proc/self/smaps").read_text()
+    start = array.ctypes.data // PAGE * PAGE
+    entry = text[text.index(f"{start:x}-") :]
+    found = re.search(r"^Rss: +(\d+) kB", entry, re.M)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@needs_call
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 299_000), st.integers(0, 1000)), max_size=40))
+def test_any_parts_are_copied(mapped: Any, parts: list[tuple[int, int]]) -> None:
+    given = np.array(sorted(parts), np.int64).reshape(-1, 2)
+    starts, lengths = given.T
+    places = np.cumsum(lengths + 3) - lengths  # three bytes between them, and before
+    out = np.zeros(int(lengths.sum()) + 3 * len(parts) + 5, np.uint8)
+    expected = out.copy()
+    for start, length, place in zip(starts, lengths, places):
+        expected[place : place + length] = NUMBERS[7 + start :][:length]
+    assert copy_parts(mapped, starts, lengths, out, places)
+    assert (out == expected).all()
+    assert resident_bytes(mapped) == 0
+
+
+@needs_call
+@pytest.mark.parametrize("count", [0, 1, MOST_PARTS, MOST_PARTS + 1, 2500])
+def test_parts_are_copied_a_thousand_at_a_time(
+    count: int, mapped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call: Any = map_copy._process_vm_readv
+    taken = []
+
+    def counted(*arguments: int) -> int:
+        taken.append(call(*arguments))
+        return int(taken[-1])
+
+    monkeypatch.setattr(map_copy, "_process_vm_readv", counted)
+    starts, lengths = 100 * np.arange(count), np.full(count, 60)
+    places = 60 * np.arange(count)[::-1]  # the first comes last
+    out = np.zeros(60 * count, np.uint8)
+    assert copy_parts(mapped, starts, lengths, out, places)
+    rows = out.reshape(count, 60)[::-1]
+    assert all((rows[i] == NUMBERS[7 + 100 * i :][:60]).all() for i in range(count))
+    assert len(taken) == -(-count // MOST_PARTS) and sum(taken) == 60 * count
+
+
+@pytest.mark.parametrize("answer", [None, -1, 90])
+def test_it_says_where_the_kernel_copies_less(
+    answer: int | None, mapped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = None if answer is None else lambda *arguments: answer
+    monkeypatch.setattr(map_copy, "_process_vm_readv", call)
+    parts = np.array([0, 500]), np.array([50, 50])
+    assert not copy_parts(mapped, *parts, np.zeros(100, np.uint8), np.array([0, 50]))
+
+
+def test_long_parts_are_left_to_others(mapped: Any) -> None:
+    out, zero = np.zeros(2 * SHORT, np.uint8), np.array([0])
+    assert not copy_parts(mapped, zero, np.array([SHORT + 1]), out, zero)
+    assert not out.any()
+
+
+def test_what_is_no_map_is_left_as_it_is() -> None:
+    memory = NUMBERS.copy()
+    out, zero = np.zeros(9, np.uint8), np.array([0])
+    assert not copy_parts(memory, zero, np.array([9]), out, zero)
+    assert (memory == NUMBERS).all() and not out.any()
+
+
+@needs_call
+@pytest.mark.parametrize("start, place", [(-1, 0), (300_000, 0), (0, -1), (0, 60)])
+def test_nothing_is_copied_from_or_to_elsewhere(
+    mapped: Any, start: int, place: int
+) -> None:
+    out = np.zeros(64, np.uint8)
+    with pytest.raises(ValueError, match="parts must lie within"):
+        copy_parts(
+            mapped, np.array([start]), np.array([5]), out[:60], np.array([place])
+        )
+    assert not out.any()
+
+
+@needs_call
+def test_a_file_that_was_cut_is_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    NUMBERS.tofile(path)
+    mapped = opened(path)
+    os.truncate(path, 10 * PAGE)
+    starts, lengths = np.array([PAGE, 20 * PAGE]), np.array([9, 9])
+    out = np.zeros(18, np.uint8)
+    assert not copy_parts(mapped, starts, lengths, out, np.array([0, 9]))
+    assert (out == [*NUMBERS[PAGE : PAGE + 9], *[0] * 9]).all()
+
+
+@needs_call
+def test_no_more_is_read_than_what_is_copied(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    NUMBERS.tofile(path)
+    mapped = opened(path)
+    expect_parts(mapped)
+    dropped(tmp_path)
+    if cached_pages(mapped):
+        pytest.skip("the file system has no page cache that can be dropped")
+    starts, out = PAGE * np.array([3, 30, 60]), np.zeros(3, np.uint8)
+    assert copy_parts(mapped, starts, np.ones(3, np.int64), out, np.arange(3))
+    assert (out == NUMBERS[starts]).all()
+    assert cached_pages(mapped) == {3, 30, 60}
