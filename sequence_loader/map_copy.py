@@ -53,7 +53,8 @@ def copy_parts(
     count = len(starts)
     if _process_vm_readv is None or lengths.sum() > SHORT * count:
         return False
-    if not isinstance(mapped.base, mmap.mmap):
+    memory: Any = mapped.base
+    if not isinstance(memory, mmap.mmap):
         return False  # its pages would be lost
     if count == 0:
         return True
