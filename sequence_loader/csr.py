@@ -155,21 +155,38 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
     if not batch.data.dtype.isnative:
         native = batch.data.dtype.newbyteorder("=")
         batch = replace(batch, data=batch.data.astype(native))
-    indptr, indices, num_features = batch.indptr, batch.indices, batch.num_features
+    ascending = is_ascending(batch, name, rows)
+    served = batch.indices.astype(index_type(batch.num_features), copy=False)
+    checked = CsrRows(batch.indptr, served, batch.data, batch.num_features)
+    return checked if ascending else _summed(checked)
+
+
+def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> bool:
+    """Whether columns ascend strictly in each row.
+
+    Args:
+        batch: See `canonical`.
+        name: See `canonical`.
+        rows: See `canonical`.
+
+    Raises:
+        ValueError: A column index is out of range.
+    """
+    indices, num_features = batch.indices, batch.num_features
     if len(indices) == 0:
-        return replace(batch, indices=indices.astype(_index_type(num_features)))
+        return True
     if indices.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` has column indices of dtype {indices.dtype}, which must be "
             f"integers. Build the matrix again with integer column indices."
         )
     columns = unsigned(indices)
-    ascending = np.empty(len(columns) + 1, dtype=bool)
-    np.greater(columns[1:], columns[:-1], out=ascending[1:-1])
-    ascending[indptr] = True  # the first of a row need not exceed the last before
-    in_order = bool(ascending.all())
+    greater = np.empty(len(columns) + 1, dtype=bool)
+    np.greater(columns[1:], columns[:-1], out=greater[1:-1])
+    greater[batch.indptr] = True  # the first of a row need not exceed the last before
+    ascending = bool(greater.all())
     # Of ascending columns the last of each row says enough.
-    largest = columns.take(indptr - 1, mode="clip") if in_order else columns
+    largest = columns.take(batch.indptr - 1, mode="clip") if ascending else columns
     if int(largest.max()) >= num_features:
         wrong = columns >= num_features
         owner = batch.row_of_each()[wrong]
@@ -179,9 +196,7 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
             f"[0, {num_features}), the number of features, but row {named[0]} holds "
             f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
         )
-    served = indices.astype(_index_type(num_features), copy=False)
-    checked = CsrRows(indptr, served, batch.data, num_features)
-    return checked if in_order else _summed(checked)
+    return ascending
 
 
 def from_scipy(matrix: Any, name: str) -> CsrRows:
@@ -274,5 +289,6 @@ def _summed(batch: CsrRows) -> CsrRows:
     return CsrRows(indptr, indices[first], summed, batch.num_features)
 
 
-def _index_type(num_features: int) -> type[np.signedinteger[Any]]:
+def index_type(num_features: int) -> type[np.signedinteger[Any]]:
+    """The smallest type of column indices that scipy and TensorFlow take."""
     return np.int32 if num_features <= 2**31 - 1 else np.int64

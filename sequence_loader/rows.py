@@ -15,9 +15,10 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, from_scipy, unsigned
-from sequence_loader.gathering import gather
+from sequence_loader.csr import Array, CsrRows, from_scipy, unsigned
+from sequence_loader.gathering import read_rows
 from sequence_loader.permutation import Integers
 
 Block: TypeAlias = CsrRows | Array | Any
@@ -67,32 +68,31 @@ class CsrSource:
         self.container = (
             sp.csr_matrix if isinstance(matrix, sp.spmatrix) else sp.csr_array
         )
-        stored = from_scipy(matrix, name)
-        self.indptr, self.indices = stored.indptr, stored.indices
-        self.data = stored.data
-        self.num_rows, self.num_features = stored.num_rows, stored.num_features
+        self.matrix = from_scipy(matrix, name)
+        self._pool = BufferPool(spare=2)
+        self.num_rows = self.matrix.num_rows
+        self.num_features = self.matrix.num_features
         self.name = name
         self._check()
 
     def _check(self) -> None:
         """Finds damage while the user is looking; `read` checks each batch again."""
-        if isinstance(self.indices, np.memmap):
+        indices = self.matrix.indices
+        if isinstance(indices, np.memmap):
             return  # checked batch by batch: a pass over it would read the file
-        if len(self.indices) and unsigned(self.indices).max() >= self.num_features:
+        if len(indices) and unsigned(indices).max() >= self.num_features:
             for start in range(0, self.num_rows, 4096):  # finds and names the row
                 stop = min(start + 4096, self.num_rows)
                 self.read(np.arange(start, stop, dtype=np.int64))
 
     def read(self, rows: Integers) -> CsrRows:
         """See `RowSource.read`."""
-        batch = gather(
-            self.indptr, self.indices, self.data, rows, self.num_features, self.name
-        )
-        return canonical(batch, self.name, rows)
+        return read_rows(self.matrix, rows, self._pool, self.name, rows)
 
     def stored(self, rows: Integers) -> int:
         """How many values the given rows hold, before duplicates are summed."""
-        return int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+        indptr = self.matrix.indptr
+        return int((indptr[rows + 1] - indptr[rows]).sum())
 
 
 class DenseSource:

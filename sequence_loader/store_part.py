@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sequence_loader.csr import Array, CsrRows, canonical
-from sequence_loader.gathering import gather
+from sequence_loader.buffers import BufferPool
+from sequence_loader.csr import Array, CsrRows
+from sequence_loader.gathering import read_rows
 from sequence_loader.map_copy import copy_parts, expect_parts
 from sequence_loader.page_cache import File, at_random, will_need_parts
 from sequence_loader.permutation import Integers
@@ -56,6 +57,7 @@ class StorePart:
         self.identity = digest_of(text)
         self.manifest = Manifest.from_bytes(text, path / MANIFEST)
         self.num_rows, self.num_features = self.manifest.shape
+        self._pool = BufferPool(spare=2)
         self._handles: ByName[Handle] = ByName()
         self.arrays: ByName[Array] = ByName()
         try:
@@ -96,9 +98,8 @@ class StorePart:
         """
         self.check_sizes()
         indptr, indices, data = (self.arrays[name] for name in MATRIX)
-        name = str(self.path)
-        batch = gather(indptr, indices, data, rows, self.num_features, name)
-        return canonical(batch, name, rows)
+        matrix = CsrRows(indptr, indices, data, self.num_features)
+        return read_rows(matrix, rows, self._pool, str(self.path), rows)
 
     def bounds(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where rows start and stop among the stored values, checked.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows, canonical
 from sequence_loader.gathering import gather
@@ -67,6 +68,7 @@ class StoreParts:
         except BaseException:
             self.close()
             raise
+        self.pool = BufferPool(spare=2)  # of batches
         self.first_rows = np.cumsum([0, *(part.num_rows for part in self.list)])
         self.num_rows = int(self.first_rows[-1])
         self.num_features = self.list[0].num_features
@@ -104,13 +106,13 @@ class StoreParts:
         lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
         places = np.empty(len(rows), np.int64)
         places[order] = np.arange(len(rows))
-        return gather(
+        joined = CsrRows(
             np.concatenate([[0], np.cumsum(lengths)]),
             np.concatenate([piece.indices for piece in pieces]),
             np.concatenate([piece.data for piece in pieces]),
-            places,
             self.num_features,
         )
+        return gather(joined, places)
 
     def advise(self, rows: Integers) -> None:
         """Asks for rows to be read soon, side by side.

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import Array, CsrRows, canonical
-from sequence_loader.gathering import gather
+from sequence_loader.csr import Array, CsrRows
+from sequence_loader.gathering import read_rows
 from sequence_loader.permutation import Integers
 from sequence_loader.store_parts import Located, StoreParts
 
@@ -93,10 +93,7 @@ class Window:
         values = self._values
         if values is None:
             return None
-        found = gather(
-            values.indptr, values.indices, values.data, places, values.num_features
-        )
-        return canonical(found, self._parts.name, rows)
+        return read_rows(values, places, self._parts.pool, self._parts.name, rows)
 
     def run(self, plan: Plan, epoch: int) -> None:
         """Reads the window."""

@@ -9,6 +9,8 @@ from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sequence_loader import gathering
+from sequence_loader.buffers import BufferPool
 from sequence_loader.csr import CsrRows, canonical, from_scipy, unsigned
 from sequence_loader.gathering import gather
 
@@ -48,13 +50,24 @@ def summed(indptr, indices, data, features):
     return array
 
 
+def read(matrix, rows, ids, in_pieces):
+    """Rows as they are read, of many or of few at a time."""
+    if not in_pieces:
+        return canonical(gather(matrix, rows), "x", ids)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "LARGE", -1)
+        patch.setattr(gathering, "PIECE", 40)
+        return gathering.read_rows(matrix, rows, BufferPool(), "x", ids)
+
+
 @given(raw_rows(), st.data())
 def test_any_rows_in_any_order_are_gathered_and_made_canonical(raw, data):
     indptr, indices, values, features = raw
     num_rows = len(indptr) - 1
     some = data.draw(st.lists(st.integers(0, num_rows - 1), max_size=12))
     rows = np.array(some, dtype=np.int64)
-    batch = canonical(gather(indptr, indices, values, rows, features), "x", rows)
+    matrix = CsrRows(indptr, indices, values, features)
+    batch = read(matrix, rows, rows, data.draw(st.booleans()))
     assert batch.indptr.dtype == np.int64 and batch.indptr[0] == 0
     assert batch.indices.dtype == np.int32 and batch.indices.dtype.isnative
     assert batch.indptr[-1] == len(batch.indices) == len(batch.data)
@@ -86,8 +99,10 @@ def test_an_index_out_of_range_is_found_wherever_it_is(raw, data):
     wrong = [features, features + 1, 255 if indices.dtype.kind == "u" else -1]
     indices[place] = data.draw(st.sampled_from(wrong))
     rows = np.arange(len(indptr) - 1)
+    matrix = CsrRows(indptr, indices, values, features)
+    in_pieces = data.draw(st.booleans())
     with pytest.raises(ValueError, match="column index out of range") as caught:
-        canonical(gather(indptr, indices, values, rows, features), "x", rows + 100)
+        read(matrix, rows, rows + 100, in_pieces)
     owner = int(np.searchsorted(indptr, place, side="right")) - 1
     assert f"row {owner + 100} holds {indices[place]}" in str(caught.value)
 
@@ -99,8 +114,9 @@ def test_pointers_out_of_range_are_found_before_anything_is_taken(raw, data):
     place = data.draw(st.integers(0, len(indptr) - 1))
     indptr[place] = data.draw(st.sampled_from([-1, len(indices) + 1, 2**40, -(2**40)]))
     rows = np.arange(len(indptr) - 1)
+    matrix = CsrRows(indptr, indices, values, features)
     with pytest.raises(ValueError, match="`w` is a damaged CSR matrix: `indptr`"):
-        gather(indptr, indices, values, rows, features, "w")
+        gather(matrix, rows, "w")
 
 
 @pytest.mark.parametrize("mean", [0, 1, 150, 199, 200, 250, 1500])
@@ -118,7 +134,7 @@ def test_rows_of_any_length_are_gathered(mean, types, dtype):
     data = (np.arange(indptr[-1]) % 100).astype(dtype)
     for rows in ([], [0], [5], [3, 3, 39, 0, 7], range(40), rng.integers(0, 40, 128)):
         rows = np.array(rows, dtype=np.int64)
-        found = gather(indptr, indices, data, rows, 30_000)
+        found = gather(CsrRows(indptr, indices, data, 30_000), rows)
         pieces = [slice(int(indptr[row]), int(indptr[row + 1])) for row in rows]
         assert found.indptr.dtype == np.int64
         assert np.diff(found.indptr).tolist() == lengths[rows].tolist()
@@ -131,9 +147,47 @@ def test_rows_of_any_length_are_gathered(mean, types, dtype):
             assert type(taken) is np.ndarray and not np.shares_memory(taken, own)
 
 
+@pytest.mark.parametrize("types", [("i8", "i4"), ("i8", "u2"), ("i4", "i8")])
+@pytest.mark.parametrize("mean", [3, 600, 90_000])
+def test_many_rows_are_read_in_pieces_into_memory_that_is_used_again(types, mean):
+    rng = np.random.default_rng(mean)
+    lengths = rng.integers(0, 2 * mean + 1, 4_000_000 // mean)
+    lengths[[0, 1, -1]] = 0
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(types[0])
+    columns = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
+    data = np.arange(indptr[-1], dtype=np.float32)
+    num_features = 2 * mean + 1
+    if num_features > 2**16:  # more than two bytes tell apart
+        types = types[0], types[1].replace("u2", "u4")
+    matrix = CsrRows(indptr, columns.astype(types[1]), data, num_features)
+    rows = rng.permutation(len(lengths))
+    expected = canonical(gather(matrix, rows), "x", rows)
+    pool = BufferPool(spare=2)
+    addresses = set()
+    for _ in range(3):
+        found = gathering.read_rows(matrix, rows, pool, "x", rows)
+        assert found.indices.dtype == np.int32 and found.data.dtype == np.float32
+        for array, other in (
+            (found.indptr, expected.indptr),
+            (found.indices, expected.indices),
+            (found.data, expected.data),
+        ):
+            np.testing.assert_array_equal(array, other)
+        addresses |= {found.indices.ctypes.data, found.data.ctypes.data}
+        assert pool.in_use == 2
+        del found, array
+    assert pool.in_use == 0 and len(addresses) == 2
+    columns[-1] = num_features  # the last entry of the last row that has any
+    wrong = CsrRows(indptr, columns.astype(types[1]), data, num_features)
+    owner = int(np.flatnonzero(lengths)[-1])
+    with pytest.raises(ValueError, match=f"row {owner} holds {num_features}"):
+        gathering.read_rows(wrong, rows, pool, "x", rows)
+
+
 def test_sound_rows_beside_a_damaged_one_can_be_read():
     indptr = np.array([0, 1, 99, 2])
-    found = gather(indptr, np.array([0, 1]), np.array([1.0, 2.0]), np.array([0]), 2)
+    matrix = CsrRows(indptr, np.array([0, 1]), np.array([1.0, 2.0]), 2)
+    found = gather(matrix, np.array([0]))
     assert found.data.tolist() == [1.0]
 
 

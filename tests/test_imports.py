@@ -22,7 +22,7 @@ NEED_KERAS = {"sequence", "dataset_layout", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted balanced sharding order subset plan
-    structures csr gathering buffers rows publishing progress page_cache map_copy
+    structures csr buffers gathering rows publishing progress page_cache map_copy
     free_memory store_format store_blocks store_writer store_files store_part
     store_damage store_parts store_column window windows store_reader store state
     inputs batches grouping tensors jobs assembly epochs hooks interrupts channel

@@ -202,7 +202,7 @@ def test_a_csr_matrix_is_used_without_a_copy():
         matrix = kind(ENCODED)
         source = CsrSource(matrix)
         for name in ("indptr", "indices", "data"):
-            assert np.shares_memory(getattr(source, name), getattr(matrix, name))
+            assert np.shares_memory(getattr(source.matrix, name), getattr(matrix, name))
         assert source.container is kind
 
 
