@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.inputs import InputReader, make_reader
 from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchPlan, BatchRows
-from sequence_loader.rows import Block, RowSource, as_row_source, is_input_list
+from sequence_loader.rows import RowSource, as_row_source, is_input_list
 from sequence_loader.structures import (
     Structure,
     described,
@@ -25,6 +24,7 @@ from sequence_loader.structures import (
     names,
     same_shape,
 )
+from sequence_loader.targets import floating, numbers, target_sources, weight_sources
 
 
 class Batch(NamedTuple):
@@ -87,8 +87,8 @@ class BatchReader:
             if sample_weight is None:
                 sample_weight = getattr(x, "sample_weight", None)
         self.num_rows: int = leaves(self._features)[0].num_rows
-        self._targets = None if y is None else self._sources("y", y)
-        self._weights = self._checked_weights(sample_weight)
+        self._targets = target_sources(y)
+        self._weights = weight_sources(sample_weight, self._targets)
         self._check_lengths()
         self.inputs: Structure = self._with_transforms(transform)
         self._widths: dict[str, tuple[int, ...]] = {}
@@ -125,10 +125,10 @@ class BatchReader:
         self.check_widths(features)
         if self._targets is None:
             return Batch(features, None, None)
-        targets = map_structure(lambda s: _dense(s.read(rows)), self._targets)
+        targets = map_structure(lambda s: numbers(s.read(rows)), self._targets)
         weights = None
         if self._weights is not None:
-            weights = map_structure(lambda s: _floating(s.read(rows)), self._weights)
+            weights = map_structure(lambda s: floating(s.read(rows)), self._weights)
             if batch.weights is not None:
                 weights = map_structure(
                     lambda w: w * _like(batch.weights, w), weights
@@ -231,57 +231,6 @@ class BatchReader:
                 f"object that was fitted before, not `.fit_transform`."
             )
 
-    def _sources(self, argument: str, value: Any) -> Structure:
-        """Wraps targets or weights, which must be numbers already."""
-
-        def wrap(leaf: Any, name: str) -> RowSource:
-            if not sp.issparse(leaf):
-                leaf = _as_array(leaf, name)
-                if leaf.dtype.kind in "OUST":
-                    mend = "Pass one number for each row"
-                    if argument == "y":
-                        mend = (
-                            f"Encode labels as integers, for example with "
-                            f"np.unique({name}, return_inverse=True)[1]"
-                        )
-                    first = leaf[:3].tolist() if leaf.ndim else leaf.item()
-                    raise TypeError(
-                        f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
-                        f"{shown(first)}. {mend}."
-                    )
-                if leaf.ndim == 0:
-                    # Third in line is where other loaders take the batch size.
-                    hint = "; batch_size goes by name" * (name == "sample_weight")
-                    raise ValueError(
-                        f"`{name}` must have one entry for each row of `x`; received "
-                        f"the scalar {shown(leaf.item())}. Pass an array{hint}."
-                    )
-            return as_row_source(leaf, name)
-
-        if not leaves(value):
-            raise ValueError(
-                f"`{argument}` must hold at least one array; received {shown(value)}. "
-                f"Pass None to leave it out."
-            )
-        return map_structure(wrap, value, names(argument, value))
-
-    def _checked_weights(self, sample_weight: Any) -> Structure | None:
-        if sample_weight is None:
-            return None
-        if self._targets is None:
-            raise ValueError(
-                "`sample_weight` needs `y`: Keras weights the loss of targets; "
-                "received sample_weight without y. Pass y as well."
-            )
-        nested = isinstance(sample_weight, dict | tuple)
-        if nested and not same_shape(self._targets, sample_weight):
-            raise ValueError(
-                f"`sample_weight` must be one array, or have the structure of `y`, "
-                f"{described(self._targets)}; received {described(sample_weight)}. "
-                f"Pass one weight array for each target."
-            )
-        return self._sources("sample_weight", sample_weight)
-
     def _check_lengths(self) -> None:
         for argument, structure in (
             ("x", self._features),
@@ -331,34 +280,6 @@ def _stored(source: RowSource, rows: Integers) -> int:
         return int(count(rows))
     block = source.read(rows)  # a source of the user's own
     return len(block.data) if isinstance(block, CsrRows) else 0
-
-
-def _as_array(value: Any, name: str) -> Array:
-    if isinstance(value, np.ndarray):
-        return value
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(
-            f"`{name}` must hold rows of one shape; received {shown(value)}, whose "
-            f"rows differ. Pad them to one length."
-        ) from None
-
-
-def _dense(block: Block) -> Array:
-    if isinstance(block, CsrRows):
-        shape = (block.num_rows, block.num_features)
-        block = block.to_dense(np.zeros(shape, block.data.dtype))
-    block = np.asarray(block)
-    # No backend takes the other byte order.
-    return block.astype(block.dtype.newbyteorder("="), copy=False)
-
-
-def _floating(block: Block) -> Array:
-    weights = _dense(block)
-    if weights.dtype.kind == "f":
-        return weights
-    return weights.astype(np.float32)
 
 
 def _like(mask: Array | None, weights: Array) -> Array:
