@@ -29,6 +29,21 @@ HALF = ("float16", "bfloat16")
 """Types that a store and a backend know, and scipy does not."""
 
 
+class DamagedRows(ValueError):
+    """CSR arrays that must not reach compiled code: what is wrong, and the mend.
+
+    A store has another mend than a matrix in memory, and the same findings.
+    """
+
+    def __init__(self, finding: str, mend: str) -> None:
+        super().__init__(finding, mend)  # as a pickle makes it again
+        self.finding = finding
+
+    def __str__(self) -> str:
+        finding, mend = self.args
+        return f"{finding}. {mend}."
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CsrRows:
     """A few rows in CSR form.
@@ -150,7 +165,7 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
         of the machine.
 
     Raises:
-        ValueError: A column index is out of range.
+        DamagedRows: A column index is out of range.
     """
     if not batch.data.dtype.isnative:
         native = batch.data.dtype.newbyteorder("=")
@@ -170,15 +185,16 @@ def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> boo
         rows: See `canonical`.
 
     Raises:
-        ValueError: A column index is out of range.
+        DamagedRows: A column index is out of range.
     """
     indices, num_features = batch.indices, batch.num_features
     if len(indices) == 0:
         return True
     if indices.dtype.kind not in "iu":
-        raise ValueError(
+        raise DamagedRows(
             f"`{name}` has column indices of dtype {indices.dtype}, which must be "
-            f"integers. Build the matrix again with integer column indices."
+            f"integers",
+            "Build the matrix again with integer column indices",
         )
     columns = unsigned(indices)
     greater = np.empty(len(columns) + 1, dtype=bool)
@@ -191,10 +207,11 @@ def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> boo
         wrong = columns >= num_features
         owner = batch.row_of_each()[wrong]
         named = owner[:1] if rows is None else rows[owner[:1]]
-        raise ValueError(
+        raise DamagedRows(
             f"`{name}` has a column index out of range: it must be in "
             f"[0, {num_features}), the number of features, but row {named[0]} holds "
-            f"{indices[wrong][0]}. Correct the indices, or the shape of the matrix."
+            f"{indices[wrong][0]}",
+            "Correct the indices, or the shape of the matrix",
         )
     return ascending
 

@@ -12,6 +12,7 @@ from sequence_loader.csr import (
     MOST,
     Array,
     CsrRows,
+    DamagedRows,
     canonical,
     index_type,
     is_ascending,
@@ -49,7 +50,7 @@ def read_rows(
         What `canonical` makes of what `gather` returns.
 
     Raises:
-        ValueError: `indptr` points outside the arrays, or a column index is out of
+        DamagedRows: `indptr` points outside the arrays, or a column index is out of
             range.
     """
     found = _locate(matrix, rows, name)
@@ -104,7 +105,7 @@ def gather(matrix: CsrRows, rows: Integers, name: str = "x") -> CsrRows:
         The rows, in the order asked for; to be passed through `canonical`.
 
     Raises:
-        ValueError: `indptr` points outside the arrays.
+        DamagedRows: `indptr` points outside the arrays.
     """
     return _gather(matrix, _locate(matrix, rows, name))
 
@@ -137,11 +138,11 @@ def _locate(matrix: CsrRows, rows: Integers, name: str) -> _Located:
     if len(rows) and (int(unsigned(spans).max()) > limit or lengths.min() < 0):
         starts, stops = spans.T
         wrong = (starts < 0) | (stops < starts) | (stops > limit)
-        raise ValueError(
+        raise DamagedRows(
             f"`{name}` is a damaged CSR matrix: `indptr` must not decrease and must "
             f"stay within the {limit} stored values, which it does not at rows "
-            f"{_first_rows(rows, wrong)}. Build it again, for example with "
-            f"scipy.sparse.csr_array(coo)."
+            f"{_first_rows(rows, wrong)}",
+            "Build it again, for example with scipy.sparse.csr_array(coo)",
         )
     ends = np.zeros(len(rows) + 1, dtype=np.int64)
     lengths.cumsum(out=ends[1:])

@@ -166,6 +166,7 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
     if sp.issparse(value):
         return CsrSource(value, name)
     if isinstance(value, RowSource):
+        check_not_empty(name, (value.num_rows,))
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(

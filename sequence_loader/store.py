@@ -54,7 +54,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows
+from sequence_loader.csr import Array, CsrRows, DamagedRows
 from sequence_loader.permutation import Integers
 from sequence_loader.store_column import StoreColumn
 from sequence_loader.store_files import closed
@@ -204,9 +204,15 @@ class SparseStore:
 
         Raises:
             StoreError: A file is damaged.
-            ValueError: A column index is out of range, or the store is closed.
+            ValueError: The store is closed.
         """
-        return self._reader().read(rows)
+        try:
+            return self._reader().read(rows)
+        except DamagedRows as error:
+            raise StoreError(
+                f"{error.finding}. Restore the files, or write the store again; "
+                f"verify() finds all that is wrong."
+            ) from None
 
     def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
         """Says that a batch is about to be read, so that the next ones can be fetched.

@@ -188,8 +188,8 @@ def add_verify(commands: Subparsers) -> None:
         commands,
         "verify",
         "read a store, and check every digest and every index",
-        "Reads everything, with a progress bar. The exit code is 0 only if all of it "
-        "is what was written.",
+        "Reads everything, of one store or of several as one, with a progress bar. The "
+        "exit code is 0 only if all of it is what was written.",
         "verify train.store",
         "verify parts/*.store",
     )

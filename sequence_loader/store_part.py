@@ -94,7 +94,7 @@ class StorePart:
 
         Raises:
             StoreError: A file has changed since the store was opened.
-            ValueError: A column index is out of range.
+            DamagedRows: A column index is out of range.
         """
         self.check_sizes()
         indptr, indices, data = (self.arrays[name] for name in MATRIX)

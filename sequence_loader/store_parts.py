@@ -200,7 +200,7 @@ class StoreParts:
 
         Raises:
             StoreError: A file is damaged.
-            ValueError: A column index is out of range.
+            DamagedRows: A column index is out of range.
         """
         order = np.argsort(rows, kind="stable")
         located = self.locate(rows[order])

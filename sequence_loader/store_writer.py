@@ -49,7 +49,8 @@ class StoreWriter:
     Args:
         path: The directory to create. Its parent must exist.
         num_features: Number of columns.
-        dtype: Type of the stored values: a boolean, integer or floating type.
+        dtype: Type of the stored values, whatever that of the blocks is: a boolean,
+            integer or floating type. float32 is what models are given by default.
         overwrite: Whether to replace a store at `path`, in one step, at the end.
         feature_names: One name for each feature.
         class_names: Names of the classes that integers in `y` stand for.

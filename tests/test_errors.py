@@ -16,6 +16,7 @@ from sequence_loader import (
     ShuffleSampler,
     SparseBatchSequence,
 )
+from sequence_loader.csr import DamagedRows
 
 X, Y = dense(7, 5), np.arange(7)
 
@@ -491,7 +492,7 @@ def test_column_indices_out_of_range(place, value):
     places = np.arange(matrix.nnz)[place]
     row = int(np.searchsorted(matrix.indptr, places, side="right")) - 1
     refused(
-        ValueError,
+        DamagedRows,
         "`x` has a column index out of range: it must be in [0, 5)",
         f"row {row} holds {value}",
         "Correct the indices, or the shape",
@@ -505,7 +506,7 @@ def test_an_index_that_goes_bad_later_is_found_when_it_is_read():
     matrix.indices[-1] = 99
     seq[0]
     refused(
-        ValueError,
+        DamagedRows,
         "`x` has a column index out of range",
         "row 6 holds 99",
         call=lambda: seq[-1],
@@ -515,13 +516,13 @@ def test_an_index_that_goes_bad_later_is_found_when_it_is_read():
 def test_the_wrong_row_of_a_large_matrix_is_named():
     matrix = csr(10_000, 3, density=1)
     matrix.indices[3 * 7777 + 1] = 3
-    refused(ValueError, "row 7777 holds 3", call=lambda: sequence(matrix))
+    refused(DamagedRows, "row 7777 holds 3", call=lambda: sequence(matrix))
 
 
 def test_column_indices_of_another_type():
     matrix = damaged(indices=lambda a: a.astype(float))
     refused(
-        ValueError,
+        DamagedRows,
         "column indices of dtype float64, which must be integers",
         call=lambda: sequence(matrix)[0],
     )
@@ -803,7 +804,7 @@ def test_a_transform_that_returns_a_damaged_matrix():
         return change
 
     refused(
-        ValueError,
+        DamagedRows,
         "`transform(x)` has a column index out of range: it must be in [0, 5)",
         call=lambda: sequence(X, transform=transform(indices=put(0, 9)))[0],
     )
@@ -884,7 +885,7 @@ def test_an_augment_that_returns_an_index_out_of_range():
         return x
 
     refused(
-        ValueError,
+        DamagedRows,
         "`augment(x)` has a column index out of range",
         call=lambda: sequence(csr(7, 5), output="csr", augment=change)[0],
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_data import marked, rows_of, same, start_python
+from store_data import marked, rows_of, same, start_python, written
 
+from sequence_loader import SparseBatchSequence
 from sequence_loader.store import StoreError, StoreWriter, open_store
 from sequence_loader.store_format import Manifest
 
@@ -210,6 +212,26 @@ def test_a_file_cut_while_open_is_an_error_not_a_crash(
     assert f"{name} has become shorter" in batch
     assert int(batch.split()[0]) >= 20  # a window that had been read may be served
     assert "has become shorter" in verified
+
+
+@pytest.mark.parametrize("memory", ["auto", 1, 30_000])
+@pytest.mark.parametrize("name", ["indptr", "indices"])
+def test_damage_that_training_finds_is_told_as_damage_of_a_store(
+    name: str, memory: int | str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.store"
+    matrix = marked(300, 40)
+    written(path, matrix).close()
+    array = np.load(path / f"{name}.npy", mmap_mode="r+")
+    array[len(array) // 2] = 2**15
+    array.flush()
+    with open_store(path, memory) as store:
+        sequence = SparseBatchSequence(store, batch_size=300, output="csr")
+        with pytest.raises(StoreError, match="[Rr]estore the file") as caught:
+            sequence[0]
+    assert str(path) in str(caught.value)
+    assert "csr_array(coo)" not in str(caught.value)
+    assert isinstance(pickle.loads(pickle.dumps(caught.value)), StoreError)
 
 
 def test_verify_names_every_damaged_block(tmp_path: Path) -> None:

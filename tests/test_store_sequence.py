@@ -57,6 +57,13 @@ def test_batches_are_those_of_the_matrix(
                 assert np.array_equal(one[2], other[2])
 
 
+def test_a_store_without_rows_is_refused_as_a_matrix_is(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "none.store", FEATURES):
+        pass
+    with pytest.raises(ValueError, match="`x` must have at least one row"):
+        SparseBatchSequence(open_store(tmp_path / "none.store"))
+
+
 def test_labels_of_ones_own_come_before_those_of_the_store(path: Path) -> None:
     store = open_store(path)
     ((_, y, weights),) = SparseBatchSequence(store, np.full(ROWS, 7), batch_size=ROWS)
