@@ -49,7 +49,8 @@ class CsrRows:
     """A few rows in CSR form.
 
     Attributes:
-        indptr: int64 array of shape (rows + 1,), from 0 to nnz.
+        indptr: int64 array of shape (rows + 1,), from 0 to nnz; of a matrix to take
+            rows from, of any integer type.
         indices: Integer array of shape (nnz,): int32 (int64 beyond 2^31 features)
             where `canonical` has seen it, of any type before.
         data: Array of shape (nnz,), any real dtype.
@@ -77,7 +78,7 @@ class CsrRows:
             matrix = container((self.data, indices, indptr), shape=shape, copy=False)
             matrix.has_canonical_format = True
             return matrix
-        made: Any = object.__new__(container)
+        made: Any = object.__new__(container)  # which keeps all it has in __dict__
         vars(made).update(_empty(container, self.num_rows, self.num_features))
         made.indptr, made.indices, made.data = indptr, indices, self.data
         return made
@@ -196,15 +197,15 @@ def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> boo
             f"integers",
             "Build the matrix again with integer column indices",
         )
-    columns = unsigned(indices)
+    columns, limit = unsigned(indices), unsigned_limit(indices, num_features)
     greater = np.empty(len(columns) + 1, dtype=bool)
     np.greater(columns[1:], columns[:-1], out=greater[1:-1])
     greater[batch.indptr] = True  # the first of a row need not exceed the last before
     ascending = bool(greater.all())
     # Of ascending columns the last of each row says enough.
     largest = columns.take(batch.indptr - 1, mode="clip") if ascending else columns
-    if int(largest.max()) >= num_features:
-        wrong = columns >= num_features
+    if int(largest.max()) >= limit:
+        wrong = columns >= limit
         owner = batch.row_of_each()[wrong]
         named = owner[:1] if rows is None else rows[owner[:1]]
         raise DamagedRows(
@@ -257,6 +258,17 @@ def unsigned(indices: Array) -> Array:
     return indices.view(indices.dtype.str.replace("i", "u"))
 
 
+def unsigned_limit(indices: Array, limit: int) -> int:
+    """What indices, read as `unsigned`, must be below to be in ``[0, limit)``.
+
+    A negative one of few bytes may be less than `limit` then.
+    """
+    if indices.dtype.kind != "i":
+        return limit
+    most: int = MOST[indices.dtype.itemsize]
+    return min(limit, most + 1)
+
+
 def _check_compressed(matrix: Any, majors: int, minors: int, name: str) -> None:
     stored = _check_pointers(matrix, majors, name)
     _check_minor(matrix.indices[:stored], minors, matrix.format.upper(), name)
@@ -283,11 +295,12 @@ def _check_pointers(matrix: Any, majors: int, name: str) -> int:
 
 
 def _check_minor(indices: Array, limit: int, kind: str, name: str) -> None:
-    if len(indices) and int(unsigned(indices).max()) >= limit:
+    most = unsigned_limit(indices, limit)
+    if len(indices) and int(unsigned(indices).max()) >= most:
         raise ValueError(
             f"`{name}` is a damaged {kind} matrix: it has an index out of range, which "
             f"must be in [0, {limit}); received "
-            f"{indices[unsigned(indices) >= limit][0]}. Correct the indices, or the "
+            f"{indices[unsigned(indices) >= most][0]}. Correct the indices, or the "
             f"shape of the matrix."
         )
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.csr import Array, CsrRows, unsigned
+from sequence_loader.csr import Array, CsrRows, unsigned, unsigned_limit
 from sequence_loader.sources import Advance
 
 LIMIT = 1 << 21
@@ -146,8 +146,9 @@ def _packed(part: Entries, shape: tuple[int, int]) -> Array:
     ):
         if given.dtype.kind not in "iu":
             raise ValueError(f"{what} numbers must be integers, not {given.dtype}")
-        if len(given) and int(unsigned(given).max()) >= size:
-            wrong = given[unsigned(given) >= size][0]
+        limit = unsigned_limit(given, size)
+        if len(given) and int(unsigned(given).max()) >= limit:
+            wrong = given[unsigned(given) >= limit][0]
             raise ValueError(
                 f"{what} {wrong} is out of range: it must be in [0, {size})"
             )

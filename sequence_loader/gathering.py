@@ -17,6 +17,7 @@ from sequence_loader.csr import (
     index_type,
     is_ascending,
     unsigned,
+    unsigned_limit,
 )
 from sequence_loader.permutation import Integers
 
@@ -66,13 +67,14 @@ def _read_in_pieces(
 ) -> CsrRows | None:
     """`None` where rows are not canonical, or of a kind that is not copied so."""
     total, features = int(found.ends[-1]), matrix.num_features
-    if not matrix.data.dtype.isnative:
+    if not matrix.data.dtype.isnative or not _is_copied(matrix):
         return None
     stored, served = matrix.indices.dtype, np.dtype(index_type(features))
     indices = pool.empty((total,), served)
     data = pool.empty((total,), matrix.data.dtype)
     most = PIECE // (stored.itemsize + matrix.data.itemsize)
     cuts = np.searchsorted(found.ends, np.arange(0, total, most), side="right") - 1
+    # Empty rows at the beginning, or beside a cut, need not be in a piece.
     cuts = np.unique(np.append(cuts, len(found.spans))).tolist()
     for start, stop in zip(cuts, cuts[1:]):
         piece = found.cut(start, stop)
@@ -135,7 +137,8 @@ def _locate(matrix: CsrRows, rows: Integers, name: str) -> _Located:
         spans = spans.astype(np.int64)
     lengths = spans[:, 1] - spans[:, 0]
     limit = min(len(matrix.indices), len(matrix.data))
-    if len(rows) and (int(unsigned(spans).max()) > limit or lengths.min() < 0):
+    above = unsigned_limit(spans, limit + 1)
+    if len(rows) and (int(unsigned(spans).max()) >= above or lengths.min() < 0):
         starts, stops = spans.T
         wrong = (starts < 0) | (stops < starts) | (stops > limit)
         raise DamagedRows(
@@ -175,15 +178,14 @@ def _copy(matrix: CsrRows, found: _Located, indices: Array, data: Array) -> bool
         data: Array of shape (nnz,) and the dtype of the matrix, to copy to.
 
     Returns:
-        Whether they were copied; not where the loop does not know such arrays, or
-        would copy them whole, each time.
+        Whether they were copied; not where the loop does not know such arrays.
     """
     spans, ends = found
     if len(spans) == 0:
         return True
-    sources, targets = (matrix.indices, matrix.data), (indices, data)
-    if _copy_rows is None or not all(map(_is_plain, sources)):
+    if not _is_copied(matrix):
         return False
+    sources, targets = (matrix.indices, matrix.data), (indices, data)
     # The loop moves two arrays alike. One of them has the type of its pointers, which
     # is int32 or int64: where the indices are narrower, the values take their part,
     # and where both are, neither can.
@@ -194,8 +196,6 @@ def _copy(matrix: CsrRows, found: _Located, indices: Array, data: Array) -> bool
         for arrays in (sources, targets)
     )
     kind = words[0].dtype
-    if kind.itemsize < 4:
-        return False
     most, top = MOST[kind.itemsize], int(spans.max())
     if top > most:
         # Far into a matrix of more than 2^31 values, int32 pointers still do.
@@ -205,12 +205,20 @@ def _copy(matrix: CsrRows, found: _Located, indices: Array, data: Array) -> bool
         words, spans = [array[base:top] for array in words], spans - base
     if ends[-1] > LONG * len(spans):
         for array in words:
-            array.take(spans[:, 0], mode="clip")  # whose rows may be empty at the end
+            # An empty row may begin where the array ends, hence clip.
+            array.take(spans[:, 0], mode="clip")
     # As if these were the pointers of a matrix whose every second row is wanted.
     pointers = spans.astype(kind, copy=False).ravel()
     every_second = np.arange(0, len(pointers), 2, dtype=kind)
     _copy_rows(len(spans), every_second, pointers, *words, *into)
     return True
+
+
+def _is_copied(matrix: CsrRows) -> bool:
+    """Whether the compiled loop knows such arrays, and need not copy them whole."""
+    arrays = matrix.indices, matrix.data
+    wide = max(array.dtype.itemsize for array in arrays) >= 4
+    return _copy_rows is not None and wide and all(map(_is_plain, arrays))
 
 
 def _is_plain(array: Array) -> bool:

@@ -13,7 +13,8 @@ from sequence_loader.csr import CsrRows
 from sequence_loader.plan import BatchPlan
 
 AT_ONCE, AT_ONCE_BYTES = 16, 1 << 21
-"""Batches in a group, and what they should take together at most."""
+"""Batches in a group, and what they should take together at most, if each takes what
+the one before them took."""
 
 IN_ORDER = 2
 """Batches, each the one after the last, from which the next are expected as well:

@@ -4,7 +4,8 @@ Beside a thread that computes, each read of a few kilobytes waits for the interp
 afterwards, until that thread lets go of it. One call of ``process_vm_readv(2)``, from
 this process to itself, copies a thousand parts: windows of short rows gained two
 fifths. Where a file has been cut it copies less, while touching the map would kill
-the process.
+the process; but zeros where it was cut within its last page, so who copies looks at
+the size of the file afterwards.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.csr import Array
+from sequence_loader.page_cache import MOST_PARTS
 from sequence_loader.permutation import Integers
-
-MOST_PARTS = 1024
-"""Parts that Linux takes in one call."""
 
 SHORT = 1 << 15
 """Mean bytes of parts from which ``preadv``, which need not map pages, is as fast."""
+
+AROUND = 1 << 21
+"""The kernel maps what it has around what is touched: 64 kB, or a large folio whole."""
 
 
 def copy_parts(
@@ -38,7 +40,7 @@ def copy_parts(
 
     Args:
         mapped: Contiguous array over a `mmap.mmap` of a file, which nobody writes to.
-        starts: int64 array of shape (n,), ascending: bytes of the array.
+        starts: int64 array of shape (n,): bytes of the array.
         lengths: int64 array of shape (n,): bytes to copy.
         out: Contiguous array to copy them to.
         places: int64 array of shape (n,): bytes of `out`.
@@ -58,11 +60,10 @@ def copy_parts(
         return False  # its pages would be lost
     if count == 0:
         return True
-    stop = int((starts + lengths).max())
-    _check_within(mapped, int(starts.min()), stop)
-    _check_within(out, int(places.min()), int((places + lengths).max()))
+    start, stop = _span(mapped, starts, lengths)
+    _span(out, places, lengths)
     sources, targets = (
-        np.stack([array.ctypes.data + begins, lengths], axis=1)
+        np.stack([array.ctypes.data + begins, lengths], axis=1).astype(np.uintp)
         for array, begins in ((mapped, starts), (out, places))
     )
     try:
@@ -71,8 +72,8 @@ def copy_parts(
             for first in range(0, count, MOST_PARTS)
         )
     finally:
-        begin, end = int(starts[0]) - AROUND, stop + AROUND
-        _advise(mapped, max(begin, 0), min(end, mapped.nbytes), mmap.MADV_DONTNEED)
+        begin, end = max(start - AROUND, 0), min(stop + AROUND, mapped.nbytes)
+        _advise(mapped, begin, end, mmap.MADV_DONTNEED)
 
 
 def expect_parts(mapped: Array) -> None:
@@ -81,11 +82,7 @@ def expect_parts(mapped: Array) -> None:
         _advise(mapped, 0, mapped.nbytes, mmap.MADV_RANDOM)
 
 
-AROUND = 1 << 21
-"""The kernel may map as many bytes before and after what is touched."""
-
-
-def _copied(sources: Integers, targets: Integers) -> bool:
+def _copied(sources: Array, targets: Array) -> bool:
     """Whether some parts, at most `MOST_PARTS`, were copied in full."""
     count, wanted = len(sources), int(sources[:, 1].sum())
     taken: int = _process_vm_readv(  # type: ignore[misc]
@@ -94,12 +91,18 @@ def _copied(sources: Integers, targets: Integers) -> bool:
     return taken == wanted
 
 
-def _check_within(array: Array, start: int, stop: int) -> None:
-    if start < 0 or stop > array.nbytes:
+def _span(array: Array, starts: Integers, lengths: Integers) -> tuple[int, int]:
+    """The first byte of parts of an array and one past the last; never outside it."""
+    start, last = int(starts.min()), int(starts.max())
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    stop = int((starts + lengths).max())
+    if min(start, shortest) < 0 or max(last, longest, stop) > array.nbytes:
         raise ValueError(
             f"parts must lie within the {array.nbytes} bytes of an array; received "
-            f"bytes {start} to {stop}. Pass parts of this array."
+            f"starts {start} to {last} and lengths {shortest} to {longest}. Pass parts "
+            f"of this array."
         )
+    return start, stop
 
 
 _PARTS = ctypes.c_void_p, ctypes.c_ulong  # struct iovec: an address, a number of bytes
@@ -125,7 +128,7 @@ _madvise = _linux(
 
 def _advise(mapped: Array, start: int, stop: int, advice: int) -> None:
     """Advises the kernel on the pages of bytes of a map: never on others."""
-    if _madvise is None:
+    if _madvise is None or not 0 <= start <= stop <= mapped.nbytes:
         return
     address = mapped.ctypes.data + start
     begun = address % mmap.PAGESIZE  # it wants whole pages

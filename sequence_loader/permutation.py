@@ -213,7 +213,7 @@ TABLED = 1 << 13
 a third of the time. That is 512 KiB, for up to 67 million positions."""
 
 
-@lru_cache(maxsize=8)  # of the rows or blocks of an epoch, and of its windows
+@lru_cache(maxsize=32)  # of the rows or blocks of an epoch, and of its windows
 def _tables(width: int, height: int, key: bytes) -> tuple[Words, Words]:
     """What the even and the odd rounds add to one half, by the other half.
 

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, from_scipy, unsigned
+from sequence_loader.csr import Array, CsrRows, from_scipy, unsigned, unsigned_limit
 from sequence_loader.gathering import read_rows
 from sequence_loader.permutation import Integers
 
@@ -80,7 +80,8 @@ class CsrSource:
         indices = self.matrix.indices
         if isinstance(indices, np.memmap):
             return  # checked batch by batch: a pass over it would read the file
-        if len(indices) and unsigned(indices).max() >= self.num_features:
+        limit = unsigned_limit(indices, self.num_features)
+        if len(indices) and int(unsigned(indices).max()) >= limit:
             for start in range(0, self.num_rows, 4096):  # finds and names the row
                 stop = min(start + 4096, self.num_rows)
                 self.read(np.arange(start, stop, dtype=np.int64))

@@ -150,6 +150,7 @@ class StorePart:
         for name, out in (("indices", indices), ("data", data)):
             begins, lengths, into = runs * out.dtype.itemsize
             if copy_parts(self.arrays[name], begins, lengths, out, into):
+                self.check_sizes((name,))
                 continue
             handle, offset = self._handles[name], self.offset(name)
             view = out.view(np.uint8).data
@@ -205,6 +206,7 @@ class StorePart:
     def close(self) -> None:
         """Closes the files. Arrays that were given out stay valid."""
         self._handles, self.arrays = ByName(), ByName()
+        self._pool = BufferPool(spare=2)
 
     def _open(self, name: str, array: StoredArray) -> None:
         path = array_path(self.path, name)

@@ -224,6 +224,7 @@ class StoreParts:
         """Closes the files."""
         for part in self.list:
             part.close()
+        self.pool = BufferPool(spare=2)
 
     def _check_identities(self, identities: Sequence[str] | None) -> None:
         for part, identity in zip(self.list, identities or ()):

@@ -13,6 +13,7 @@ from sequence_loader import gathering
 from sequence_loader.buffers import BufferPool
 from sequence_loader.csr import CsrRows, canonical, from_scipy, unsigned
 from sequence_loader.gathering import gather
+from sequence_loader.rows import CsrSource
 
 
 @st.composite
@@ -105,6 +106,28 @@ def test_an_index_out_of_range_is_found_wherever_it_is(raw, data):
         read(matrix, rows, rows + 100, in_pieces)
     owner = int(np.searchsorted(indptr, place, side="right")) - 1
     assert f"row {owner + 100} holds {indices[place]}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "features", "wrong"),
+    [("i1", 200, -100), ("i2", 60_000, -6000), ("i4", 3 * 10**9, -(10**9))],
+)
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_negative_index_is_none_however_few_bytes_it_has(
+    dtype, features, wrong, in_pieces
+):
+    """Read as unsigned, it is less than the number of features."""
+    indices = np.arange(64).astype(dtype)
+    indices[0] = wrong
+    matrix = CsrRows(np.arange(65), indices, np.ones(64, np.float32), features)
+    rows = np.arange(64)
+    with pytest.raises(ValueError, match=f"row 5 holds {wrong}"):
+        read(matrix, rows, rows + 5, in_pieces)
+    source = sp.csr_array((64, 200), dtype=np.float32)
+    source.indptr, source.data, source.indices = matrix.indptr, matrix.data, indices
+    source._shape = (64, features)
+    with pytest.raises(ValueError, match=f"row 0 holds {wrong}"):
+        CsrSource(source)
 
 
 @given(raw_rows(), st.data())

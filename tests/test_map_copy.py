@@ -111,16 +111,46 @@ def test_what_is_no_map_is_left_as_it_is() -> None:
 
 
 @needs_call
-@pytest.mark.parametrize("start, place", [(-1, 0), (300_000, 0), (0, -1), (0, 60)])
+@pytest.mark.parametrize(
+    "start, length, place",
+    [
+        (-1, 5, 0),
+        (299_996, 5, 0),
+        (0, 5, -1),
+        (0, 5, 56),
+        (10, -5, 0),
+        (10, -(2**63), 0),
+        (2**63 - 1, 5, 0),
+        (0, 5, 2**63 - 1),
+    ],
+)
 def test_nothing_is_copied_from_or_to_elsewhere(
-    mapped: Any, start: int, place: int
+    mapped: Any, start: int, length: int, place: int
 ) -> None:
     out = np.zeros(64, np.uint8)
+    starts, lengths, places = np.array([[0, start], [1, length], [0, place]])
     with pytest.raises(ValueError, match="parts must lie within"):
-        copy_parts(
-            mapped, np.array([start]), np.array([5]), out[:60], np.array([place])
-        )
+        copy_parts(mapped, starts, lengths, out[:60], places)
     assert not out.any()
+
+
+@needs_call
+def test_pages_elsewhere_are_never_let_go_of(
+    mapped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advised: list[Any] = []
+    monkeypatch.setattr(map_copy, "_madvise", lambda *advice: advised.append(advice))
+    for start, stop in ((-1, 5), (5, 4), (0, len(mapped) + 1)):
+        map_copy._advise(mapped, start, stop, mmap.MADV_DONTNEED)
+    assert not advised
+    first, last = mapped.ctypes.data, mapped.ctypes.data + len(mapped)
+    for start in (0, 1_000, len(mapped) - 5):
+        parts = np.array([start]), np.array([5])
+        assert copy_parts(mapped, *parts, np.zeros(5, np.uint8), np.array([0]))
+        ((address, length, advice),) = advised
+        assert advice == mmap.MADV_DONTNEED and address % PAGE == 0
+        assert first - PAGE < address and address + length <= last
+        advised.clear()
 
 
 @needs_call

@@ -215,6 +215,21 @@ def test_a_file_cut_while_open_is_an_error_not_a_crash(
 
 
 @pytest.mark.parametrize("memory", ["auto", 1, 30_000])
+@pytest.mark.parametrize("name", ["indptr", "indices", "data"])
+def test_a_file_cut_by_a_byte_while_open_is_not_read_as_zeros(
+    name: str, memory: int | str, tmp_path: Path
+) -> None:
+    # A map goes on after the end of the file, in the page that it ends in.
+    path = tmp_path / "a.store"
+    written(path, marked(300, 40)).close()
+    with open_store(path, memory) as store:
+        os.truncate(path / f"{name}.npy", (path / f"{name}.npy").stat().st_size - 1)
+        sequence = SparseBatchSequence(store, batch_size=10, output="csr")
+        with pytest.raises(StoreError, match=f"{name}.npy has become shorter"):
+            list(sequence)
+
+
+@pytest.mark.parametrize("memory", ["auto", 1, 30_000])
 @pytest.mark.parametrize("name", ["indptr", "indices"])
 def test_damage_that_training_finds_is_told_as_damage_of_a_store(
     name: str, memory: int | str, tmp_path: Path
