@@ -30,6 +30,10 @@ _RECYCLED = 1 << 25
 it again. Beyond, every batch has fresh pages, and `BufferPool` is faster."""
 
 
+AT_ONCE = 8
+"""Batches that cross in one call; more were no faster, and all are in memory then."""
+
+
 class Layout:
     """The arrays and the tensors of every batch of a sequence.
 
@@ -64,7 +68,8 @@ class Layout:
             sum(
                 leaf.nbytes(block)
                 for leaf, block in zip(self._leaves, example.leaves(), strict=True)
-            )
+            ),
+            AT_ONCE,
         )
 
     @property

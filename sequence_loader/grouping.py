@@ -21,9 +21,9 @@ IN_ORDER = 2
 in an order that is permuted, a single such pair is chance."""
 
 
-def group_size(nbytes: int) -> int:
+def group_size(nbytes: int, most: int = AT_ONCE) -> int:
     """How many batches like one of `nbytes` go into a group; 1 for large ones."""
-    return max(1, min(AT_ONCE, AT_ONCE_BYTES // max(nbytes, 1)))
+    return max(1, min(most, AT_ONCE_BYTES // max(nbytes, 1)))
 
 
 class GroupReader:
