@@ -16,9 +16,10 @@ import scipy.sparse as sp
 from sequence_loader.batches import Batch
 from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import one_of, shown
-from sequence_loader.csr import HALF, Array, CsrRows, canonical, from_scipy
+from sequence_loader.csr import HALF, Array, CsrRows, canonical
 from sequence_loader.permutation import derive_key
 from sequence_loader.rows import check_real
+from sequence_loader.scipy_rows import from_scipy
 from sequence_loader.structures import (
     Structure,
     described,

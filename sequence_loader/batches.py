@@ -79,9 +79,6 @@ class BatchReader:
                 f"`x` must hold at least one input; received {shown(x)}. Pass a "
                 f"matrix, or a dict or tuple of matrices."
             )
-        self._looking_ahead: list[Any] = [
-            source for source in self.sources if hasattr(source, "look_ahead")
-        ]
         if isinstance(x, RowSource):  # a store may carry its own labels and weights
             y = getattr(x, "y", None) if y is None else y
             if sample_weight is None:
@@ -92,6 +89,9 @@ class BatchReader:
         self._check_lengths()
         self.inputs: Structure = self._with_transforms(transform)
         self._widths: dict[str, tuple[int, ...]] = {}
+        self._looking_ahead: list[Any] = [
+            source for source in self.sources if hasattr(source, "look_ahead")
+        ]
 
     @property
     def has_targets(self) -> bool:

@@ -14,9 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, canonical, from_scipy
+from sequence_loader.csr import Array, CsrRows, canonical
 from sequence_loader.permutation import Integers
 from sequence_loader.rows import Block, CsrSource, RowSource, check_real
+from sequence_loader.scipy_rows import from_scipy
 
 Transform = Callable[[Any], Any]
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sequence_loader.csr import Array
-from sequence_loader.page_cache import MOST_PARTS
+from sequence_loader.libc import MOST_PARTS, PARTS, linux_call
 from sequence_loader.permutation import Integers
 
 SHORT = 1 << 15
@@ -105,23 +103,10 @@ def _span(array: Array, starts: Integers, lengths: Integers) -> tuple[int, int]:
     return start, stop
 
 
-_PARTS = ctypes.c_void_p, ctypes.c_ulong  # struct iovec: an address, a number of bytes
-
-
-def _linux(name: str, result: Any, *arguments: Any) -> Callable[..., int] | None:
-    """A function of the C library, on Linux, which is called without the GIL."""
-    if sys.platform != "linux":
-        return None
-    function = getattr(ctypes.CDLL(None), name, None)
-    if function is not None:
-        function.restype, function.argtypes = result, arguments
-    return function
-
-
-_process_vm_readv = _linux(
-    "process_vm_readv", ctypes.c_ssize_t, ctypes.c_int, *_PARTS, *_PARTS, ctypes.c_ulong
+_process_vm_readv = linux_call(
+    "process_vm_readv", ctypes.c_ssize_t, ctypes.c_int, *PARTS, *PARTS, ctypes.c_ulong
 )
-_madvise = _linux(
+_madvise = linux_call(
     "madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 )
 

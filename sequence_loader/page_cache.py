@@ -6,13 +6,14 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
 
 from sequence_loader.csr import Array
+from sequence_loader.libc import MOST_PARTS, PARTS, linux_call
 from sequence_loader.permutation import Integers
 
 
@@ -30,9 +31,6 @@ File = tuple[OpenFile, int]
 STEP = 1 << 23
 """Bytes asked for in one call: enough for the disk's full speed, and a filler can
 end between two calls."""
-
-MOST_PARTS = 1024
-"""Parts that Linux takes in one call."""
 
 SAMPLES = 64
 """Pages of a file that are looked at to tell whether it is cached."""
@@ -79,7 +77,7 @@ def _process_advice(parts: Integers) -> bool:
     Returns:
         Whether all of them were asked for.
     """
-    if _process_madvise is None:
+    if _process_madvise is None or not hasattr(os, "pidfd_open"):
         return False
     begun = parts[:, 0] % mmap.PAGESIZE  # it wants whole pages
     spans = (parts + begun[:, np.newaxis] * np.array([-1, 1])).astype(np.uintp)
@@ -99,24 +97,14 @@ def _process_advice(parts: Integers) -> bool:
     return True
 
 
-def _found_process_madvise() -> Callable[..., int] | None:
-    """``process_madvise``, which glibc has from 2.36 on."""
-    if not hasattr(os, "pidfd_open"):
-        return None
-    function = getattr(ctypes.CDLL(None), "process_madvise", None)
-    if function is not None:
-        function.restype = ctypes.c_ssize_t
-        function.argtypes = (
-            ctypes.c_int,
-            ctypes.c_void_p,  # struct iovec: an address and a number of bytes
-            ctypes.c_size_t,
-            ctypes.c_int,
-            ctypes.c_uint,
-        )
-    return function
-
-
-_process_madvise = _found_process_madvise()
+_process_madvise = linux_call(
+    "process_madvise",
+    ctypes.c_ssize_t,
+    ctypes.c_int,
+    *PARTS,
+    ctypes.c_int,
+    ctypes.c_uint,
+)
 
 
 def at_random(files: Sequence[File]) -> None:

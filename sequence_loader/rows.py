@@ -17,9 +17,10 @@ import scipy.sparse as sp
 
 from sequence_loader.buffers import BufferPool
 from sequence_loader.checks import shown
-from sequence_loader.csr import Array, CsrRows, from_scipy, unsigned, unsigned_limit
+from sequence_loader.csr import Array, CsrRows, unsigned, unsigned_limit
 from sequence_loader.gathering import read_rows
 from sequence_loader.permutation import Integers
+from sequence_loader.scipy_rows import from_scipy
 
 Block: TypeAlias = CsrRows | Array | Any
 """Some rows: canonical `CsrRows`, an array, or (items) any sequence."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sequence_loader.assembly import Assembler, feature_shapes
 from sequence_loader.batches import Batch
-from sequence_loader.csr import CsrRows, canonical, from_scipy
+from sequence_loader.csr import CsrRows, canonical
+from sequence_loader.scipy_rows import from_scipy
 
 ENCODED = dense(9, 5)
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from sequence_loader import gathering
 from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import CsrRows, canonical, from_scipy, unsigned
+from sequence_loader.csr import CsrRows, canonical, unsigned
 from sequence_loader.gathering import gather
 from sequence_loader.rows import CsrSource
+from sequence_loader.scipy_rows import from_scipy
 
 
 @st.composite

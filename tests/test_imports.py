@@ -22,12 +22,12 @@ NEED_KERAS = {"sequence", "dataset_layout", "datasets", "checkpoint"}
 
 HOUSE = """
     permutation checks samplers weighted balanced sharding order subset plan
-    structures csr buffers gathering rows publishing progress page_cache map_copy
-    free_memory store_format store_blocks store_writer store_files store_part
-    store_damage store_parts store_column window windows store_reader store state
-    inputs targets batches grouping tensors jobs assembly epochs hooks interrupts
-    channel failures sending worker processes crew readahead workers dataset_layout
-    datasets sequence checkpoint
+    structures csr scipy_rows buffers gathering rows publishing progress libc
+    page_cache map_copy free_memory store_format store_blocks store_writer
+    store_files store_part store_damage store_parts store_column window windows
+    store_reader store state inputs targets batches grouping tensors jobs assembly
+    epochs hooks interrupts channel failures sending worker processes crew readahead
+    workers dataset_layout datasets sequence checkpoint
 """
 HOUSE = [name for name in HOUSE.split() if name in MODULES]
 """The core, from the bottom up: a module imports only modules above it in this list.

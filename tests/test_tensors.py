@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sequence_loader import tensors
 from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import canonical, from_scipy
+from sequence_loader.csr import canonical
+from sequence_loader.scipy_rows import from_scipy
 from sequence_loader.tensors import MINIMUM_NSE, padded_nse
 
 ENCODED = dense(9, 5)
