@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_data import dropped
+from store_data import dropped, marked, written
 from test_page_cache import cached_pages
 
-from sequence_loader import map_copy
+from sequence_loader import map_copy, open_store
 from sequence_loader.map_copy import MOST_PARTS, SHORT, copy_parts, expect_parts
 
 PAGE = mmap.PAGESIZE
@@ -39,14 +39,19 @@ def opened(path: Path, offset: int = 0) -> Any:
     return np.ndarray(len(memory) - offset, np.uint8, memory, offset)
 
 
-def resident_bytes(array: Any) -> int:
-    """How much of a map counts as memory of this process."""
+def of_map(array: Any, field: str) -> str:
+    """What Linux says of the map that an array lies in."""
     text = Path("/proc/self/smaps").read_text()
     start = array.ctypes.data // PAGE * PAGE
     entry = text[text.index(f"{start:x}-") :]
-    found = re.search(r"^Rss: +(\d+) kB", entry, re.M)
+    found = re.search(rf"^{field}: +(.*)$", entry, re.M)
     assert found is not None
-    return int(found[1]) * 1024
+    return found[1]
+
+
+def resident_bytes(array: Any) -> int:
+    """How much of a map counts as memory of this process."""
+    return int(of_map(array, "Rss").split()[0]) * 1024
 
 
 @needs_call
@@ -178,3 +183,17 @@ def test_no_more_is_read_than_what_is_copied(tmp_path: Path) -> None:
     assert copy_parts(mapped, starts, np.ones(3, np.int64), out, np.arange(3))
     assert (out == NUMBERS[starts]).all()
     assert cached_pages(mapped) == {3, 30, 60}
+
+
+@needs_call
+@pytest.mark.parametrize("memory, at_random", [(1, True), (1 << 30, False)])
+def test_maps_that_windows_are_copied_from_are_read_at_random(
+    memory: int, at_random: bool, tmp_path: Path
+) -> None:
+    # Pages that were evicted before they were copied would come back with megabytes.
+    written(tmp_path / "a.store", marked(300, 40)).close()
+    with open_store(tmp_path / "a.store", memory) as store:
+        store.take([5])
+        for name in ("indices", "data"):
+            flags = of_map(store._parts.list[0].arrays[name], "VmFlags").split()
+            assert ("rr" in flags) is at_random
