@@ -21,9 +21,10 @@ from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchPlan
 from sequence_loader.samplers import Sampler, checked_seed, chosen_sampler
 from sequence_loader.state import Position, checked_epoch
-from sequence_loader.structures import Structure, map_structure
+from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.subset import checked_subset
 from sequence_loader.tensors import (
+    check_no_scipy,
     check_not_forked,
     floatx,
     keras_backend,
@@ -76,7 +77,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         rows: Serve only these rows: distinct row ids, or a boolean mask.
         output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
             or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``,
-            for loops of your own; Keras takes none.
+            for loops of your own; Keras takes it on JAX alone.
         dtype: dtype of served features; default ``keras.config.floatx()``.
         transform: ``rows -> rows``, a callable from a block of the source (the same
             kind of sparse matrix, an array, or a list of items) to scipy sparse or
@@ -314,6 +315,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
         check_epoch(self._plan.shard)
+        if self._assembler.output == "csr" and keras_backend() != "jax":
+            rows = self._plan.batch(self.epoch, 0).rows
+            check_no_scipy(leaves(self._reader.read_features(rows)))
         self._thread.drives = True
         self._epochs.begin()
 

@@ -132,3 +132,18 @@ def test_torch_does_not_bother_the_user() -> None:
         assert warnings.filters == before
     """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.skipif(BACKEND == "tf_keras", reason="Keras 2 does not say that it begins")
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_scipy_matrices_are_refused_where_keras_takes_none(method: str) -> None:
+    x = uneven(20, 5)
+    model = network(sparse=False)
+    given = SparseBatchSequence(x, x[:, [0]], output="csr")
+    if BACKEND == "jax":
+        getattr(model, method)(given, verbose=0)
+        return
+    with pytest.raises(ValueError, match="`output` must be 'sparse' or 'dense'"):
+        getattr(model, method)(given, verbose=0)
+    dense = SparseBatchSequence(x.toarray(), x[:, [0]], output="csr")
+    getattr(model, method)(dense, verbose=0)
