@@ -54,12 +54,18 @@ class Job:
 def job(
     script: Path, arguments: list[str], environments: list[dict[str, str]], logs: Path
 ) -> Iterator[Job]:
-    """Starts one process for each environment; all are gone when the block ends."""
+    """Starts one process for each environment; all are gone when the block ends.
+
+    A shell script is one process, and finds this Python.
+    """
     common = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     common["TF_CPP_MIN_LOG_LEVEL"] = "3"
     common["PYTHONPATH"] = os.pathsep.join(
         [str(TESTS.parent), str(TESTS), common.get("PYTHONPATH", "")]
     )
+    where = [str(Path(sys.executable).parent), common.get("PATH", "")]
+    common["PATH"] = os.pathsep.join(where)
+    runner = "bash" if script.suffix == ".sh" else sys.executable
     processes, files = [], []
     try:
         for rank, environment in enumerate(environments):
@@ -67,8 +73,9 @@ def job(
             with files[-1].open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        [sys.executable, str(script), *arguments],
+                        [runner, str(script), *arguments],
                         env={**common, **environment},
+                        cwd=logs,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         start_new_session=True,

@@ -18,6 +18,7 @@ from job_tasks import GLOBAL_BATCH, ROWS
 from running_jobs import (
     TESTS,
     alive_in_session,
+    free_ports,
     jax_environments,
     job,
     tf_keras_environments,
@@ -203,12 +204,15 @@ README = Path(__file__).parent.parent / "README.md"
 @pytest.mark.parametrize("engine_name", ENVIRONMENTS)
 def test_the_readme_examples_run_as_two_processes(engine_name, tmp_path):
     pytest.importorskip(NEEDS[engine_name])
-    blocks = re.findall(r"```py\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    (code,) = [b for b in blocks if b.startswith(f"# train_{engine_name}.py")]
-    script = tmp_path / f"train_{engine_name}.py"
-    script.write_text(code)
-    environments = ENVIRONMENTS[engine_name](2)
-    with job(script, [], environments, tmp_path) as running:
-        said = running.finish()
-    loss = [re.search(r"final loss (\S+)", text).group(1) for text in said]
-    assert loss[0] == loss[1] and float(loss[0]) < 0.6
+    name = f"train_{engine_name}.py"
+    found = re.findall(r"```(py|sh)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code, launch = [text for _, text in found if name in text]
+    (tmp_path / name).write_text(code)
+    for port, free in zip(("8476", "8477"), free_ports(2)):
+        launch = launch.replace(port, str(free))
+    script = tmp_path / "launch.sh"
+    script.write_text(launch)
+    with job(script, [], [{"CUDA_VISIBLE_DEVICES": "-1"}], tmp_path) as running:
+        (said,) = running.finish()
+    losses = [float(text) for text in re.findall(r"final loss (\S+)", said)]
+    assert len(losses) == 2 and losses[0] == losses[1] < 0.6, said
