@@ -78,12 +78,14 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
     if transform is None and not source.numeric:
         items = getattr(source, "items", source)
         dtype = f" of dtype {items.dtype}" if hasattr(items, "dtype") else ""
+        vectorizer = "transform=HashingVectorizer().transform"
+        if hasattr(items, "columns"):  # it would read their names as the texts
+            vectorizer += f" with {name}=frame[column] of a column of texts"
         raise TypeError(
             f"`{name}` holds items that are not numbers, such as texts, and needs a "
             f"`transform` that turns them into numbers; received transform=None with "
-            f"{type(items).__name__}{dtype}. Pass for example "
-            f"transform=HashingVectorizer().transform, or lists of numbers as an "
-            f"array: np.asarray({name}, dtype='float32')."
+            f"{type(items).__name__}{dtype}. Pass for example {vectorizer}, or lists "
+            f"of numbers as an array: np.asarray({name}, dtype='float32')."
         )
     if transform is not None and not callable(transform):
         raise TypeError(

@@ -6,6 +6,7 @@ import re
 from collections import UserDict
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from encoded import csr, dense
@@ -445,6 +446,16 @@ def test_items_without_a_transform(value, kind):
         "HashingVectorizer().transform",
         "np.asarray(x, dtype='float32')",
         call=lambda: sequence(value),
+    )
+
+
+def test_a_frame_of_texts_without_a_transform():
+    refused(
+        TypeError,
+        "`x` holds items that are not numbers",
+        "received transform=None with DataFrame",
+        "HashingVectorizer().transform with x=frame[column] of a column of texts",
+        call=lambda: sequence(pd.DataFrame({"words": ["a b", "c"], "count": [2, 1]})),
     )
 
 
