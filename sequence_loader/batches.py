@@ -201,6 +201,18 @@ class BatchReader:
         return map_structure(lambda source: _stored(source, rows), self._features)
 
     @property
+    def waits(self) -> bool:
+        """Whether several threads read more than one does.
+
+        They do so of a map of dense rows on a disk, and perhaps through code of the
+        user's. Rows in memory, and those of a store, which reads ahead itself, they
+        take in turns, up to four times as slowly as the one who asks.
+        """
+        return self.may_be_slow or any(
+            getattr(source, "waits", False) for source in self.sources
+        )
+
+    @property
     def may_be_slow(self) -> bool:
         """Whether a batch comes through code of the user's, of whatever cost."""
         own = any(not hasattr(source, "joins_reads") for source in self.sources)

@@ -116,6 +116,7 @@ class DenseSource:
         check_not_empty(name, array.shape)
         check_real(name, array.dtype)
         self.array = array
+        self.waits = isinstance(array, np.memmap)
         self.num_rows = len(array)
 
     def read(self, rows: Integers) -> Array:

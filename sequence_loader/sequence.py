@@ -93,7 +93,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             part of each global batch of ``count * batch_size`` rows. `current_shard`
             reads it from the running job.
         workers: How many threads prepare batches beside the training; 0 and 1 start
-            none, and the thread that asks does the work.
+            none, and the thread that asks does the work. So it does where threads
+            would only be slower: rows in memory or in a store, without a transform.
         use_multiprocessing: Whether `transform` runs in as many processes instead.
             They start with the first batch, and get the transform as it is then.
         max_queue_size: How many batches are prepared ahead, as long as they are

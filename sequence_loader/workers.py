@@ -48,12 +48,12 @@ class Workers:
 
     They start when the first batch is asked for, and again after `close`; they stay
     from one epoch and one `fit` to the next. Without a `transform` there are only
-    threads: rows would cost more to send than to take. In a forked child there are
-    none.
+    threads, since rows would cost more to send than to take, and none where they
+    would not help either. In a forked child there are none.
 
     Args:
         reader: Reads the batches.
-        count: How many workers; 0, or 1 thread, stand for none at all.
+        count: The most workers; 0, or 1 thread, stand for none at all.
         processes: Whether they are processes.
         limit: The most batches to prepare ahead.
 
@@ -78,9 +78,9 @@ class Workers:
             sending.check_available()
             sending.description(list(self._sent.values()))
         self.processes = bool(self._sent)
-        self.count = count if count > 1 or self.processes else 0
-        transforms = any(one.transform is not None for one in self._readers)
-        self._only_reads = not transforms and not self.processes
+        self._only_reads = not reader.has_transform and not self.processes
+        useless = count < 2 or (self._only_reads and not reader.waits)
+        self.count = count if self.processes or not useless else 0
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
         self._crew: Crew | None = None

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -20,7 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sequence_loader
-from sequence_loader import SparseBatchSequence, WorkerError, sending, workers
+from sequence_loader import (
+    SparseBatchSequence,
+    StoreWriter,
+    WorkerError,
+    open_store,
+    sending,
+    workers,
+)
 from sequence_loader.channel import loads, receive, send
 from sequence_loader.readahead import ReadAhead
 
@@ -115,12 +123,23 @@ def project(block):
 
 TEXTS = [f"{'a' * (i % 5)}b{'cdefg' * (i % 3)}" for i in range(ROWS)]
 DENSE = np.random.default_rng(1).standard_normal((ROWS, 7)).astype(np.float32)
+
+
+def mapped():
+    """The same rows in a file, which several threads read."""
+    with tempfile.TemporaryFile() as file:
+        file.write(DENSE.tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=DENSE.shape)
+
+
 KINDS = {
     "sparse": (csr(ROWS, 7), double),
     "texts": (TEXTS, words),
     "dense product": (DENSE, project),
     "two inputs": ({"a": csr(ROWS, 7), "b": TEXTS}, {"a": None, "b": words}),
     "no transform": (csr(ROWS, 7), None),
+    "mapped": (mapped(), None),
 }
 
 
@@ -284,11 +303,32 @@ def test_a_source_that_pickles_small_is_read_in_the_worker():
             assert set(features[:, 1] // factor) <= pids
 
 
-def test_without_a_transform_there_are_only_threads(nothing_left):
-    with make(transform=None) as sequence:
+def test_without_a_transform_only_threads_read_a_map_of_dense_rows(nothing_left):
+    with make(mapped(), transform=None) as sequence:
         sequence[0]
         assert not worker_pids(sequence)
         assert "2 worker threads, running" in repr(sequence)
+
+
+def crew_threads():
+    return [t.name for t in threading.enumerate() if "sequence-worker" in t.name]
+
+
+def test_rows_in_memory_or_in_a_store_are_read_by_who_asks(tmp_path, nothing_left):
+    with StoreWriter(tmp_path / "rows.store", 7) as writer:
+        writer.append(csr(ROWS, 7))
+    stores = [open_store(tmp_path / "rows.store", memory=m) for m in (2**30, 1000)]
+    before = crew_threads()  # of other sequences
+    for x in (csr(ROWS, 7), DENSE, *stores):
+        for processes in (False, True):
+            with make(x, transform=None, use_multiprocessing=processes) as sequence:
+                (features, _) = sequence[1]
+                expected = x[8:16] if x is DENSE else csr(ROWS, 7)[8:16].toarray()
+                assert (plain(features) == expected).all()
+                assert "no worker threads" in repr(sequence)
+                assert crew_threads() == before
+    for store in stores:
+        store.close()
 
 
 class Unsendable:
