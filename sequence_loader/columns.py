@@ -1,14 +1,19 @@
-"""`y` or `sample_weight` of all rows, given beside a source, and cut into blocks."""
+"""`y` or `sample_weight` of all rows, given beside a source, and cut into blocks.
+
+And what labels that are text become: the places of their names among the classes.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
+from sequence_loader.csr import Array
 
 
 class Column:
@@ -18,6 +23,8 @@ class Column:
         name: The argument: ``"y"`` or ``"sample_weight"``.
         given: Array-like or scipy sparse of shape (rows, ...), the path of a ``.npy``
             file, or `None`. Text in `y` becomes integers.
+        class_names: The names to look text up in; by default those that occur,
+            sorted.
 
     Attributes:
         class_names: What the integers stand for, where text was given.
@@ -27,7 +34,9 @@ class Column:
         ValueError: It is not one array with an entry for each row.
     """
 
-    def __init__(self, name: str, given: Any) -> None:
+    def __init__(
+        self, name: str, given: Any, class_names: tuple[str, ...] | None = None
+    ) -> None:
         self._name = name
         self.class_names: tuple[str, ...] | None = None
         self._values: Any = None
@@ -44,9 +53,11 @@ class Column:
             if values.dtype.kind == "O" and _all_text(values):  # of pandas, say
                 values = values.astype(str)
             if name == "y" and values.dtype.kind in "UT":
-                names, codes = np.unique(values, return_inverse=True)
-                self.class_names = tuple(map(str, names))
-                values = codes.reshape(values.shape)
+                found, codes = np.unique(values, return_inverse=True)
+                names = tuple(map(str, found))
+                self.class_names = names if class_names is None else class_names
+                places = class_places(names, self.class_names)
+                values = places[codes.reshape(values.shape)]
             self._values = values
 
     def part(self, start: int, stop: int, own: Any) -> Any:
@@ -93,6 +104,51 @@ class Column:
                 f"several. Write the array with numpy.save."
             )
         return values
+
+
+def class_places(names: Sequence[str], class_names: Sequence[str]) -> Array:
+    """The place of each of `names` among `class_names`.
+
+    Returns:
+        int32 array of shape (names,).
+
+    Raises:
+        ValueError: One is not among them, or one of them occurs twice.
+    """
+    known = {name: place for place, name in enumerate(class_names)}
+    if len(known) < len(class_names):
+        raise ValueError(
+            f"`class_names` must be different names; received {shown(class_names)}. "
+            f"Pass each once."
+        )
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(
+            f"`class_names` must hold every label of the rows; received "
+            f"{shown(tuple(class_names))}, without {shown(missing)}. Add what is "
+            f"missing, in any place."
+        )
+    return np.array([known[name] for name in names], np.int32)
+
+
+def check_classes(y: Any, class_names: Sequence[str]) -> None:
+    """Raises ValueError where integers in `y` have no name.
+
+    Args:
+        y: Array of shape (n,) of class numbers, or (n, classes) of which each has.
+        class_names: The names.
+    """
+    array = np.asarray(y)
+    if array.dtype.kind not in "biu" or array.ndim not in (1, 2) or not array.size:
+        return
+    one_each = array.ndim == 1 or array.shape[1] == 1
+    needed = int(array.max()) + 1 if one_each else array.shape[1]
+    if needed > len(class_names):
+        raise ValueError(
+            f"`class_names` must name each class, of which `y` has {needed}, counted "
+            f"from 0; received {len(class_names)}: {shown(tuple(class_names))}. Pass "
+            f"all names, or none."
+        )
 
 
 def _all_text(values: Any) -> bool:

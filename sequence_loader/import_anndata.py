@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.columns import class_places
 from sequence_loader.compressed import csc_entries, csr_blocks
 from sequence_loader.csr import Array
 from sequence_loader.entries import entry_bytes, rows_of_entries
@@ -40,6 +41,7 @@ def read_anndata(
     *,
     layer: str | None = None,
     label_column: str | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> list[Source]:
     """Opens AnnData files; observations are rows, `var_names` the feature names.
 
@@ -49,10 +51,13 @@ def read_anndata(
         layer: A layer to read instead of `X`.
         label_column: A column of `obs` for `y`: numbers as they are; categories
             and text as integers, with the classes of all files as `class_names`.
+        class_names: The names to look classes up in; by default those of all files,
+            in the order in which they list them.
 
     Raises:
         ImportError: anndata, or zarr, is missing.
         SourceError: A file is damaged, or lacks what was asked for.
+        ValueError: `class_names` lacks a class.
     """
     required("anndata", "anndata", "reading AnnData files")
     sources, labels = [], []
@@ -60,7 +65,7 @@ def read_anndata(
         with reading(path, KIND), _opened(path) as file:
             labels.append(_labels(file, path, label_column))
             sources.append(_source(file, path, scratch, layer))
-    targets, classes = _coded(labels)
+    targets, classes = _coded(labels, class_names)
     return [
         replace(source, blocks=_with(source, y), class_names=classes)
         for source, y in zip(sources, targets)
@@ -198,24 +203,29 @@ def _labels(file: Any, path: Path, column: str | None) -> Any:
     return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
 
 
-def _coded(labels: list[Any]) -> tuple[list[Any], tuple[str, ...] | None]:
-    """Labels of all files as numbers: codes of the union of their classes, in the
-    order in which the files list them."""
+def _coded(
+    labels: list[Any], class_names: tuple[str, ...] | None
+) -> tuple[list[Any], tuple[str, ...] | None]:
+    """Labels of all files as numbers: their places among the names of classes."""
     if not any(hasattr(each, "categories") for each in labels):
         return labels, None
-    classes: dict[str, int] = {}
-    coded = []
     for each in labels:
         if not hasattr(each, "categories"):
             raise SourceError(
                 "the label column must hold classes in all files or in none. Convert "
                 "it to one kind."
             )
-        for name in map(str, each.categories):
-            classes.setdefault(name, len(classes))
-        place = np.array([classes[str(name)] for name in each.categories], np.int32)
-        coded.append(place[np.asarray(each.codes)])
-    return coded, tuple(classes)
+    if class_names is None:
+        listed = [str(name) for each in labels for name in each.categories]
+        class_names = tuple(dict.fromkeys(listed))
+    coded = []
+    for each in labels:
+        names = [str(name) for name in each.categories]
+        used = np.unique(np.asarray(each.codes))
+        places = np.zeros(len(names), np.int32)
+        places[used] = class_places([names[code] for code in used], class_names)
+        coded.append(places[np.asarray(each.codes)])
+    return coded, class_names
 
 
 def _with(source: Source, y: Any) -> Callable[[Advance], Generator[Block]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.checks import one_of, shown
-from sequence_loader.columns import Column
+from sequence_loader.columns import Column, check_classes
 from sequence_loader.import_anndata import read_anndata
 from sequence_loader.import_blocks import files_or_blocks, read_blocks
 from sequence_loader.import_matrix_market import read_matrix_market
@@ -23,6 +23,7 @@ from sequence_loader.progress import ProgressBar
 from sequence_loader.publishing import PendingDirectory
 from sequence_loader.sources import PACKED, Block, Source
 from sequence_loader.store import SparseStore, open_store
+from sequence_loader.store_blocks import checked_names
 from sequence_loader.store_writer import OWNED, StoreWriter
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
@@ -36,6 +37,9 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
 }
 """For each format its reader, the suffixes that name it, and the options it takes."""
+
+USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
+"""What some readers must know of the arguments for every format."""
 
 PathLike = str | os.PathLike[str]
 
@@ -75,8 +79,8 @@ def convert(
         format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
             by default what the suffix of the file says.
         y: Targets for all rows, array-like or the path of a ``.npy`` file. Text
-            becomes integers, with `class_names`. Takes the place of the labels in
-            the source.
+            becomes integers, the places of the labels in `class_names`. Takes the
+            place of the labels in the source.
         sample_weight: Array-like of shape (rows,), or the path of a ``.npy`` file.
         dtype: Type of the stored values. By default that of the source, where it
             has one; of text, float32 for real, int32 for integer and bool for
@@ -84,7 +88,9 @@ def convert(
         overwrite: Whether to replace a store at `path`.
         progress: Whether to show a progress bar, if standard error is a terminal.
         feature_names: One name for each feature; by default those of the source.
-        class_names: Names of the classes in `y`; by default those of the source.
+        class_names: What the integers in `y` stand for. Labels that are text are
+            looked up in it, in which case it may hold more than occur; by default
+            it holds those of the source.
         metadata: A dict of anything JSON can hold, kept with the store.
         layer: anndata: a layer to read instead of `X`.
         label_column: anndata: a column of `obs` for `y`.
@@ -126,9 +132,11 @@ def convert(
         # writer asks again, and warns of what others left.
         warnings.simplefilter("ignore")
         PendingDirectory(path, OWNED, overwrite).discard()
-    targets, weights = Column("y", y), Column("sample_weight", sample_weight)
+    names = checked_names("class_names", class_names, None)
+    targets, weights = Column("y", y, names), Column("sample_weight", sample_weight)
+    shared = {"progress": progress, "class_names": names if y is None else None}
     sources = (
-        _opened(files, format, path.parent, options, progress)
+        _opened(files, format, path.parent, options, shared)
         if files
         else [_from_python(blocks, format, options)]
     )
@@ -140,7 +148,7 @@ def convert(
         dtype=_dtype(sources) if dtype is None else dtype,
         overwrite=overwrite,
         feature_names=first.feature_names if feature_names is None else feature_names,
-        class_names=classes if class_names is None else class_names,
+        class_names=classes if names is None else names,
         metadata=metadata,
     )
     work = [each.work for each in sources]
@@ -151,7 +159,7 @@ def convert(
             made = each.blocks(bar.advance)
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:
-                _write(writer, ready, targets, weights)
+                _write(writer, ready, targets, weights, names)
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)
@@ -182,7 +190,7 @@ def _opened(
     format: str | None,
     scratch: Path,
     options: dict[str, Any],
-    progress: bool,
+    shared: dict[str, Any],
 ) -> list[Source]:
     for file in files:
         if not file.exists():
@@ -206,8 +214,7 @@ def _opened(
                 f"`{name}` is an option of {', '.join(owners)} files; received a file "
                 f"of format {format}. Leave it out."
             )
-    if reader is read_svmlight:
-        options = {**options, "progress": progress}
+    options = options | {name: shared[name] for name in USES.get(format, ())}
     found: list[Source] = reader(files, scratch, **options)
     return found
 
@@ -244,15 +251,19 @@ def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:
 
 
 def _write(
-    writer: StoreWriter, blocks: Iterator[Block], y: Column, sample_weight: Column
+    writer: StoreWriter,
+    blocks: Iterator[Block],
+    y: Column,
+    sample_weight: Column,
+    class_names: tuple[str, ...] | None,
 ) -> None:
     for block in blocks:
         start, stop = writer.num_rows, writer.num_rows + block.num_rows
-        writer.append(
-            block.rows,
-            y.part(start, stop, block.y),
-            sample_weight.part(start, stop, block.sample_weight),
-        )
+        labels = y.part(start, stop, block.y)
+        if class_names is not None and labels is not None:
+            check_classes(labels, class_names)
+        weights = sample_weight.part(start, stop, block.sample_weight)
+        writer.append(block.rows, labels, weights)
 
 
 def _ahead(blocks: Generator[Block]) -> Generator[Block]:

@@ -32,6 +32,7 @@ from sequence_loader import (
 )
 from sequence_loader.csr import CsrRows, canonical
 from sequence_loader.entries import Entries, rows_of_entries
+from sequence_loader.store import open_store
 
 
 @contextmanager
@@ -345,6 +346,40 @@ def test_several_anndata_files_share_their_classes(tmp_path: Path) -> None:
     store = convert([first, second], tmp_path / "a.store", label_column="kind")
     assert same(store[:], matrix)
     assert [store.class_names[code] for code in store.y] == list("babcbc")
+
+
+@pytest.mark.parametrize("source", ["anndata", "array", "npy"])
+def test_text_labels_are_looked_up_in_class_names(source: str, tmp_path: Path) -> None:
+    matrix, labels = marked(6, 4), ["T", "B", "T", "NK", "B", "T"]
+    given: dict[str, Any] = {"class_names": iter(["new", "T", "NK", "B"])}
+    rows: Any = matrix
+    if source == "anndata":
+        rows = saved(adata(matrix, pd.Categorical(labels)), tmp_path / "a.h5ad")
+        given["label_column"] = "kind"
+    elif source == "npy":
+        np.save(tmp_path / "y.npy", np.array(labels))
+        given["y"] = tmp_path / "y.npy"
+    else:
+        given["y"] = labels
+    store = convert(rows, tmp_path / "a.store", **given)
+    assert store.class_names == ("new", "T", "NK", "B")
+    assert [store.class_names[code] for code in store.y] == labels
+    assert store.y.dtype == np.int32
+
+
+def test_parts_that_lack_a_class_open_as_one(tmp_path: Path) -> None:
+    matrix, names = marked(6, 4), ["T", "NK", "B"]
+    parts = [pd.Categorical(["B", "T", "B"], ["unused", "B", "T"]), ["NK", "B", "T"]]
+    for number, labels in enumerate(parts):
+        rows = matrix[number * 3 : number * 3 + 3]
+        path = saved(adata(rows, labels), tmp_path / f"{number}.h5ad")
+        convert(path, tmp_path / f"{number}.store", label_column="kind",
+                class_names=names)
+    store = open_store([tmp_path / "0.store", tmp_path / "1.store"])
+    assert [store.class_names[code] for code in store.y] == [*"BTB", "NK", *"BT"]
+    with pytest.raises(ValueError, match="`class_names` must hold every .* without .'B"):
+        convert(path, tmp_path / "2.store", label_column="kind", class_names=["T"])
+    assert not (tmp_path / "2.store").exists()
 
 
 def test_blocks_from_python(tmp_path: Path) -> None:

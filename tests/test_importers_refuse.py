@@ -422,3 +422,23 @@ def save_large(path: Path, blocks: int) -> None:
     else:
         row = b" ".join(b"%d:1" % column for column in range(1, 101))
         path.write_bytes(b"\n".join([b"1 " + row] * 10_000 * blocks))
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "said"),
+    [
+        (["a", "b", "c"], ["a", "b"], "must hold every label .* without .'c'."),
+        (["a", "b", "c"], ["a", "b", "c", "a"], "must be different names"),
+        ([0, 2, 1], ["a", "b"], "must name each class, of which `y` has 3"),
+        (np.eye(3, dtype=np.uint8), ["a", "b"], "must name each class, of which .* 3"),
+    ],
+)
+def test_class_names_that_do_not_fit(
+    y: Any, names: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"`class_names` {said}"):
+        convert(marked(3, 2), tmp_path / "a.store", y=y, class_names=names)
+    assert not list(tmp_path.iterdir())
+    convert(marked(3, 2), tmp_path / "b.store", y=[[0.5], [9], [1]], class_names=["a"])
+    y = [[2], [0], [-1]]
+    convert(marked(3, 2), tmp_path / "c.store", y=y, class_names=list("abc"))
