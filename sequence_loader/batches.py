@@ -70,6 +70,8 @@ class BatchReader:
         sample_weight: Any = None,
         transform: Structure | None = None,
     ) -> None:
+        # scipy's dictionary of keys is a dict, but not one of inputs.
+        x, y = (v.tocsr() if getattr(v, "format", "") == "dok" else v for v in (x, y))
         if isinstance(x, list) and is_input_list(x):
             x = tuple(x)
         self._names = names("x", x)

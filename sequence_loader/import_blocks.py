@@ -40,8 +40,8 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise TypeError(
             f"`source` must be a path, a matrix, or an iterable of paths or blocks; "
-            f"received {shown(source)}. Pass one of those: of a file that is open "
-            f"its path, of a mapping list(its values)."
+            f"received {shown(source)}. Pass one of those: for an AnnData, or another "
+            f"file that is open, its path; for a mapping, list(its values)."
         )
     if isinstance(source, tuple | list) and _is_one_block(source):
         raise TypeError(

@@ -81,6 +81,8 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
         vectorizer = "transform=HashingVectorizer().transform"
         if hasattr(items, "columns"):  # it would read their names as the texts
             vectorizer += f" with {name}=frame[column] of a column of texts"
+        if hasattr(items, "obs"):  # an AnnData
+            vectorizer = f"its matrix, {name}.X"
         raise TypeError(
             f"`{name}` holds items that are not numbers, such as texts, and needs a "
             f"`transform` that turns them into numbers; received transform=None with "

@@ -189,6 +189,8 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
         mend = (
             "Pass a store as open_store(path), and load other files"
             if is_path
+            else "Convert its file to a store, with sequence_loader.convert"
+            if hasattr(value, "shape")
             else "Wrap it in one of those, for example list(...)"
         )
         raise TypeError(

@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -75,8 +76,8 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
 
     Args:
         paths: A store's directory; a glob pattern; or a sequence of directories,
-            whose rows follow one another in that order (that of their names, for a
-            pattern).
+            whose rows follow one another in that order. Those of a pattern follow
+            their names, with the numbers in them counted: ``part-2``, ``part-10``.
         memory: Bytes of memory that may hold rows of the store. ``"auto"`` looks at
             what is free. A store that fits is read through the page cache, which
             is filled ahead; of one that does not, the next windows of the order
@@ -99,7 +100,7 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
         text = os.fspath(paths)
         found = [text]
         if not os.path.lexists(text) and glob.has_magic(text):
-            found = sorted(glob.glob(text))
+            found = sorted(glob.glob(text), key=_counted)
         if not found:
             raise FileNotFoundError(
                 f"`paths` must name at least one store; nothing matches {text}. Check "
@@ -113,6 +114,13 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
                 "Pass the path of a store."
             )
     return SparseStore([Path(os.path.abspath(path)) for path in found], memory)
+
+
+def _counted(name: str) -> tuple[list[Any], str]:
+    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
+    pieces: list[Any] = re.split("([0-9]+)", name)
+    pieces[1::2] = map(int, pieces[1::2])
+    return pieces, name
 
 
 class SparseStore:
@@ -315,8 +323,21 @@ class SparseStore:
     def __len__(self) -> int:
         return self.num_rows
 
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        """Refuses what would make an object of each row: NumPy, or scikit-learn."""
+        raise TypeError(
+            f"a store is not an array, and may not fit in memory; received "
+            f"{self!r}. Take some rows, for example store[:1000], or train from it "
+            f"with SparseBatchSequence."
+        )
+
     def __getitem__(self, key: Any) -> Any:
         """Rows by slice, number, ids or mask, as a ``csr_array``."""
+        if isinstance(key, tuple):
+            raise TypeError(
+                f"a store is indexed by rows alone; received {shown(key)}. Take "
+                f"columns of the rows: store[rows][:, columns]."
+            )
         if isinstance(key, slice):
             return self.take(np.arange(*key.indices(self.num_rows)))
         return self.take(np.atleast_1d(key))

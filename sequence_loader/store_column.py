@@ -17,7 +17,7 @@ Reopen = tuple[Callable[..., Any], tuple[Any, ...]]
 class StoreColumn(np.ndarray[Any, Any]):
     """An array over a file, and a row source: its pickle is a path.
 
-    What is computed or sliced from it is an ordinary array again, and pickled as one.
+    What is computed or sliced from it is an ordinary array again.
     """
 
     numeric = True
@@ -53,6 +53,16 @@ class StoreColumn(np.ndarray[Any, Any]):
 
     def __array_finalize__(self, origin: Any) -> None:
         self._reopen = self._check = None
+
+    def __array_wrap__(
+        self, array: Array, context: Any = None, return_scalar: bool = False
+    ) -> Any:
+        plain = np.asarray(array)
+        return plain if plain.ndim else plain[()]  # as of a plain array: a number
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return np.asarray(found) if isinstance(found, StoreColumn) else found
 
     def __reduce__(self) -> Any:
         if self._reopen is None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sequence_loader.command import Subparsers, add_command
+from sequence_loader.command import Subparsers, add_command, failed
 
 SHOWN_CLASSES = 20
 """Rows of a table of classes; the rest is summed up."""
@@ -188,8 +188,8 @@ def add_verify(commands: Subparsers) -> None:
         commands,
         "verify",
         "read a store, and check every digest and every index",
-        "Reads everything, of one store or of several as one, with a progress bar. The "
-        "exit code is 0 only if all of it is what was written.",
+        "Reads everything, with a progress bar, of one store after the other. The exit "
+        "code is 0 only if all of it is what was written.",
         "verify train.store",
         "verify parts/*.store",
     )
@@ -205,12 +205,19 @@ def add_verify(commands: Subparsers) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Runs ``verify``."""
-    from sequence_loader.store import open_store
+    from sequence_loader.store import StoreError, open_store
 
-    with open_store(_paths(args.stores)) as store:
-        store.verify(progress=args.progress)
-        print(f"{' '.join(args.stores)}: whole, {_size(store.nbytes)}")
-    return 0
+    code = 0
+    for path in args.stores:
+        try:
+            with open_store(path) as store:
+                store.verify(progress=args.progress)
+                print(f"{path}: whole, {_size(store.nbytes)}")
+        except StoreError as error:  # the others may be whole
+            if args.traceback:
+                raise
+            code = failed(args.command, str(error))
+    return code
 
 
 def _paths(stores: list[str]) -> Any:

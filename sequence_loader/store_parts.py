@@ -260,12 +260,19 @@ class StoreParts:
                 if part.num_rows
             }
             if len(kinds) > 1:
-                one, other = (str(part.path) for part in list(kinds.values())[:2])
+                kind, other_kind, *_ = kinds
                 raise StoreError(
-                    f"parts must be alike; {one} and {other} differ in the presence, "
-                    f"dtype or shape of `{name}`. Write all parts with the same kind "
-                    f"of `{name}`."
+                    f"parts must be alike; {kinds[other_kind].path} differs from "
+                    f"{kinds[kind].path} in its `{name}`: {_described(other_kind)} "
+                    f"and {_described(kind)}. Write all parts with the same kind of "
+                    f"`{name}`."
                 )
+
+
+def _described(kind: Any) -> str:
+    if kind is None:
+        return "none"
+    return f"{kind[0]} of shape ({', '.join(['rows', *map(str, kind[1])])})"
 
 
 def _kind(array: Array | None) -> Any:

@@ -71,6 +71,13 @@ def test_targets_of_every_kind(kind):
     assert read(reader, rows).targets.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("kind", [sp.dok_array, sp.dok_matrix])
+def test_a_dictionary_of_keys_is_a_matrix(kind):
+    reader = BatchReader(kind(ENCODED), kind(ENCODED))
+    assert (array(read(reader, [3, 1]).features) == ENCODED[[3, 1]]).all()
+    assert (read(reader, [3, 1]).targets == ENCODED[[3, 1]]).all()
+
+
 def test_pandas_targets_are_taken_by_position():
     pandas = pytest.importorskip("pandas")
     shuffled = np.random.default_rng(0).permutation(ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import UserDict
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -457,6 +458,25 @@ def test_a_frame_of_texts_without_a_transform():
         "HashingVectorizer().transform with x=frame[column] of a column of texts",
         call=lambda: sequence(pd.DataFrame({"words": ["a b", "c"], "count": [2, 1]})),
     )
+
+
+def test_an_anndata_and_its_matrix_on_disk(tmp_path):
+    made = anndata.AnnData(sp.csr_matrix(X))
+    refused(
+        TypeError,
+        "`x` holds items that are not numbers",
+        "Pass for example its matrix, x.X",
+        call=lambda: sequence(made),
+    )
+    made.write_h5ad(tmp_path / "a.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    refused(
+        TypeError,
+        "`x` must be a scipy sparse matrix, a store, an array",
+        "Convert its file to a store, with sequence_loader.convert",
+        call=lambda: sequence(backed.X),
+    )
+    backed.file.close()
 
 
 def test_items_of_one_input_without_a_transform():

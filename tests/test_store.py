@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.utils
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -447,8 +448,18 @@ class TestParts:
                 open_store([one, other])
         with StoreWriter(other, 3, overwrite=True) as writer:
             writer.append(marked(9, 3))
-        with pytest.raises(ValueError, match="presence, dtype or shape of `y`"):
+        with pytest.raises(ValueError, match=r"`y`: none and int64 of shape \(rows\)"):
             open_store([one, other])
+        with StoreWriter(other, 3, overwrite=True) as writer:
+            writer.append(marked(9, 3), y=np.ones((9, 2), np.uint8))
+        with pytest.raises(ValueError, match=r"uint8 of shape \(rows, 2\) and int64"):
+            open_store([one, other])
+
+    def test_a_pattern_counts_the_numbers_in_names(self, tmp_path: Path) -> None:
+        matrix = marked(12, 3)
+        for part in range(12):
+            written(tmp_path / f"part-{part}.store", matrix[[part]], blocks=1)
+        assert same(open_store(tmp_path / "part-*.store")[:], matrix)
 
     def test_nothing_to_open(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="nothing matches"):
@@ -504,3 +515,23 @@ def test_starts_without_tensorflow() -> None:
                if m in sys.modules])
     """
     assert run_python(code).strip() == "[]"
+
+
+def test_what_a_store_is_not(tmp_path: Path) -> None:
+    store = written(tmp_path / "a.store", marked(9, 3))
+    with pytest.raises(TypeError, match=r"by rows alone.*store\[rows\]\[:, columns\]"):
+        store[:, [1, 2]]
+    for call in (np.asarray, np.array, sklearn.utils.check_array):
+        with pytest.raises(TypeError, match=r"a store is not an array.*store\[:1000\]"):
+            call(store)
+
+
+def test_what_is_computed_from_labels_is_plain(tmp_path: Path) -> None:
+    y = written(tmp_path / "a.store", marked(9, 3)).y
+    assert y is not None
+    for found, expected in (
+        (y.mean(), 4.0), (y.max(), 8), (y[3], 3), (y[2:4].sum(), 5), (np.mean(y), 4.0),
+    ):  # fmt: skip
+        assert isinstance(found, np.generic) and {found} == {expected}
+    for array in (y[2:4], y[[2, 3]], y[y == 2], y + 1, y == 3, -y):
+        assert type(array) is np.ndarray

@@ -132,6 +132,15 @@ def test_several_sources_and_several_stores(folder: Path) -> None:
     for stores in (["part*.store"], ["part0.store", "part1.store"]):
         assert cell(command(folder, "info", *stores).stdout, "rows") == "90"
         assert "whole" in command(folder, "verify", *stores).stdout
+    command(folder, "convert", "a.mtx", "other.store", "--transpose")
+    (folder / "part0.store" / "data.npy").write_bytes(b"")
+    done = command(
+        folder, "verify", "part0.store", "other.store", "part1.store", code=1
+    )
+    assert re.findall("^.*: whole", done.stdout, re.M) == [
+        "other.store: whole", "part1.store: whole"
+    ]  # fmt: skip
+    assert "part0.store" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_info_of_every_kind_of_target(folder: Path) -> None:
