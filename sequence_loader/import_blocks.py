@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from sequence_loader.checks import shown
 from sequence_loader.sources import Advance, Block, Source
+from sequence_loader.store import SparseStore
 
 
 def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
@@ -31,7 +32,7 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     """
     if isinstance(source, str | os.PathLike):
         return [Path(source)], ()
-    _check_no_frame(source)
+    _check_kind(source)
     if sp.issparse(source) or isinstance(source, np.ndarray):
         return [], [source]
     # What has chunks (of h5py, zarr or Dask) may be larger than memory.
@@ -119,8 +120,17 @@ def _is_one_block(items: Sequence[Any]) -> bool:
         return False
 
 
-def _check_no_frame(value: Any) -> None:
-    """Raises TypeError for a pandas DataFrame, whose columns may be of any type."""
+def _check_kind(value: Any) -> None:
+    """Raises TypeError for what looks like a matrix and must not be taken for one.
+
+    The columns of a pandas DataFrame may be of any type; a store has labels as well.
+    """
+    if isinstance(value, SparseStore):
+        raise TypeError(
+            f"`source` must be or yield matrices; received {value!r}. Pass its rows in "
+            f"blocks: ((store[i : i + 4096], store.y[i : i + 4096]) for i in "
+            f"range(0, len(store), 4096))."
+        )
     if hasattr(value, "iloc") and hasattr(value, "columns"):
         raise TypeError(
             f"`source` must be or yield matrices; received a {type(value).__name__} of "
@@ -131,7 +141,7 @@ def _check_no_frame(value: Any) -> None:
 
 
 def _block(item: Any) -> Block:
-    _check_no_frame(item[0] if isinstance(item, tuple) and item else item)
+    _check_kind(item[0] if isinstance(item, tuple) and item else item)
     if not isinstance(item, tuple):
         return Block(item)
     if not 1 <= len(item) <= 3:

@@ -31,6 +31,8 @@ from sequence_loader.sources import (
 )
 
 KIND = "svmlight"
+PARSING = ValueError, IndexError, OverflowError
+"""What scikit-learn raises at text that is not svmlight."""
 
 
 def read_svmlight(
@@ -121,15 +123,46 @@ class _Spill:
 
     def parse(self, path: Path, advance: Advance) -> None:
         """Adds the rows of a file."""
-        from sklearn.datasets import load_svmlight_file
-
+        number = 1
         with open_text(path) as file:
             for text in lines(file):
-                rows, labels = load_svmlight_file(
-                    io.BytesIO(text), zero_based=True, multilabel=self._multilabel
-                )
+                try:
+                    rows, labels = self._parsed(text)
+                except PARSING as error:
+                    raise self._located(text, number, error) from error
                 self._add(rows, labels)
+                number += text.count(b"\n")
                 advance(len(text))
+
+    def _parsed(self, text: bytes) -> tuple[Any, Any]:
+        from sklearn.datasets import load_svmlight_file
+
+        parsed: tuple[Any, Any] = load_svmlight_file(
+            io.BytesIO(text), zero_based=True, multilabel=self._multilabel
+        )
+        return parsed
+
+    def _located(self, text: bytes, number: int, error: Exception) -> ValueError:
+        """The error of a piece of text with the line it is in.
+
+        Args:
+            text: Lines, one of which cannot be parsed.
+            number: That of the first.
+            error: What parsing them raised.
+        """
+        wrong = io.BytesIO(text).readlines()
+        while len(wrong) > 1:
+            middle = len(wrong) // 2
+            try:
+                self._parsed(b"".join(wrong[:middle]))
+            except PARSING:
+                wrong = wrong[:middle]
+            else:
+                number, wrong = number + middle, wrong[middle:]
+        labels = wrong[0].split()[:1]
+        several = labels and b"," in labels[0] and not self._multilabel
+        hint = "; pass multilabel=True for rows of several labels" if several else ""
+        return ValueError(f"line {number}: {str(error).rstrip('.')}{hint}")
 
     def blocks(
         self, shift: int, num_features: int

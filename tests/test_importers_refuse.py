@@ -205,7 +205,8 @@ def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:
         ("1 2:1 1:1\n", "sorted and unique", {}),
         ("1 -1:1\n", "Invalid index", {}),
         ("1 99999999999:1\n", "too large", {}),
-        ("1,2 1:1\n", "could not convert", {}),
+        ("1,2 1:1\n", "line 1: could not convert string to float: b'1,2'; pass "
+         "multilabel=True for rows of several labels. Check", {}),
         ("1 0:1\n", "Pass zero_based=True", {"zero_based": False}),
         ("1 5:1\n", "`num_features` must be at least 5", {"num_features": 4}),
         ("1 5:1\n", "`num_features` must be an integer", {"num_features": "4"}),
@@ -217,6 +218,18 @@ def test_damaged_svmlight(
 ) -> None:
     (tmp_path / "a.svm").write_text(text)
     refused(tmp_path / "a.svm", tmp_path, message, **options)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 98, 99])
+@pytest.mark.parametrize("piece", [1, 40, 1 << 22])
+def test_the_line_of_svmlight_that_is_damaged(
+    wrong: int, piece: int, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sequence_loader.sources.TEXT_BYTES", piece)
+    text = ["# comment\n", "\n", *(f"{i} {i + 1}:1\r\n" for i in range(98))]
+    text[wrong] = "1 2:1 x\n"
+    (tmp_path / "a.svm").write_text("".join(text))
+    refused(tmp_path / "a.svm", tmp_path, f"a svmlight file: line {wrong + 1}: ")
 
 
 def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
@@ -260,8 +273,8 @@ def test_arguments(tmp_path: Path) -> None:
         (pd.DataFrame({"a": [1.0]}), "Pass frame.to_numpy(dtype=", {}),
         ([pd.DataFrame({"a": [1.0]})], "a DataFrame of shape (1, 1)", {}),
         ([(pd.DataFrame({"a": [1.0]}), [1])], "a DataFrame of shape (1, 1)", {}),
-        ({"x": marked(2, 2)}, "of a mapping list(its values)", {}),
-        (np.load(path), "of a file that is open its path", {}),
+        ({"x": marked(2, 2)}, "for a mapping, list(its values)", {}),
+        (np.load(path), "for an AnnData, or another file that is open, its path", {}),
         ((marked(2, 2), (0, 1)), "Pass [(x, y)], or x and y=y", {}),
         ((marked(2, 2), None), "Pass [(x, y)], or x and y=y", {}),
         ((marked(2, 2), [0, 1]), "Pass [(x, y)], or x and y=y", {}),
@@ -442,3 +455,14 @@ def test_class_names_that_do_not_fit(
     convert(marked(3, 2), tmp_path / "b.store", y=[[0.5], [9], [1]], class_names=["a"])
     y = [[2], [0], [-1]]
     convert(marked(3, 2), tmp_path / "c.store", y=y, class_names=list("abc"))
+
+
+def test_a_store_is_converted_in_blocks(tmp_path: Path) -> None:
+    store = convert(marked(9, 4), tmp_path / "a.store", y=list("abcabcabc"))
+    for source in (store, [store], [(store, store.y)]):
+        with pytest.raises(TypeError, match="Pass its rows in blocks: ..store"):
+            convert(source, tmp_path / "b.store")
+    blocks = ((store[i : i + 4], store.y[i : i + 4]) for i in range(0, len(store), 4))
+    other = convert(blocks, tmp_path / "b.store", class_names=store.class_names)
+    assert same(other[:], store[:]) and np.array_equal(other.y, store.y)
+    assert other.class_names == store.class_names == ("a", "b", "c")
