@@ -91,9 +91,10 @@ class BatchReader:
         self._check_lengths()
         self.inputs: Structure = self._with_transforms(transform)
         self._widths: dict[str, tuple[int, ...]] = {}
-        self._looking_ahead: list[Any] = [
-            source for source in self.sources if hasattr(source, "look_ahead")
-        ]
+        read = [*self.sources, *leaves(self._targets)]
+        self._looking_ahead = list(  # a store may be features and targets as well
+            {id(each): each for each in read if hasattr(each, "look_ahead")}.values()
+        )
 
     @property
     def has_targets(self) -> bool:

@@ -65,13 +65,16 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             list of texts; it needs a `transform`). A dict, tuple or list of row
             sources with the same number of rows feeds a model of several inputs.
             Like `y`, it must not change within an epoch: batches are read ahead.
-        y: Targets: array-like of shape (rows, ...), scipy sparse (served dense), or
-            a dict or tuple of them.
-        sample_weight: Array-like of shape (rows,), or one for each target.
+        y: Targets: array-like of shape (rows, ...), scipy sparse or a store (served
+            dense), or a dict or tuple of them. `None` takes those of the store that
+            `x` is; a store among several inputs brings none.
+        sample_weight: Array-like of shape (rows,), or one for each target. `None`
+            takes those of the store that `x` is.
         batch_size: Rows in a batch.
         shuffle: `False`, rows in order; `True`, a new uniform permutation every
             epoch; ``"block"``, `BlockShuffleSampler`, for data on disk.
-        seed: Integer in [0, 2^64). `None` draws one and keeps it.
+        seed: Integer in [0, 2^64). `None` draws one and keeps it. A `sampler` has a
+            seed of its own: this one is for `augment` then.
         sampler: A sampler, instead of `shuffle`; `WeightedSampler` and
             `BalancedSampler` draw with replacement.
         rows: Serve only these rows: distinct row ids, or a boolean mask.
@@ -262,7 +265,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The batches of the current epoch, in order; `set_epoch` starts the next."""
-        return (self[index] for index in range(len(self)))
+        return map(self.__getitem__, range(len(self)))
 
     def _prepare(
         self,

@@ -153,7 +153,8 @@ def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
     if isinstance(dtype, str) and dtype in DTYPES:
         return dtype_named(dtype)
     try:
-        found: np.dtype[Any] = np.dtype(dtype)
+        # NumPy takes None for float64.
+        found: np.dtype[Any] = np.dtype(object if dtype is None else dtype)
     except TypeError:
         found = np.dtype(object)
     if found.name not in DTYPES:

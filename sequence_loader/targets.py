@@ -78,7 +78,8 @@ def _sources(argument: str, value: Any) -> Structure:
     """Wraps targets or weights, which must be numbers already."""
 
     def wrap(leaf: Any, name: str) -> RowSource:
-        if not sp.issparse(leaf):
+        own = isinstance(leaf, RowSource) and leaf.numeric  # a store, for example
+        if not sp.issparse(leaf) and (not own or isinstance(leaf, np.ndarray)):
             leaf = _as_array(leaf, name)
             if leaf.dtype.kind in "OUST":
                 mend = "Pass one number for each row"

@@ -312,7 +312,7 @@ class TestStoreWriterRefuses:
         for wrong in (0, 1.5, "3", True):
             with pytest.raises((TypeError, ValueError), match="num_features"):
                 StoreWriter(path, wrong)  # type: ignore[arg-type]
-        for dtype in ("complex64", "O", "nonsense", "longdouble", ">M8[s]"):
+        for dtype in ("complex64", "O", None, "nonsense", "longdouble", ">M8[s]"):
             with pytest.raises(TypeError, match="`dtype` must be one of"):
                 StoreWriter(path, 2, dtype)
         with pytest.raises(ValueError, match="`feature_names` must have 2"):

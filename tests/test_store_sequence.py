@@ -70,6 +70,25 @@ def test_labels_of_ones_own_come_before_those_of_the_store(path: Path) -> None:
     assert (y == 7).all() and np.array_equal(weights, store.sample_weight)
 
 
+@pytest.mark.parametrize("memory", ["auto", WINDOWS])
+@pytest.mark.parametrize("same_store", [True, False])
+def test_a_store_may_be_the_targets_too(
+    path: Path, memory: int | str, same_store: bool
+) -> None:
+    x = open_store(path, memory=memory)
+    y = x if same_store else open_store(path, memory=memory)
+    options: dict[str, Any] = {"batch_size": 37, "shuffle": "block", "seed": 1}
+    found = SparseBatchSequence(x, y, **options)
+    expected = SparseBatchSequence(MATRIX, MATRIX, x.sample_weight, **options)
+    for one, other in zip(found, expected, strict=True):
+        for part, wanted in zip(one, other, strict=True):
+            assert part.dtype == wanted.dtype and np.array_equal(part, wanted)
+    if memory == WINDOWS:  # each is told what is coming
+        assert all(store._reader()._windows for store in (x, y))
+    both = SparseBatchSequence((x, x), {"a": y, "b": y}, batch_size=8)
+    assert (both[3][1]["b"] == MATRIX[24:32].toarray()).all()
+
+
 def test_fit_that_permutes_batches_is_told_how_not_to(path: Path) -> None:
     store = open_store(path, memory=WINDOWS)
     train = SparseBatchSequence(store, batch_size=8, shuffle="block", output="sparse")
@@ -97,7 +116,7 @@ def test_uniform_order_is_told_what_blocks_would_give(path: Path) -> None:
     train = SparseBatchSequence(store, batch_size=8, shuffle=True, output="csr")
     with pytest.warns(UserWarning, match='shuffle="block" reads 16') as caught:
         rows = [train.batch_rows(index) for index in range(len(train))]
-        batches = [train[index] for index in range(len(train))]
+        batches = list(train)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     for ids, (x, _, _) in zip(rows, batches):
