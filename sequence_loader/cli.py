@@ -10,6 +10,7 @@ about how the command was written, are exit code 2.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 if the command did what it promises.
     """
     args = build_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where: say(

@@ -151,13 +151,21 @@ def _empty(container: type, num_rows: int, num_features: int) -> dict[str, Any]:
     return dict(vars(matrix))
 
 
-def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRows:
+def canonical(
+    batch: CsrRows,
+    name: str,
+    rows: Integers | None = None,
+    *,
+    must_ascend: bool = False,
+) -> CsrRows:
     """Checks the column indices; sorts them and sums duplicates where need be.
 
     Args:
         batch: Any CSR rows.
         name: What they are, for the error message: ``x``, ``transform``, ...
         rows: int64 array of the row ids, for the error message.
+        must_ascend: Whether columns that do not ascend are damage: those of a store
+            were written so.
 
     Returns:
         Rows whose indices are in range, strictly ascending in each row, and of
@@ -165,12 +173,14 @@ def canonical(batch: CsrRows, name: str, rows: Integers | None = None) -> CsrRow
         of the machine.
 
     Raises:
-        DamagedRows: A column index is out of range.
+        DamagedRows: A column index is out of range, or they must ascend and do not.
     """
     if not batch.data.dtype.isnative:
         native = batch.data.dtype.newbyteorder("=")
         batch = replace(batch, data=batch.data.astype(native))
     ascending = is_ascending(batch, name, rows)
+    if must_ascend and not ascending:
+        raise _unsorted(batch, name, rows)
     served = batch.indices.astype(index_type(batch.num_features), copy=False)
     checked = CsrRows(batch.indptr, served, batch.data, batch.num_features)
     return checked if ascending else _summed(checked)
@@ -214,6 +224,17 @@ def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> boo
             "Correct the indices, or the shape of the matrix",
         )
     return ascending
+
+
+def _unsorted(batch: CsrRows, name: str, rows: Integers | None) -> DamagedRows:
+    owner = batch.row_of_each()
+    wrong = (batch.indices[1:] <= batch.indices[:-1]) & (owner[1:] == owner[:-1])
+    first = owner[1:][wrong][0]
+    return DamagedRows(
+        f"`{name}` has columns that do not ascend, as they were written: those of row "
+        f"{first if rows is None else rows[first]}",
+        "Write it again",
+    )
 
 
 def unsigned(indices: Array) -> Array:

@@ -36,7 +36,13 @@ converted while it is in a cache. Of 4,096 rows of 9 kB that takes 7 ms, and not
 
 
 def read_rows(
-    matrix: CsrRows, rows: Integers, pool: BufferPool, name: str, ids: Integers
+    matrix: CsrRows,
+    rows: Integers,
+    pool: BufferPool,
+    name: str,
+    ids: Integers,
+    *,
+    must_ascend: bool = False,
 ) -> CsrRows:
     """Takes rows of a CSR matrix, and makes them canonical.
 
@@ -46,20 +52,21 @@ def read_rows(
         pool: Where the memory of many rows comes from, which would be slow to get anew.
         name: What they are, for the error message.
         ids: int64 array of shape (n,): what the rows are called in the error message.
+        must_ascend: See `canonical`.
 
     Returns:
         What `canonical` makes of what `gather` returns.
 
     Raises:
-        DamagedRows: `indptr` points outside the arrays, or a column index is out of
-            range.
+        DamagedRows: `indptr` points outside the arrays, a column index is out of
+            range, or they must ascend and do not.
     """
     found = _locate(matrix, rows, name)
     if found.ends[-1] * (matrix.indices.itemsize + matrix.data.itemsize) > LARGE:
         read = _read_in_pieces(matrix, found, pool, name, ids)
         if read is not None:
             return read
-    return canonical(_gather(matrix, found), name, ids)
+    return canonical(_gather(matrix, found), name, ids, must_ascend=must_ascend)
 
 
 def _read_in_pieces(

@@ -98,7 +98,12 @@ def _read_elem(element: Any) -> Any:
         from anndata.io import read_elem
     except ImportError:  # before 0.11
         from anndata.experimental import read_elem
-    return read_elem(element)
+    try:
+        return read_elem(element)
+    except Exception as error:  # anndata's own is of no type of this world
+        if type(error).__name__ != "IORegistryError":
+            raise
+        raise ValueError(str(error)) from error
 
 
 def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:

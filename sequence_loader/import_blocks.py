@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.checks import shown
+from sequence_loader.rows import check_real
 from sequence_loader.sources import Advance, Block, Source
 from sequence_loader.store import SparseStore
 
@@ -85,6 +86,8 @@ def read_blocks(items: Iterable[Any]) -> Source:
             f"block a scipy sparse matrix or a two-dimensional array: of a data set "
             f"on disk, slices of some thousand rows."
         )
+
+    check_real("source", dtype)
 
     def blocks(advance: Advance) -> Generator[Block]:
         yield from chain([replace(first, rows=rows)], made)

@@ -8,6 +8,7 @@ its own, which keeps scipy's speed and its checks while memory stays bounded.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,13 @@ FIELDS = {
     "real": (np.float64, np.float32),
     "double": (np.float64, np.float32),
     "integer": (np.int64, np.int32),
+    "unsigned-integer": (np.uint64, np.uint32),
     "pattern": (np.float64, np.bool_),
 }
 TEXT = bytes(range(32, 127)) + b"\t\r\n"
 SYMMETRIES = ("general", "symmetric", "skew-symmetric")
+CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
+BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
 
 
 def read_matrix_market(
@@ -59,6 +63,11 @@ def read_matrix_market(
 
 
 def _read(path: Path, scratch: Path, transpose: bool) -> Source:
+    if not path.is_file():
+        raise SourceError(
+            f"{path} must be a file on a disk, since it is read twice. Write what "
+            f"comes through a pipe to a file first."
+        )
     with reading(path, KIND), open_text(path) as file:
         header = _Header.read(file, path)
     shape = header.shape[::-1] if transpose else header.shape
@@ -85,7 +94,8 @@ class _Header:
     Attributes:
         dense: Whether all values are listed, column after column.
         field: ``real``, ``integer``, ``pattern``, ...
-        symmetry: ``general``, ...
+        symmetry: ``general``, ... Of the others, only the lower triangle is in the
+            file.
         shape: (rows, columns).
         count: Entries in the file.
     """
@@ -112,7 +122,7 @@ class _Header:
             layout not in ("coordinate", "array")
             or field not in FIELDS
             or symmetry not in SYMMETRIES
-            or (dense and (symmetry != "general" or field == "pattern"))
+            or (dense and field == "pattern")
         ):
             raise SourceError(
                 f"{path} is of a kind that is not read: {' '.join(words[1:])!r}. Pass "
@@ -126,8 +136,18 @@ class _Header:
         if len(sizes) != (2 if dense else 3) or min(sizes) < 0:
             raise SourceError(f"{path} has {line[:60]!r} for its line of sizes. "
                               f"Write it again.")
-        count = sizes[0] * sizes[1] if dense else sizes[2]
-        return cls(dense, field, symmetry, (sizes[0], sizes[1]), count)
+        rows, columns = sizes[:2]
+        if symmetry != "general" and rows != columns:
+            raise SourceError(
+                f"{path} has {rows} rows and {columns} columns, and is said to be "
+                f"{symmetry}. Write it again."
+            )
+        count = sizes[-1]
+        if dense:
+            count = rows * columns
+            if symmetry != "general":
+                count = rows * (rows + (1 if symmetry == "symmetric" else -1)) // 2
+        return cls(dense, field, symmetry, (rows, columns), count)
 
 
 def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
@@ -136,10 +156,13 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
         if text.translate(None, TEXT):
             # scipy's parser reads on past a NUL, and past the end of its memory.
             raise ValueError(f"after {read} entries, there are bytes that are no text")
-        count = text.count(b"\n") + (not text.endswith(b"\n"))
-        if b"\n\n" in text or text.startswith(b"\n") or not text.strip():
-            text = b"".join(line for line in text.splitlines(True) if line.strip())
-            count = text.count(b"\n") + (bool(text) and not text.endswith(b"\n"))
+        if not text.endswith(b"\n"):
+            if CUT.search(text):  # past which scipy's parser reads on
+                raise ValueError("it ends in the middle of a number")
+            text += b"\n"
+        if BLANK.search(text):
+            text = BLANK.sub(b"", text)
+        count = text.count(b"\n")
         if not count:
             continue
         if read + count > header.count:
@@ -152,12 +175,14 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
 
 
 def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
-    layout, rows, columns = "coordinate", *header.shape
-    if header.dense:
-        layout, rows, columns = "array", count, 1
-    sizes = f"{rows} {columns}" if header.dense else f"{rows} {columns} {count}"
-    banner = f"%%MatrixMarket matrix {layout} {header.field} {header.symmetry}\n"
-    content = io.BytesIO(f"{banner}{sizes}\n".encode() + text)
+    rows, columns = header.shape
+    if header.dense:  # as a column of values
+        kind, sizes = f"array {header.field} general", f"{count} 1"
+    else:
+        kind = f"coordinate {header.field} {header.symmetry}"
+        sizes = f"{rows} {columns} {count}"
+    banner = f"%%MatrixMarket matrix {kind}\n{sizes}\n"
+    content = io.BytesIO(banner.encode() + text)
     try:
         found: Any = scipy.io.mmread(content)
     except (ValueError, OverflowError) as error:
@@ -166,6 +191,17 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
         return Entries(found.row, found.col, found.data)
     values = found.ravel()
     place = np.arange(before, before + count)[values != 0]
+    values = values[values != 0]
+    if header.symmetry == "general":
+        return Entries(place % rows, place // rows, values)
+    # Column j of the lower triangle begins at row j, or below the diagonal.
+    below = int(header.symmetry == "skew-symmetric")
+    starts = np.cumsum([0, *range(rows - below, 0, -1)])
+    column = np.searchsorted(starts, place, side="right") - 1
+    row = place - starts[column] + column + below
+    off = row != column
     return Entries(
-        place % header.shape[0], place // header.shape[0], values[values != 0]
+        np.concatenate([row, column[off]]),
+        np.concatenate([column, row[off]]),
+        np.concatenate([values, -values[off] if below else values[off]]),
     )

@@ -87,7 +87,8 @@ def read_svmlight(
             f"received {num_features}. Leave it out"
             f"{', or pass zero_based=False' if other_base else ''}."
         )
-    classes = tuple(f"{label:g}" for label in spill.labels) if multilabel else None
+    labels = spill.labels.tolist() if multilabel else []
+    classes = [str(int(n) if n.is_integer() else n) for n in labels]
     return [
         Source(
             shown([str(path) for path in paths]) if len(paths) > 1 else str(paths[0]),
@@ -95,7 +96,7 @@ def read_svmlight(
             np.dtype(np.float32),  # text has no type
             spill.blocks(shift, num_features or found),
             spill.size,
-            class_names=classes,
+            class_names=tuple(classes) if multilabel else None,
         )
     ]
 

@@ -21,9 +21,10 @@ from sequence_loader.import_npz import read_npz
 from sequence_loader.import_svmlight import read_svmlight
 from sequence_loader.progress import ProgressBar
 from sequence_loader.publishing import PendingDirectory
-from sequence_loader.sources import PACKED, Block, Source
+from sequence_loader.sources import PACKED, Block, Source, SourceError
 from sequence_loader.store import SparseStore, open_store
 from sequence_loader.store_blocks import checked_names
+from sequence_loader.store_format import MANIFEST
 from sequence_loader.store_writer import OWNED, StoreWriter
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
@@ -131,7 +132,7 @@ def convert(
         # Ask now whether the store may be written, not after hours of parsing. The
         # writer asks again, and warns of what others left.
         warnings.simplefilter("ignore")
-        PendingDirectory(path, OWNED, overwrite).discard()
+        PendingDirectory(path, OWNED, MANIFEST, overwrite).discard()
     names = checked_names("class_names", class_names, None)
     targets, weights = Column("y", y, names), Column("sample_weight", sample_weight)
     shared = {"progress": progress, "class_names": names if y is None else None}
@@ -141,6 +142,11 @@ def convert(
         else [_from_python(blocks, format, options)]
     )
     first = _first_of_alike(sources)
+    if first.num_features == 0:
+        raise SourceError(
+            f"{first.name} has no columns, and `num_features` must be at least 1. "
+            f"Check that it is the file that was meant."
+        )
     classes = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
@@ -159,7 +165,13 @@ def convert(
             made = each.blocks(bar.advance)
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:
-                _write(writer, ready, targets, weights, names)
+                try:
+                    _write(writer, ready, targets, weights, names)
+                except ValueError as error:
+                    if not files or not str(error).startswith("`block` "):
+                        raise
+                    found = str(error).removeprefix("`block` ")
+                    raise SourceError(f"{each.name} {found}") from error
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)

@@ -21,7 +21,8 @@ class ProgressBar:
         self, what: str, total: int | None, unit: str, *, shown: bool = True
     ) -> None:
         self._bar: Any = None
-        if not shown or not sys.stderr.isatty():
+        # Without a console, or with standard error closed, there is none.
+        if not shown or sys.stderr is None or not sys.stderr.isatty():
             return
         from rich.console import Console
         from rich.progress import (

@@ -37,6 +37,8 @@ class PendingDirectory:
         path: Where it will be published.
         owned: Names of the files it may hold. A directory at `path` that holds
             anything else is never replaced.
+        marker: The one of them that tells that a directory is of this kind. One that
+            is not empty and lacks it is not replaced either.
         overwrite: Whether to replace what an earlier run published at `path`.
 
     Raises:
@@ -44,8 +46,11 @@ class PendingDirectory:
         OSError: The parent is missing or cannot be written to.
     """
 
-    def __init__(self, path: Path, owned: frozenset[str], overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, owned: frozenset[str], marker: str, overwrite: bool
+    ) -> None:
         self.path, self._owned, self._overwrite = path, owned, overwrite
+        self._marker = marker
         self._check_target()
         report_leftovers(path)
         self.directory = path.parent / f".{path.name}.writing-{secrets.token_hex(4)}"
@@ -112,9 +117,15 @@ class PendingDirectory:
                 f"a store",
             )
         is_ours = self.path.is_dir() and not self.path.is_symlink()
-        foreign = sorted(set(os.listdir(self.path)) - self._owned) if is_ours else []
-        if foreign or not is_ours:
-            what = f"holds {foreign[0]!r}" if foreign else "is not a directory"
+        found = set(os.listdir(self.path)) if is_ours else set()
+        foreign = sorted(found - self._owned)
+        unmarked = bool(found) and self._marker not in found
+        if foreign or unmarked or not is_ours:
+            what = (
+                f"holds {foreign[0]!r}" if foreign
+                else f"holds no {self._marker}" if unmarked
+                else "is not a directory"
+            )  # fmt: skip
             raise FileExistsError(
                 errno.EEXIST,
                 f"{self.path} {what}, so it is not a store, and overwrite=True "
@@ -148,9 +159,15 @@ def report_leftovers(path: Path) -> None:
     for leftover in leftovers(path):
         warnings.warn(
             f"{leftover} is what a writer of {path} left when it was killed; "
-            f"nothing refers to it. Remove it with: rm -r '{leftover}'",
+            f"nothing refers to it. Remove it with: {removal(leftover)}",
             stacklevel=4,
         )
+
+
+def removal(path: Path) -> str:
+    """The command that removes a directory, for a shell."""
+    quoted = str(path).replace("'", "'\\''")
+    return f"rm -r '{quoted}'"
 
 
 def sync(path: Path) -> None:

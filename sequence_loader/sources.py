@@ -8,6 +8,7 @@ asked for, from front to back and in bounded memory. `importers` writes them.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import importlib
 import lzma
@@ -110,7 +111,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except SourceError:
         raise
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # Of a place before the start of a file, that it should not be asked for.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise SourceError(

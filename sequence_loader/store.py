@@ -46,7 +46,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -107,7 +107,13 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
                 f"the pattern."
             )
     else:
-        found = [os.fspath(path) for path in paths]
+        given = list(paths) if isinstance(paths, Iterable) else [paths]
+        if not all(isinstance(path, str | os.PathLike) for path in given):
+            raise TypeError(
+                f"`paths` must be a path, a pattern, or a sequence of paths; received "
+                f"{shown(paths)}. Pass for example 'train.store'."
+            )
+        found = [os.fspath(path) for path in given]
         if not found:
             raise ValueError(
                 "`paths` must name at least one store; received an empty sequence. "
@@ -378,12 +384,11 @@ class SparseStore:
         if column is None:
             return None
         arguments = self.__reduce__()[1]
-        only = self._parts.list[0] if len(self._parts.list) == 1 else None
-        return StoreColumn.of(
-            column,
-            (_column_of, (arguments, name)),
-            None if only is None else only.size_check(name),
-        )
+        check = None
+        if len(self._parts.list) == 1:
+            check = self._parts.list[0].size_check(name)
+            check()
+        return StoreColumn.of(column, (_column_of, (arguments, name)), check)
 
     def _row_ids(self, rows: npt.ArrayLike) -> Integers:
         given = np.asarray(rows)

@@ -25,6 +25,7 @@ PIECE = 1 << 20
 
 def as_csr(block: Any, num_features: int) -> CsrRows:
     """Any matrix as CSR rows that are safe to slice."""
+    _check_unmasked("block", block)
     if isinstance(block, CsrRows):
         rows = block
         shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
@@ -47,13 +48,27 @@ def as_csr(block: Any, num_features: int) -> CsrRows:
             block = block.tocsr()
         rows = CsrRows(block.indptr, block.indices, block.data, num_features)
     indptr, stored = rows.indptr, min(len(rows.indices), len(rows.data))
-    if indptr[0] != 0 or int(indptr[-1]) > stored or (indptr[1:] < indptr[:-1]).any():
+    if (
+        indptr.shape != (shape[0] + 1,)
+        or indptr[0] != 0
+        or int(indptr[-1]) > stored
+        or (indptr[1:] < indptr[:-1]).any()
+    ):
         raise ValueError(
-            "`block` is a damaged CSR matrix: `indptr` must start at 0, must not "
-            f"decrease and must end within the {stored} stored values; received "
-            f"{shown(indptr)}. Build it again from its entries."
+            f"`block` is a damaged CSR matrix: `indptr` must have {shape[0] + 1} "
+            f"entries that start at 0, do not decrease and end within the {stored} "
+            f"stored values; received {len(indptr)}: {shown(indptr)}. Build it again "
+            f"from its entries."
         )
     return rows
+
+
+def _check_unmasked(name: str, value: Any) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost; received "
+            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
+        )
 
 
 def _nonzeros(block: Array) -> Any:
@@ -117,6 +132,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     """Targets of a block as an array of shape (num_rows, ...), or `None`."""
     if values is None:
         return None
+    _check_unmasked(name, values)
     if sp.issparse(values):
         values = values.toarray()
     array: Array = np.asarray(values)
@@ -131,8 +147,10 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
             f"as integers, pass their names as class_names=[...], and convert an "
             f"array of objects with astype."
         )
-    checked_dtype(array.dtype, name)
-    return array
+    dtype = checked_dtype(array.dtype, name)
+    if array.dtype.isnative:
+        return array
+    return array.astype(dtype)  # its bytes are written as they are
 
 
 def checked_weights(values: Any, num_rows: int) -> Array | None:

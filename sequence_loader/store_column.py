@@ -17,7 +17,9 @@ Reopen = tuple[Callable[..., Any], tuple[Any, ...]]
 class StoreColumn(np.ndarray[Any, Any]):
     """An array over a file, and a row source: its pickle is a path.
 
-    What is computed or sliced from it is an ordinary array again.
+    What is computed or sliced from it is an ordinary array again. That the file has
+    not been cut, which would kill the process, is looked at where the column is asked
+    for, indexed or read.
     """
 
     numeric = True
@@ -61,6 +63,8 @@ class StoreColumn(np.ndarray[Any, Any]):
         return plain if plain.ndim else plain[()]  # as of a plain array: a number
 
     def __getitem__(self, key: Any) -> Any:
+        if self._check is not None:
+            self._check()
         found = super().__getitem__(key)
         return np.asarray(found) if isinstance(found, StoreColumn) else found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +20,16 @@ class Handle:
 
     Args:
         path: The file.
+        folder: Descriptor of its directory, whatever has that path by now.
 
     Raises:
         FileNotFoundError: There is none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: int) -> None:
         self.path = path
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        self.number = os.open(path.name, flags, dir_fd=folder)
 
     def check(self, size: int) -> None:
         """Raises StoreError if the file has become shorter than `size` bytes."""
@@ -44,6 +48,31 @@ class Handle:
     def __del__(self) -> None:
         if hasattr(self, "number"):
             os.close(self.number)
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[int]:
+    """A descriptor of a directory, which goes on meaning the same one.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        NotADirectoryError: It is something else.
+    """
+    # Only to open files by: that needs no permission to list them.
+    flags = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+    number = os.open(path, flags)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def is_at(path: Path, folder: int) -> bool:
+    """Whether a directory is still what is found at a path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(folder))
+    except FileNotFoundError:
+        return False
 
 
 class ByName(dict[str, Value]):

@@ -22,8 +22,8 @@ from sequence_loader.gathering import read_rows
 from sequence_loader.map_copy import copy_parts, expect_parts
 from sequence_loader.page_cache import File, at_random, will_need_parts
 from sequence_loader.permutation import Integers
-from sequence_loader.publishing import leftovers
-from sequence_loader.store_files import ByName, Handle
+from sequence_loader.publishing import leftovers, removal
+from sequence_loader.store_files import ByName, Handle, is_at, opened_folder
 from sequence_loader.store_format import (
     MANIFEST,
     Manifest,
@@ -35,6 +35,9 @@ from sequence_loader.store_format import (
 
 
 MATRIX = ("indptr", "indices", "data")
+
+ATTEMPTS = 100
+"""Times to open a store that is being replaced meanwhile."""
 
 
 class StorePart:
@@ -53,16 +56,31 @@ class StorePart:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        text = _manifest_text(path)
+        for attempt in range(ATTEMPTS):
+            try:
+                with opened_folder(path) as folder:
+                    try:
+                        self._open(folder)
+                        return
+                    except (FileNotFoundError, StoreError):
+                        # Another process may be replacing the store, and removing
+                        # the files of the old one.
+                        if is_at(path, folder) or attempt == ATTEMPTS - 1:
+                            raise
+            except (FileNotFoundError, NotADirectoryError):
+                raise _no_store(path) from None
+
+    def _open(self, folder: int) -> None:
+        text = _manifest_text(self.path, folder)
         self.identity = digest_of(text)
-        self.manifest = Manifest.from_bytes(text, path / MANIFEST)
+        self.manifest = Manifest.from_bytes(text, self.path / MANIFEST)
         self.num_rows, self.num_features = self.manifest.shape
         self._pool = BufferPool(spare=2)
         self._handles: ByName[Handle] = ByName()
         self.arrays: ByName[Array] = ByName()
         try:
             for name, array in self.manifest.arrays.items():
-                self._open(name, array)
+                self._open_array(name, array, folder)
             self._check_ends()
         except BaseException:
             self.close()
@@ -94,12 +112,13 @@ class StorePart:
 
         Raises:
             StoreError: A file has changed since the store was opened.
-            DamagedRows: A column index is out of range.
+            DamagedRows: A column index is out of range, or they do not ascend.
         """
         self.check_sizes()
         indptr, indices, data = (self.arrays[name] for name in MATRIX)
         matrix = CsrRows(indptr, indices, data, self.num_features)
-        return read_rows(matrix, rows, self._pool, str(self.path), rows)
+        name = str(self.path)
+        return read_rows(matrix, rows, self._pool, name, rows, must_ascend=True)
 
     def bounds(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where rows start and stop among the stored values, checked.
@@ -208,10 +227,10 @@ class StorePart:
         self._handles, self.arrays = ByName(), ByName()
         self._pool = BufferPool(spare=2)
 
-    def _open(self, name: str, array: StoredArray) -> None:
+    def _open_array(self, name: str, array: StoredArray, folder: int) -> None:
         path = array_path(self.path, name)
         try:
-            handle = Handle(path)
+            handle = Handle(path, folder)
         except FileNotFoundError:
             raise StoreError(
                 f"{path} is missing, and the manifest names it. Restore the file, or "
@@ -285,22 +304,25 @@ def _runs(
     )
 
 
-def _manifest_text(path: Path) -> bytes:
+def _manifest_text(path: Path, folder: int) -> bytes:
     try:
-        return (path / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    if path.is_dir():
+        handle = Handle(path / MANIFEST, folder)
+    except FileNotFoundError:
         raise StoreError(
             f"{path} holds no {MANIFEST}, so it is not a store. Pass the directory "
             f"that a StoreWriter wrote."
-        )
+        ) from None
+    with open(handle.number, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _no_store(path: Path) -> FileNotFoundError:
     left = leftovers(path)
     hint = (
         f" A writer of it was killed before it was done; write it again, and remove "
-        f"what was left with: rm -r '{left[0]}'"
+        f"what was left with: {removal(left[0])}"
         if left
         else " Write it with StoreWriter, or `python -m sequence_loader convert`."
     )
     what = "is a file, not the directory of a store" if path.exists() else "is missing"
-    raise FileNotFoundError(f"{path} {what}.{hint}")
+    return FileNotFoundError(f"{path} {what}.{hint}")

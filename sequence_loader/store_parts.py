@@ -200,7 +200,7 @@ class StoreParts:
 
         Raises:
             StoreError: A file is damaged.
-            DamagedRows: A column index is out of range.
+            DamagedRows: A column index is out of range, or they do not ascend.
         """
         order = np.argsort(rows, kind="stable")
         located = self.locate(rows[order])
@@ -210,7 +210,7 @@ class StoreParts:
         indices, data = (np.empty(int(indptr[-1]), dtype) for dtype in self.dtypes)
         self.fill(located, indptr[:-1][order], indices, data)
         batch = CsrRows(indptr, indices, data, self.num_features)
-        return canonical(batch, self.name, rows)
+        return canonical(batch, self.name, rows, must_ascend=True)
 
     def column(self, name: str) -> Array | None:
         """`y` or `sample_weight` of all rows, or `None`."""

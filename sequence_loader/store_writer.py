@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +38,8 @@ from sequence_loader.store_format import (
 )
 
 OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS)])
+ENDED = "closed", "failed"
+"""States in which nothing is left to discard."""
 
 
 class StoreWriter:
@@ -80,7 +83,9 @@ class StoreWriter:
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.path = Path(os.path.abspath(path))
-        self.num_features = integer("num_features", num_features, minimum=1)
+        self.num_features = integer(
+            "num_features", num_features, minimum=1, maximum=2**62 - 1
+        )
         self.dtype = checked_dtype(dtype)
         self._names = (
             checked_names("feature_names", feature_names, self.num_features),
@@ -88,8 +93,9 @@ class StoreWriter:
         )
         self._metadata = checked_metadata(metadata)
         self.num_rows = self.nnz = 0
+        self._lock = threading.Lock()  # threads may append in turn
         self._state = "closed"  # until there is something to discard
-        self._pending = PendingDirectory(self.path, OWNED, overwrite)
+        self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
         self._files: dict[str, _ArrayFile] = {}
         self._state = "open"
         self._guarded(self._begin)
@@ -117,15 +123,16 @@ class StoreWriter:
                 cannot be converted, or the writer is closed.
             OSError: It could not be written; the writer has been discarded.
         """
-        self._check_open()
-        rows = as_csr(block, self.num_features)
-        extras = {
-            "y": checked_extra("y", y, rows.num_rows),
-            "sample_weight": checked_weights(sample_weight, rows.num_rows),
-        }
-        for name, values in extras.items():
-            self._check_like_before(name, values, rows.num_rows)
-        self._guarded(lambda: self._write(rows, extras))
+        with self._lock:
+            self._check_open()
+            rows = as_csr(block, self.num_features)
+            extras = {
+                "y": checked_extra("y", y, rows.num_rows),
+                "sample_weight": checked_weights(sample_weight, rows.num_rows),
+            }
+            for name, values in extras.items():
+                self._check_like_before(name, values, rows.num_rows)
+            self._guarded(lambda: self._write(rows, extras))
         return self
 
     def close(self) -> None:
@@ -142,7 +149,7 @@ class StoreWriter:
 
     def discard(self) -> None:
         """Removes what was written, and publishes nothing."""
-        if self._state != "closed":
+        if self._state not in ENDED:
             self._state = "closed"
             for file in self._files.values():
                 file.close()
@@ -163,7 +170,7 @@ class StoreWriter:
             self.discard()
 
     def __del__(self) -> None:
-        if getattr(self, "_state", "closed") != "closed":
+        if getattr(self, "_state", "closed") not in ENDED:
             self.discard()
             warnings.warn(
                 f"StoreWriter({str(self.path)!r}) was never closed, so it published "
@@ -254,10 +261,10 @@ class StoreWriter:
         try:
             action()
         except FileExistsError:
-            self.discard()
+            self._fail()
             raise
         except OSError as error:
-            self.discard()
+            self._fail()
             raise OSError(
                 error.errno,
                 f"writing the store {self.path} failed: {error.strerror}. Nothing was "
@@ -267,6 +274,11 @@ class StoreWriter:
             if self._state == "open":
                 self._state = "broken"  # a part of the block may be in the files
             raise
+
+    def _fail(self) -> None:
+        """Removes what was written; who goes on regardless is told."""
+        self.discard()
+        self._state = "failed"
 
 
 class _ArrayFile:

@@ -93,7 +93,8 @@ class Window:
         values = self._values
         if values is None:
             return None
-        return read_rows(values, places, self._parts.pool, self._parts.name, rows)
+        pool, name = self._parts.pool, self._parts.name
+        return read_rows(values, places, pool, name, rows, must_ascend=True)
 
     def run(self, plan: Plan, epoch: int) -> None:
         """Reads the window."""

@@ -209,6 +209,44 @@ def test_matrix_market(
         assert same(store[:], sp.csr_array(expected.astype(kind))), name
 
 
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 7])
+@pytest.mark.parametrize("symmetry", ["symmetric", "skew-symmetric"])
+def test_a_dense_triangle_of_matrix_market(
+    symmetry: str, size: int, transpose: bool, tmp_path: Path
+) -> None:
+    sign = -1 if symmetry == "skew-symmetric" else 1
+    lower = np.tril(np.arange(1.0, size * size + 1).reshape(size, size), -1)
+    whole = lower + sign * lower.T + np.diag(np.arange(size) * (sign > 0))
+    scipy.io.mmwrite(tmp_path / "a.mtx", whole, symmetry=symmetry)
+    assert f"array real {symmetry}" in (tmp_path / "a.mtx").read_text()
+    with small_pieces():
+        store = convert(tmp_path / "a.mtx", tmp_path / "a.store", transpose=transpose)
+    assert (store[:].toarray() == (whole.T if transpose else whole)).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.coo_array])
+def test_matrix_market_of_unsigned_integers(kind: Any, tmp_path: Path) -> None:
+    matrix = kind(np.array([[1, 0], [2**32 - 1, 3]], np.uint64))
+    scipy.io.mmwrite(tmp_path / "a.mtx", matrix)
+    assert "unsigned-integer" in (tmp_path / "a.mtx").read_text()
+    store = convert(tmp_path / "a.mtx", tmp_path / "a.store")
+    assert store.dtype == np.uint32
+    assert store[:].toarray().tolist() == [[1, 0], [2**32 - 1, 3]]
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \t\n", b"\n\r\n\n"])
+def test_blank_lines_of_matrix_market(blank: bytes, tmp_path: Path) -> None:
+    banner = b"%%MatrixMarket matrix coordinate real general\n"
+    lines = [banner + b"% c", b"2 2 2", b"1 1 5", b"2 2 6", b""]
+    (tmp_path / "a.mtx").write_bytes((b"\n" + blank).join(lines))
+    for text_bytes in (1, 1 << 22):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sequence_loader.sources.TEXT_BYTES", text_bytes)
+            store = convert(tmp_path / "a.mtx", tmp_path / "a.store", overwrite=True)
+        assert store[:].toarray().tolist() == [[5, 0], [0, 6]]
+
+
 def test_matrix_market_transposed_and_dense(tmp_path: Path) -> None:
     matrix = marked(11, 4)
     scipy.io.mmwrite(tmp_path / "a.mtx", matrix)

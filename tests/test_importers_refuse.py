@@ -179,7 +179,12 @@ def test_a_flipped_bit_is_refused_or_harmless(
     [
         ("", "must begin with a line like '%%MatrixMarket"),
         ("%%MatrixMarket matrix coordinate complex general\n", "is not read"),
-        ("%%MatrixMarket matrix array real symmetric\n1 1\n1\n", "is not read"),
+        ("%%MatrixMarket matrix array pattern general\n1 1\n1\n", "is not read"),
+        ("%%MatrixMarket matrix array real symmetric\n2 1\n1\n", "2 rows and 1 col"),
+        ("%%MatrixMarket matrix coordinate real general\n1 1 1\n1 1 7E", "middle of"),
+        ("%%MatrixMarket matrix coordinate real general\n1 1 1\n1 1 7E-", "middle of"),
+        ("%%MatrixMarket matrix array real general\n2 1\n3\n7.5E+\r", "middle of"),
+        ("%%MatrixMarket matrix coordinate real general\n3 0 0\n", "no columns"),
         ("%%MatrixMarket vector coordinate real general\n", "must begin with"),
         ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n", "sizes"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 x\n", "cannot be read"),
