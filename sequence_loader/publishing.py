@@ -22,8 +22,13 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
+
+YOUNG, MOMENT = 1.0, 0.05
+"""Seconds: a directory so young is perhaps not locked yet, and is so a moment later."""
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
@@ -94,17 +99,24 @@ class PendingDirectory:
             os.close(self._lock)
 
     def _replace(self) -> None:
-        if _rename(self.directory, self.path, _EXCHANGE):
-            old = self.directory
-        else:
-            old = self.path.parent / f".{self.path.name}.old-{secrets.token_hex(4)}"
-            os.rename(self.path, old)
-            try:
-                os.rename(self.directory, self.path)
-            except OSError:
-                os.rename(old, self.path)
-                raise
-        shutil.rmtree(old, ignore_errors=True)
+        # Locked, what is being removed is no leftover for others either.
+        locked = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(OSError):  # who published it a moment ago has it locked
+                fcntl.flock(locked, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if _rename(self.directory, self.path, _EXCHANGE):
+                old = self.directory
+            else:
+                old = self.path.parent / f".{self.path.name}.old-{secrets.token_hex(4)}"
+                os.rename(self.path, old)
+                try:
+                    os.rename(self.directory, self.path)
+                except OSError:
+                    os.rename(old, self.path)
+                    raise
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            os.close(locked)
 
     def _check_target(self) -> None:
         """What stands at the path must be absent, or ours to replace."""
@@ -141,17 +153,28 @@ def leftovers(path: Path) -> list[Path]:
     for name in names:
         if name.startswith((f".{path.name}.writing-", f".{path.name}.old-")):
             try:
-                handle = os.open(parent / name, os.O_RDONLY | os.O_DIRECTORY)
+                if _is_abandoned(parent / name):
+                    found.append(parent / name)
             except OSError:
                 continue  # gone, or not ours to open
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found.append(parent / name)
-            except BlockingIOError:
-                pass  # its writer is alive
-            finally:
-                os.close(handle)
     return sorted(found)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether a directory is locked by nobody."""
+    for pause in (MOMENT, 0.0):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            age = time.time() - os.fstat(handle).st_mtime
+        except BlockingIOError:
+            return False  # its writer is alive
+        finally:
+            os.close(handle)
+        if age > YOUNG:
+            break
+        time.sleep(pause)
+    return True
 
 
 def report_leftovers(path: Path) -> None:

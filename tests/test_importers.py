@@ -319,6 +319,9 @@ def test_svmlight_with_several_labels_a_row(tmp_path: Path) -> None:
     with small_pieces():
         store = convert(tmp_path / "a.svm", tmp_path / "a.store", multilabel=True)
     assert store.class_names == ("2", "7", "10.5")
+    (tmp_path / "large.svm").write_text("1000001 1:1\n1000002,1000001 1:1\n")
+    large = convert(tmp_path / "large.svm", tmp_path / "b.store", multilabel=True)
+    assert large.class_names == ("1000001", "1000002")
     assert store.y.tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 1]]
 
 

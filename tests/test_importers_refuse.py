@@ -237,6 +237,36 @@ def test_the_line_of_svmlight_that_is_damaged(
     refused(tmp_path / "a.svm", tmp_path, f"a svmlight file: line {wrong + 1}: ")
 
 
+def test_an_anndata_element_of_a_kind_nobody_knows(tmp_path: Path) -> None:
+    anndata.AnnData(sp.csr_matrix(marked(3, 2))).write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file["var/_index"].attrs["encoding-version"] = "9.9.9"
+    refused(tmp_path / "a.h5ad", tmp_path, "a.h5ad cannot be read as a AnnData file")
+
+
+def test_a_column_out_of_range_names_the_file(tmp_path: Path) -> None:
+    matrix = marked(3, 4)
+    matrix.indices[1] = 9
+    sp.save_npz(tmp_path / "a.npz", matrix)
+    refused(tmp_path / "a.npz", tmp_path, "a.npz has a column index out of range")
+
+
+def test_a_pipe_that_would_be_read_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mtx")
+    refused(tmp_path / "a.mtx", tmp_path, "a.mtx must be a file on a disk")
+
+
+def test_blocks_that_are_no_real_numbers(tmp_path: Path) -> None:
+    for block in (np.ones((2, 2), complex), sp.csr_array(np.eye(2) * 1j)):
+        refused([block], tmp_path, "`source` must hold real numbers; received dtype c")
+    refused(marked(2, 2), tmp_path, "`y` must hold rows of one shape", y=[[1], [2, 3]])
+
+
+def test_no_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    convert(marked(3, 2), tmp_path / "a.store").verify()
+
+
 def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
     obs = pd.DataFrame({"kind": pd.Categorical(["a", None, "b"])}, index=list("xyz"))
     with warnings.catch_warnings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,36 @@ def test_targets_of_any_shape_and_dtype(
     assert store.sample_weight is not None and store.sample_weight.dtype == np.float32
     assert np.array_equal(store.sample_weight, np.arange(9))
     store.verify()
+
+
+@pytest.mark.parametrize("kind", [">i4", ">f8", ">u2", "<i8"])
+def test_targets_and_weights_of_the_other_byte_order(kind: str, tmp_path: Path) -> None:
+    numbers = np.array([1, 2, 3], kind)
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        writer.append(np.ones((3, 2)), y=numbers, sample_weight=numbers)
+        writer.append(np.ones((3, 2)), y=numbers.astype("=f4"), sample_weight=numbers)
+    store = open_store(tmp_path / "a.store")
+    assert store.y is not None and store.sample_weight is not None
+    assert store.y.tolist() == store.sample_weight.tolist() == [1, 2, 3] * 2
+    assert store.y.dtype.isnative and store.y.dtype.name == np.dtype(kind).name
+    assert np.load(tmp_path / "a.store" / "y.npy").tolist() == [1, 2, 3] * 2
+
+
+def test_threads_may_append_in_turn(tmp_path: Path) -> None:
+    matrix = marked(200, 30)
+
+    def append(start: int) -> None:
+        for first in range(start, 200, 40):
+            rows = slice(first, first + 10)
+            writer.append(matrix[rows], y=np.arange(200)[rows])
+
+    with StoreWriter(tmp_path / "a.store", 30) as writer:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(append, range(0, 40, 10)))
+    store = open_store(tmp_path / "a.store")
+    store.verify()
+    assert store.y is not None and sorted(store.y.tolist()) == list(range(200))
+    assert same(store[:], matrix[np.asarray(store.y)])
 
 
 def test_names_and_metadata_are_kept(tmp_path: Path) -> None:
@@ -307,9 +338,25 @@ class TestStoreWriterRefuses:
                 writer.append(np.ones((2, 2)), y=["a", "b"])
         assert open_store(tmp_path / "a.store").num_rows == 2
 
+    def test_pointers_that_do_not_fit_the_shape(self, tmp_path: Path) -> None:
+        for cut in (lambda p: p[:3], lambda p: p[:0], lambda p: np.append(p, p[-1])):
+            block = sp.csr_array(np.eye(5))
+            block.indptr = cut(block.indptr)
+            with StoreWriter(tmp_path / "a.store", 5, overwrite=True) as writer:
+                with pytest.raises(ValueError, match="`indptr` must have 6 entries"):
+                    writer.append(block)
+
+    def test_masked_arrays(self, tmp_path: Path) -> None:
+        masked = np.ma.masked_equal(np.ones((2, 2)), 1)
+        with StoreWriter(tmp_path / "a.store", 2) as writer:
+            with pytest.raises(TypeError, match="`block` must not be a masked array"):
+                writer.append(masked)
+            with pytest.raises(TypeError, match="`y` must not be a masked array"):
+                writer.append(np.ones((2, 2)), y=masked)
+
     def test_arguments(self, tmp_path: Path) -> None:
         path = tmp_path / "a.store"
-        for wrong in (0, 1.5, "3", True):
+        for wrong in (0, 1.5, "3", True, 2**62):
             with pytest.raises((TypeError, ValueError), match="num_features"):
                 StoreWriter(path, wrong)  # type: ignore[arg-type]
         for dtype in ("complex64", "O", None, "nonsense", "longdouble", ">M8[s]"):
@@ -460,6 +507,11 @@ class TestParts:
         for part in range(12):
             written(tmp_path / f"part-{part}.store", matrix[[part]], blocks=1)
         assert same(open_store(tmp_path / "part-*.store")[:], matrix)
+
+    @pytest.mark.parametrize("paths", [3, None, b"a", [["a"]], [b"a"]])
+    def test_what_is_no_path(self, paths: Any) -> None:
+        with pytest.raises(TypeError, match="`paths` must be a path, a pattern, or"):
+            open_store(paths)
 
     def test_nothing_to_open(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="nothing matches"):

@@ -143,6 +143,18 @@ def test_several_sources_and_several_stores(folder: Path) -> None:
     assert "part0.store" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_names_that_the_terminal_does_not_know(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sequence_loader", "convert", "a.npz", "ü.store"],
+        capture_output=True,
+        timeout=120,
+        cwd=folder,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(rb"\xfc.store: 40 rows")
+
+
 def test_info_of_every_kind_of_target(folder: Path) -> None:
     command(folder, "convert", "a.h5ad", "a.store", "--label-column", "kind")
     out = command(folder, "info", "a.store").stdout

@@ -170,6 +170,39 @@ def test_a_damaged_indptr_goes_nowhere(memory: int | str, tmp_path: Path) -> Non
         open_store(path)
 
 
+@pytest.mark.parametrize("memory", ["auto", 1, 20_000])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_columns_that_do_not_ascend_are_damage(
+    swapped: bool, memory: int | str, tmp_path: Path
+) -> None:
+    path = damaged_store(tmp_path)
+    indptr, indices = (np.load(path / f"{n}.npy") for n in ("indptr", "indices"))
+    row = int(np.flatnonzero(np.diff(indptr) > 1)[2])
+    two = slice(indptr[row + 1] - 2, indptr[row + 1])
+    indices[two] = indices[two][::-1] if swapped else indices[two][0]
+    forged(path, "indices", indices)
+    store = open_store(path, memory=memory)
+    with pytest.raises(StoreError, match=f"do not ascend.*those of row {row}. Restore"):
+        store.take([row - 1, row])
+    sequence = SparseBatchSequence(store, batch_size=4, output="csr")
+    with pytest.raises(StoreError, match=f"those of row {row}. Restore"):
+        list(sequence)
+    kept = [i for i in range(30) if i != row]
+    assert same(store.take(kept), marked(30, 7)[kept])
+
+
+def test_a_column_of_labels_that_was_cut_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.store"
+    with StoreWriter(path, 3) as writer:
+        writer.append(np.ones((5000, 3)), y=np.arange(5000))
+    store = open_store(path)
+    y = store.y
+    os.truncate(path / "y.npy", 200)
+    for call in (lambda: store.y, lambda: y[3000:], lambda: y.read(np.arange(9))):
+        with pytest.raises(StoreError, match="has become shorter"):
+            call()
+
+
 @pytest.mark.parametrize("memory", ["auto", 1, 30_000])
 @pytest.mark.parametrize("name", FILES[1:])
 def test_a_file_cut_while_open_is_an_error_not_a_crash(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -10,7 +11,9 @@ import signal
 import subprocess
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from store_data import marked, same, start_python, written
 
 import sequence_loader.publishing as publishing
 from sequence_loader.store import StoreWriter, open_store
+from sequence_loader.store_part import StorePart
 
 WRITER = """
     import sys
@@ -104,6 +108,92 @@ def test_what_a_killed_writer_left_is_reported(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         written(path, marked(3, 3), overwrite=True)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_writer_is_no_leftover_at_any_moment(
+    published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.store"
+    if published:
+        written(path, marked(3, 3)).close()
+    lock, remove = fcntl.flock, shutil.rmtree
+    asked = []
+
+    def locked(handle: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:  # the directory is there, and not locked yet
+            asked.append(pool.submit(publishing.leftovers, path))
+            time.sleep(0.01)
+        lock(handle, operation)
+
+    def removed(folder: Path, **options: bool) -> None:
+        asked.append(pool.submit(publishing.leftovers, path))
+        asked[-1].result()
+        remove(folder, **options)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    with ThreadPoolExecutor(1) as pool:
+        written(path, marked(5, 3), overwrite=True)
+    assert [each.result() for each in asked] == [[]] * (2 if published else 1)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_store_that_is_replaced_while_it_is_opened_is_not_mixed(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "a.store", StorePart._open_array
+    opened = []
+
+    def put(value: int) -> None:
+        with StoreWriter(path, 4, overwrite=True) as writer:
+            rows = np.full((3, 4), value)
+            writer.append(rows, y=rows[:, 0], sample_weight=rows[:, 0])
+
+    def slow(self: StorePart, *arguments: Any) -> None:
+        opened.append(arguments[0])
+        if len(opened) == number:
+            put(2)  # as another process might
+        real(self, *arguments)
+
+    put(1)
+    monkeypatch.setattr(StorePart, "_open_array", slow)
+    store = open_store(path)
+    found = {*store[:].data.tolist(), *store.y, *store.sample_weight}
+    assert found == {2 if number else 1}
+    store.verify()
+
+
+def test_what_holds_no_manifest_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "project"
+    path.mkdir()
+    with StoreWriter(path, 4, overwrite=True):
+        pass  # an empty directory may be
+    shutil.rmtree(path)
+    path.mkdir()
+    np.save(path / "y.npy", np.arange(5))
+    with pytest.raises(FileExistsError, match="holds no manifest.json, so it is not"):
+        StoreWriter(path, 4, overwrite=True)
+    assert os.listdir(path) == ["y.npy"]
+
+
+def test_a_writer_that_failed_is_not_closed_in_silence(mounted: Path) -> None:
+    with pytest.raises(ValueError, match="is failed, and takes no more rows"):
+        with StoreWriter(mounted / "a.store", 1000) as writer:
+            with pytest.raises(OSError, match="Nothing was published"):
+                for _ in range(100):
+                    writer.append(np.ones((100, 1000)))
+    assert os.listdir(mounted) == []
+
+
+def test_a_quote_in_a_path_is_quoted(tmp_path: Path) -> None:
+    left = tmp_path / ".it's.store.writing-0123"
+    left.mkdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        open_store(tmp_path / "it's.store")
+    command = str(caught.value).partition("with: ")[2].rstrip(".")
+    subprocess.run(command, shell=True, check=True)
+    assert not left.exists()
 
 
 def test_a_live_writer_is_no_leftover(tmp_path: Path) -> None:
