@@ -129,7 +129,7 @@ class PendingDirectory:
                 f"a store",
             )
         is_ours = self.path.is_dir() and not self.path.is_symlink()
-        found = set(os.listdir(self.path)) if is_ours else set()
+        found = _listed(self.path) if is_ours else set()
         foreign = sorted(found - self._owned)
         unmarked = bool(found) and self._marker not in found
         if foreign or unmarked or not is_ours:
@@ -143,6 +143,18 @@ class PendingDirectory:
                 f"{self.path} {what}, so it is not a store, and overwrite=True "
                 f"replaces nothing else. Pass another path, or remove it yourself",
             )
+
+
+def _listed(path: Path) -> set[str]:
+    """What a directory holds: none that is replaced, and being removed, meanwhile."""
+    while True:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            found = set(os.listdir(handle))
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return found
+        finally:
+            os.close(handle)
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -177,6 +177,26 @@ def test_what_holds_no_manifest_is_not_overwritten(tmp_path: Path) -> None:
     assert os.listdir(path) == ["y.npy"]
 
 
+def test_a_store_that_is_being_replaced_may_be_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "a.store", os.listdir
+    written(path, marked(3, 3)).close()
+    asked = []
+
+    def listdir(what: Any) -> list[str]:
+        if isinstance(what, int):
+            asked.append(what)
+            if len(asked) == 1:  # another process is faster, and removes the old one
+                written(path, marked(4, 3), overwrite=True).close()
+                return ["y.npy"]
+        return real(what)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert len(written(path, marked(5, 3), overwrite=True)) == 5
+    assert len(asked) > 2
+
+
 def test_a_writer_that_failed_is_not_closed_in_silence(mounted: Path) -> None:
     with pytest.raises(ValueError, match="is failed, and takes no more rows"):
         with StoreWriter(mounted / "a.store", 1000) as writer:
