@@ -18,6 +18,7 @@ import numpy as np
 import scipy.io
 
 from sequence_loader.entries import Entries, entry_bytes, rows_of_entries
+from sequence_loader.permutation import Integers
 from sequence_loader.sources import (
     Advance,
     Block,
@@ -194,14 +195,30 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
     values = values[values != 0]
     if header.symmetry == "general":
         return Entries(place % rows, place // rows, values)
-    # Column j of the lower triangle begins at row j, or below the diagonal.
-    below = int(header.symmetry == "skew-symmetric")
-    starts = np.cumsum([0, *range(rows - below, 0, -1)])
-    column = np.searchsorted(starts, place, side="right") - 1
-    row = place - starts[column] + column + below
+    skew = header.symmetry == "skew-symmetric"
+    row, column = _in_triangle(place, rows, below=int(skew))
     off = row != column
     return Entries(
         np.concatenate([row, column[off]]),
         np.concatenate([column, row[off]]),
-        np.concatenate([values, -values[off] if below else values[off]]),
+        np.concatenate([values, -values[off] if skew else values[off]]),
     )
+
+
+def _in_triangle(place: Integers, size: int, below: int) -> tuple[Integers, Integers]:
+    """Rows and columns of places in a lower triangle, listed column after column.
+
+    Args:
+        place: int64 array of shape (n,).
+        size: Rows of the matrix.
+        below: 1 where the diagonal is left out, 0 otherwise.
+    """
+    longest = size - below
+    # From the end, where column c from the last one begins after c * (c + 1) / 2
+    # places. The root is a little off where it is large.
+    place = longest * (longest + 1) // 2 - 1 - place
+    column = ((np.sqrt(8.0 * place + 1) - 1) / 2).astype(np.int64)
+    column -= column * (column + 1) // 2 > place
+    column += (column + 1) * (column + 2) // 2 <= place
+    row = place - column * (column + 1) // 2
+    return size - 1 - row, longest - 1 - column

@@ -32,6 +32,7 @@ from sequence_loader import (
 )
 from sequence_loader.csr import CsrRows, canonical
 from sequence_loader.entries import Entries, rows_of_entries
+from sequence_loader.import_matrix_market import _in_triangle
 from sequence_loader.store import open_store
 
 
@@ -223,6 +224,18 @@ def test_a_dense_triangle_of_matrix_market(
     with small_pieces():
         store = convert(tmp_path / "a.mtx", tmp_path / "a.store", transpose=transpose)
     assert (store[:].toarray() == (whole.T if transpose else whole)).all()
+
+
+@given(st.integers(1, 2**31), st.integers(0, 1), st.data())
+def test_places_in_a_triangle(size: int, below: int, data: st.DataObject) -> None:
+    longest = size - below
+    if longest == 0:
+        return
+    column = data.draw(st.integers(0, longest - 1))
+    row = data.draw(st.integers(column + below, size - 1))
+    place = column * longest - column * (column - 1) // 2 + row - column - below
+    found = _in_triangle(np.array([place]), size, below)
+    assert [int(each[0]) for each in found] == [row, column]
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.coo_array])
