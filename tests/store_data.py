@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
+from sequence_loader import store_blocks, store_damage, store_format, store_writer
 from sequence_loader.csr import CsrRows
 from sequence_loader.store import SparseStore, StoreWriter, open_store
 
@@ -35,6 +39,17 @@ def written(path: Path, matrix: Any, blocks: int = 3, **arguments: Any) -> Spars
         for start, stop in zip(cuts, cuts[1:]):
             writer.append(rows_of(matrix, start, stop), y=np.arange(start, stop))
     return open_store(path)
+
+
+@contextmanager
+def small_pieces(small: bool = True) -> Iterator[None]:
+    """Stores are written in many pieces, and their files have many digests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            patch.setattr(store_blocks, "PIECE", 3)
+            for module in (store_format, store_writer, store_damage):
+                patch.setattr(module, "BLOCK_BYTES", 16)
+        yield
 
 
 def dropped(path: Path) -> None:

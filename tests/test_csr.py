@@ -143,6 +143,19 @@ def test_pointers_out_of_range_are_found_before_anything_is_taken(raw, data):
         gather(matrix, rows, "w")
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64", ">i8"])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_pointers_that_decrease_are_found_within_range_too(dtype, in_pieces):
+    indptr = np.arange(0, 401, 2).astype(dtype)
+    indptr[9] = indptr[30]
+    indices = np.tile(np.array([0, 1], np.int32), 200)
+    matrix = CsrRows(indptr, indices, np.ones(400, np.float32), 2)
+    rows = np.append(np.arange(100, 200), 9)
+    with pytest.raises(ValueError, match=r"must not decrease .* at rows \[9\]"):
+        read(matrix, rows, rows, in_pieces)
+    assert read(matrix, rows[:-1], rows[:-1], in_pieces).indptr[-1] == 200
+
+
 @pytest.mark.parametrize("mean", [0, 1, 150, 199, 200, 250, 1500])
 @pytest.mark.parametrize(
     "types", [("i4", "i4"), ("i8", "i8"), ("i8", "i4"), ("u8", "u2")]

@@ -280,6 +280,11 @@ def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
         file["X/indptr"][2] = 99
     refused(path, tmp_path, "a.h5ad", "`indptr` must not decrease")
     with h5py.File(path, "a") as file:
+        short = file["X/indptr"][:2]
+        del file["X/indptr"]
+        file["X/indptr"] = short
+    refused(path, tmp_path, "a.h5ad", "`indptr` must have 4 entries")
+    with h5py.File(path, "a") as file:
         file["X"].attrs["encoding-type"] = "something"
     refused(path, tmp_path, "encoding 'something'")
     with h5py.File(path, "a") as file:

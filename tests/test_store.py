@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import pickle
@@ -15,9 +17,18 @@ import sklearn.utils
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
-from store_data import marked, matrices, run_python, same, start_python, written
+from store_data import (
+    marked,
+    matrices,
+    run_python,
+    same,
+    small_pieces,
+    start_python,
+    written,
+)
 
-from sequence_loader import store_writer
+from sequence_loader import store_blocks, store_writer
+from sequence_loader.csr import CsrRows
 from sequence_loader.rows import RowSource
 from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
 
@@ -28,7 +39,9 @@ def test_what_is_written_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("stores") / "a.store"
     blocks = data.draw(st.integers(1, 4))
-    store = written(path, matrix, blocks, dtype=matrix.dtype)
+    with small_pieces(data.draw(st.booleans())):
+        store = written(path, matrix, blocks, dtype=matrix.dtype)
+        store.verify()
     assert same(store[:], matrix)
     rows = data.draw(st.lists(st.integers(0, matrix.shape[0] - 1), max_size=20))
     # scipy refuses float16; its values are compared as the bits they are.
@@ -43,8 +56,40 @@ def test_what_is_written_is_read(
     assert taken.data.tobytes() == expected.data.tobytes()
     assert np.array_equal(taken.indices, expected.indices)
     assert np.array_equal(store.y, np.arange(matrix.shape[0]))
-    store.verify()
     store.close()
+
+
+def test_a_block_is_cut_between_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_blocks, "PIECE", 3)
+    indptr = np.cumsum([0, 2, 1, 1, 10, 0, 0, 0, 0, 3, 2])
+    block = CsrRows(indptr, np.arange(19), np.arange(19) * 2.0, 19)
+    # Of pieces without end, those that are too many are enough.
+    found = list(itertools.islice(store_blocks.pieces(block), 20))
+    assert [piece.num_rows for piece in found] == [2, 1, 1, 3, 2, 1]
+    lengths = np.concatenate([np.diff(piece.indptr) for piece in found])
+    assert lengths.tolist() == np.diff(indptr).tolist()
+    for name in ("indices", "data"):
+        joined = np.concatenate([getattr(piece, name) for piece in found])
+        assert joined.tolist() == getattr(block, name).tolist()
+
+
+class FewBytes(io.FileIO):
+    """A file whose writes stop early, as they may at a signal."""
+
+    def write(self, content: Any) -> int:
+        return super().write(content[:5])
+
+
+def test_a_write_may_stop_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(path: Path, mode: str, buffering: int) -> FewBytes:
+        return FewBytes(path, mode)
+
+    monkeypatch.setattr(store_writer, "open", opened, raising=False)
+    store = written(tmp_path / "a.store", marked(40, 6))
+    store.verify()
+    assert same(store[:], marked(40, 6))
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok", "bsr", "dense"])
@@ -288,6 +333,16 @@ class TestStoreWriterRefuses:
             with pytest.raises(ValueError, match=f"damaged {kind.upper()}"):
                 writer.append(block)
 
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_negative_ids_of_entries(self, axis: int, tmp_path: Path) -> None:
+        block = marked(6, 6, density=0.9).tocoo()
+        ids = [block.row.copy(), block.col.copy()]
+        ids[axis][5] = -(10**8)  # scipy's conversion would write there
+        block.coords = tuple(ids)
+        with StoreWriter(tmp_path / "a.store", 6) as writer:
+            with pytest.raises(ValueError, match=f"damaged COO.*of axis {axis} is out"):
+                writer.append(block)
+
     def test_a_damaged_indptr(self, tmp_path: Path) -> None:
         for indptr in ([1, 2, 3], [0, 3, 2], [0, 1, 9]):
             block = marked(2, 2, density=1)
@@ -301,6 +356,7 @@ class TestStoreWriterRefuses:
         [
             ("int8", 128), ("int8", 0.5), ("uint16", -1), ("bool", 2),
             ("float16", 1e6), ("int64", 2.0**63), ("float32", 1e300),
+            ("int32", np.nan), ("int8", np.inf), ("bool", np.nan),
         ],
     )  # fmt: skip
     def test_values_that_do_not_fit(
@@ -353,6 +409,14 @@ class TestStoreWriterRefuses:
                 writer.append(masked)
             with pytest.raises(TypeError, match="`y` must not be a masked array"):
                 writer.append(np.ones((2, 2)), y=masked)
+
+    @pytest.mark.parametrize("name", ["y", "sample_weight"])
+    def test_targets_that_come_late(self, name: str, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "a.store", 2) as writer:
+            writer.append(np.ones((1, 2)))
+            with pytest.raises(ValueError, match=f"`{name}`.*the first to have it"):
+                writer.append(np.ones((2, 2)), **{name: [1, 2]})
+        assert open_store(tmp_path / "a.store").num_rows == 1
 
     def test_arguments(self, tmp_path: Path) -> None:
         path = tmp_path / "a.store"

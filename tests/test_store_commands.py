@@ -132,6 +132,12 @@ def test_several_sources_and_several_stores(folder: Path) -> None:
     for stores in (["part*.store"], ["part0.store", "part1.store"]):
         assert cell(command(folder, "info", *stores).stdout, "rows") == "90"
         assert "whole" in command(folder, "verify", *stores).stdout
+    values = folder / "part1.store" / "data.npy"
+    whole = values.read_bytes()
+    values.write_bytes(whole[:-1] + b"\xff")
+    wrong = command(folder, "verify", "part*.store", code=1).stderr
+    assert "part1.store/data.npy" in wrong and "not what was written" in wrong
+    values.write_bytes(whole)
     command(folder, "convert", "a.mtx", "other.store", "--transpose")
     (folder / "part0.store" / "data.npy").write_bytes(b"")
     done = command(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from store_data import marked, rows_of, same, start_python, written
+from store_data import marked, rows_of, same, small_pieces, start_python, written
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.store import StoreError, StoreWriter, open_store
-from sequence_loader.store_format import Manifest
+from sequence_loader.store_format import ARRAYS, Manifest, digest_of
 
 FILES = ["manifest.json", *(f"{name}.npy" for name in (
     "indptr", "indices", "data", "y", "sample_weight"))]  # fmt: skip
@@ -33,6 +35,20 @@ def damaged_store(folder: Path, dtype: str = "float32") -> Path:
 def opened_and_verified(path: Path) -> None:
     with open_store(path) as store:
         store.verify()
+
+
+def seal(path: Path, content: dict[str, Any]) -> None:
+    """Writes a manifest whose own digest fits."""
+    text = json.dumps(content | {"digest": "0" * 32}, indent=1).encode()
+    own = digest_of(text).encode()
+    (path / "manifest.json").write_bytes(re.sub(b"0" * 32, own, text, count=1))
+
+
+def seal_array(path: Path, name: str, **change: object) -> None:
+    """Changes what the manifest says of an array."""
+    content = json.loads((path / "manifest.json").read_text())
+    content["arrays"][name] |= change
+    seal(path, content)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -106,17 +122,24 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_sealed_manifest_that_contradicts_itself(
     change: dict[str, object], tmp_path: Path
 ) -> None:
-    import re
-
-    from sequence_loader.store_format import digest_of
-
     path = damaged_store(tmp_path)
-    content = json.loads((path / "manifest.json").read_text()) | change
-    content["digest"] = "0" * 32
-    text = json.dumps(content, indent=1).encode()
-    seal = digest_of(text).encode()
-    (path / "manifest.json").write_bytes(re.sub(b"0" * 32, seal, text, count=1))
+    seal(path, json.loads((path / "manifest.json").read_text()) | change)
     with pytest.raises(StoreError, match="contradicts itself"):
+        open_store(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [(name, {"digests": []}, f"`{name}` has 0 digests") for name in ARRAYS]
+    + [("data", {"digests": ["0" * 32] * 2}, "`data` has 2 digests")]
+    + [("indptr", {"dtype": "int32"}, "`indptr` is not int64")],
+)
+def test_a_sealed_manifest_with_an_array_that_cannot_be(
+    name: str, change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    path = damaged_store(tmp_path)
+    seal_array(path, name, **change)
+    with pytest.raises(StoreError, match=f"contradicts itself: .*{message}"):
         open_store(path)
 
 
@@ -201,6 +224,42 @@ def test_a_column_of_labels_that_was_cut_is_an_error(tmp_path: Path) -> None:
     for call in (lambda: store.y, lambda: y[3000:], lambda: y.read(np.arange(9))):
         with pytest.raises(StoreError, match="has become shorter"):
             call()
+
+
+@pytest.mark.parametrize("memory", ["auto", 1])
+def test_an_indptr_that_decreases_between_its_ends_goes_nowhere(
+    memory: int | str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.store"
+    matrix = marked(300, 40)
+    written(path, matrix).close()
+    indptr = np.load(path / "indptr.npy")
+    indptr[9] = indptr[30]
+    forged(path, "indptr", indptr)
+    with open_store(path, memory) as store:
+        with pytest.raises(StoreError, match=r"indptr.* at rows? \[?9\b"):
+            store.take([*range(100, 200), 9])
+        assert same(store[100:200], matrix[100:200])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("indices", "rows 0 to 30 are not sorted"), ("indptr", "it decreases")],
+)
+def test_digests_that_fit_do_not_make_a_matrix(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    path = damaged_store(tmp_path)
+    values = np.load(path / f"{name}.npy")
+    longest = int(np.diff(marked(30, 7).indptr).argmax())
+    place = int(marked(30, 7).indptr[longest]) if name == "indices" else longest
+    seal_array(path, name, digests=[digest_of(values.tobytes())])
+    opened_and_verified(path)  # it is not the seal that is refused
+    values[[place, place + 1]] = values[[place + 1, place]]
+    forged(path, name, values)
+    seal_array(path, name, digests=[digest_of(values.tobytes())])
+    with pytest.raises(StoreError, match=f"{name}.npy: {message}"):
+        opened_and_verified(path)
 
 
 @pytest.mark.parametrize("memory", ["auto", 1, 30_000])
@@ -292,6 +351,36 @@ def test_verify_names_every_damaged_block(tmp_path: Path) -> None:
         opened_and_verified(path)
     for name in ("y", "data", "sample_weight"):
         assert f"{name}.npy: bytes 128 to" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES[2:])  # of indptr the end is seen at opening
+def test_verify_reads_every_block(name: str, tmp_path: Path) -> None:
+    with small_pieces():
+        path = damaged_store(tmp_path)
+        opened_and_verified(path)
+        content = bytearray((path / name).read_bytes())
+        last = (len(content) - 1) // 16 * 16
+        assert last > 144
+        for place in (144, -1):
+            content[place] ^= 1
+        (path / name).write_bytes(content)
+        with pytest.raises(StoreError) as caught:
+            opened_and_verified(path)
+    for start, stop in ((144, 160), (last, len(content))):
+        assert f"{name}: bytes {start} to {stop} are not" in str(caught.value)
+
+
+def test_verify_reads_every_store(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.store", "b.store")]
+    for path in paths:
+        written(path, marked(30, 7)).close()
+    with open_store(paths) as store:
+        store.verify()
+        content = bytearray((paths[1] / "data.npy").read_bytes())
+        content[-1] ^= 1
+        (paths[1] / "data.npy").write_bytes(content)
+        with pytest.raises(StoreError, match="b.store/data.npy: bytes 128 to"):
+            store.verify()
 
 
 def test_a_store_copied_elsewhere_is_whole(tmp_path: Path) -> None:

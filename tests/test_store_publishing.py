@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -22,6 +23,7 @@ from store_data import marked, same, start_python, written
 import sequence_loader.publishing as publishing
 from sequence_loader.store import StoreWriter, open_store
 from sequence_loader.store_part import StorePart
+from sequence_loader.store_writer import _ArrayFile
 
 WRITER = """
     import sys
@@ -216,6 +218,17 @@ def test_a_quote_in_a_path_is_quoted(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_a_store_that_was_moved_aside_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.store"
+    left = tmp_path / ".a.store.old-x"
+    left.mkdir()
+    assert publishing.leftovers(path) == [left]
+    with pytest.raises(FileNotFoundError, match=f"killed.*rm -r '{left}'"):
+        open_store(path)
+    with pytest.warns(UserWarning, match=f"rm -r '{re.escape(str(left))}'"):
+        written(path, marked(3, 3))
+
+
 def test_a_live_writer_is_no_leftover(tmp_path: Path) -> None:
     path = tmp_path / "a.store"
     with StoreWriter(path, 3) as writer:  # a warning would be an error
@@ -251,20 +264,104 @@ def test_racing_processes_publish_one_whole_store(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.store"]
 
 
-def test_an_exception_publishes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="mine"):
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_exception_publishes_nothing_and_leaves_nothing(
+    kind: type[BaseException], tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match="mine"):
         with StoreWriter(tmp_path / "a.store", 3) as writer:
             writer.append(np.ones((2, 3)))
-            raise RuntimeError("mine")
+            raise kind("mine")
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("exchange", [True, False])
-def test_replacing_a_store(
-    exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_interrupted_in_append_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not exchange:  # a file system without renameat2's flags
+    writer = StoreWriter(tmp_path / "a.store", 3)
+    real, calls = _ArrayFile.write, []
+
+    def interrupted(file: _ArrayFile, values: np.ndarray) -> None:
+        calls.append(file)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(file, values)
+
+    monkeypatch.setattr(_ArrayFile, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.append(np.ones((2, 3)))
+    for action in (writer.close, lambda: writer.append(np.ones((2, 3)))):
+        with pytest.raises(ValueError, match="is broken"):
+            action()
+    assert not (tmp_path / "a.store").exists()
+    writer.discard()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_is_published_is_on_the_disk(
+    replaced: bool, exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.store"
+    if replaced:
+        written(path, marked(5, 3)).close()
+    if not exchange:
         monkeypatch.setattr(publishing, "_renameat2", lambda *_: None)
+    sync, log = os.fsync, []
+
+    def synced(handle: int) -> None:
+        log.append(os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    def noting(rename: Any) -> Any:
+        def renamed(*arguments: Any) -> Any:
+            done = rename(*arguments)
+            if done is not False:
+                log.append("renamed")
+            return done
+
+        return renamed
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", noting(os.rename))
+    monkeypatch.setattr(publishing, "_rename", noting(publishing._rename))
+    written(path, marked(3, 3), overwrite=replaced).close()
+    first = log.index("renamed")
+    *files, directory = log[:first]
+    *renames, parent = log[first:]
+    assert sorted(map(os.path.basename, files)) == sorted(os.listdir(path))
+    assert {os.path.dirname(file) for file in files} == {directory}
+    assert os.path.basename(directory).startswith(".a.store.writing-")
+    assert set(renames) == {"renamed"}
+    assert parent == os.path.dirname(directory) == os.path.realpath(tmp_path)
+
+
+def test_a_store_is_replaced_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "a.store", tmp_path / "b.store"
+    for each in (path, other):
+        written(each, marked(3, 3)).close()
+    if publishing._renameat2(path, other, publishing._EXCHANGE) != 0:
+        pytest.skip("the file system does not exchange directories")
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "rename", fails)
+    assert len(written(path, marked(5, 3), overwrite=True)) == 5
+    assert sorted(os.listdir(tmp_path)) == ["a.store", "b.store"]
+
+
+@pytest.mark.parametrize(
+    "code", [0, None, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP], ids=str
+)
+def test_replacing_a_store(
+    code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if code != 0:  # a file system without renameat2's flags
+        monkeypatch.setattr(publishing, "_renameat2", lambda *_: code)
     path = tmp_path / "a.store"
     written(path, marked(3, 3)).close()
     assert len(written(path, marked(5, 3), overwrite=True)) == 5

@@ -125,6 +125,23 @@ def test_every_source_reads_the_same_batches(
             assert same(batch_of(sources[kind], plan, epoch, index), expected), kind
 
 
+def test_a_read_may_stop_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.preadv
+
+    def stops(number: int, buffers: list[memoryview], position: int) -> int:
+        return real(number, [buffers[0][:7]], position)
+
+    written(tmp_path / "a.store", MATRIX).close()
+    monkeypatch.setattr(os, "preadv", stops)
+    monkeypatch.setattr(map_copy, "_process_vm_readv", None)
+    with open_store(tmp_path / "a.store", memory=1) as store:
+        rows = np.random.default_rng(0).permutation(ROWS)
+        assert same(store.take(rows), MATRIX[rows])
+        store.verify()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_that_share_an_order(kind: str, sources: dict[str, Any]) -> None:
     source = sources[kind]
