@@ -190,19 +190,21 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def report_leftovers(path: Path) -> None:
-    """Warns of what was left beside `path`, and says how to remove it."""
+    """Warns of what was left beside `path`, and says what to do with it."""
     for leftover in leftovers(path):
         warnings.warn(
             f"{leftover} is what a writer of {path} left when it was killed; "
-            f"nothing refers to it. Remove it with: {removal(leftover)}",
+            f"nothing refers to it. {mend(path, leftover)}",
             stacklevel=4,
         )
 
 
-def removal(path: Path) -> str:
-    """The command that removes a directory, for a shell."""
-    quoted = str(path).replace("'", "'\\''")
-    return f"rm -r '{quoted}'"
+def mend(path: Path, leftover: Path) -> str:
+    """What to do with what a writer left, as a command for a shell."""
+    quoted, there = ("'" + str(p).replace("'", "'\\''") + "'" for p in (leftover, path))
+    if leftover.name.startswith(f".{path.name}.old-") and not os.path.lexists(path):
+        return f"It was there before; bring it back with: mv {quoted} {there}"
+    return f"Remove it with: rm -r {quoted}"
 
 
 def sync(path: Path) -> None:

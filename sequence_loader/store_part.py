@@ -22,7 +22,7 @@ from sequence_loader.gathering import read_rows
 from sequence_loader.map_copy import copy_parts, expect_parts
 from sequence_loader.page_cache import File, at_random, will_need_parts
 from sequence_loader.permutation import Integers
-from sequence_loader.publishing import leftovers, removal
+from sequence_loader.publishing import leftovers, mend
 from sequence_loader.store_files import ByName, Handle, is_at, opened_folder
 from sequence_loader.store_format import (
     MANIFEST,
@@ -319,8 +319,8 @@ def _manifest_text(path: Path, folder: int) -> bytes:
 def _no_store(path: Path) -> FileNotFoundError:
     left = leftovers(path)
     hint = (
-        f" A writer of it was killed before it was done; write it again, and remove "
-        f"what was left with: {removal(left[0])}"
+        f" A writer of it was killed before it was done, and left {left[0]}. "
+        f"{mend(path, left[0])}"
         if left
         else " Write it with StoreWriter, or `python -m sequence_loader convert`."
     )

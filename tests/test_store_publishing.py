@@ -223,10 +223,14 @@ def test_a_store_that_was_moved_aside_is_reported(tmp_path: Path) -> None:
     left = tmp_path / ".a.store.old-x"
     left.mkdir()
     assert publishing.leftovers(path) == [left]
-    with pytest.raises(FileNotFoundError, match=f"killed.*rm -r '{left}'"):
+    with pytest.warns(UserWarning, match=f"mv '{re.escape(str(left))}' '"):
+        StoreWriter(path, 3).discard()
+    with pytest.raises(FileNotFoundError, match=f"killed.*mv '{left}' '{path}'"):
         open_store(path)
-    with pytest.warns(UserWarning, match=f"rm -r '{re.escape(str(left))}'"):
+    with pytest.warns(UserWarning, match="bring it back with: mv"):
         written(path, marked(3, 3))
+    with pytest.warns(UserWarning, match=f"rm -r '{re.escape(str(left))}'"):
+        written(path, marked(3, 3), overwrite=True)
 
 
 def test_a_live_writer_is_no_leftover(tmp_path: Path) -> None:
