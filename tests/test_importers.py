@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from sequence_loader import (
     import_npz,
     sources,
 )
+from sequence_loader.columns import Column
 from sequence_loader.csr import CsrRows, canonical
 from sequence_loader.entries import Entries, rows_of_entries
 from sequence_loader.import_matrix_market import _in_triangle
@@ -128,6 +131,21 @@ def test_npz_with_coordinates_in_one_array(tmp_path: Path) -> None:
     with small_pieces():
         found = convert(tmp_path / "a.npz", tmp_path / "a.store")[:]
     assert same(found, marked(9, 5))
+
+
+def test_temporary_files_are_beside_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place for others, often a small disk in memory, is not used."""
+    matrix = marked(20, 6)
+    sp.save_npz(tmp_path / "a.npz", matrix.tocsc())
+    scipy.io.mmwrite(tmp_path / "a.mtx", matrix)
+    svmlight(tmp_path / "a.svm", matrix, np.arange(20))
+    saved(adata(matrix.tocsc(), np.arange(20)), tmp_path / "a.h5ad")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    for name in ("a.npz", "a.mtx", "a.svm", "a.h5ad"):
+        with convert(tmp_path / name, tmp_path / "a.store", overwrite=True) as store:
+            assert same(store[:], matrix), name
 
 
 def test_duplicates_add_up_and_explicit_zeros_stay(tmp_path: Path) -> None:
@@ -327,6 +345,15 @@ def test_svmlight_counts_columns_the_same_way_in_all_pieces_and_files(
     assert wide.num_features == 9
 
 
+def test_svmlight_labels_that_no_integer_holds_stay_as_they_are(
+    tmp_path: Path,
+) -> None:
+    for text, y in (("1e300", [1e300, 2]), (f"-{2**53}", [-(2.0**53), 2])):
+        (tmp_path / "a.svm").write_text(f"{text} 1:1\n2 1:1\n")
+        store = convert(tmp_path / "a.svm", tmp_path / "a.store", overwrite=True)
+        assert store.y.dtype == np.float64 and store.y.tolist() == y
+
+
 def test_svmlight_with_several_labels_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.svm").write_text("7,2 1:1\n 2:1\n2 1:3\n10.5,7 1:1\n")
     with small_pieces():
@@ -389,6 +416,12 @@ def test_anndata_labels_of_any_kind(
     path = saved(adata(marked(3, 2), labels), tmp_path / "a.h5ad")
     store = convert(path, tmp_path / "a.store", label_column="kind")
     assert store.y.tolist() == y and store.class_names == names
+
+
+def test_classes_of_a_source_do_not_name_labels_of_ones_own(tmp_path: Path) -> None:
+    path = saved(adata(marked(3, 2), ["q", "p", "q"]), tmp_path / "a.h5ad")
+    store = convert(path, tmp_path / "a.store", label_column="kind", y=[5, 6, 7])
+    assert store.y.tolist() == [5, 6, 7] and store.class_names is None
 
 
 def test_several_anndata_files_share_their_classes(tmp_path: Path) -> None:
@@ -459,6 +492,20 @@ def test_blocks_from_python(tmp_path: Path) -> None:
         assert same(store[:], matrix) and store.y.tolist() == y.tolist()
 
 
+def test_blocks_are_made_in_the_thread_that_converts(tmp_path: Path) -> None:
+    """They may come from what is bound to it, such as a connection of sqlite3."""
+    matrix, threads = marked(12, 5), []
+
+    def blocks() -> Iterator[Any]:
+        for start in range(0, 12, 4):
+            threads.append(threading.get_ident())
+            yield matrix[start : start + 4]
+        threads.append(threading.get_ident())
+
+    assert same(convert(blocks(), tmp_path / "a.store")[:], matrix)
+    assert threads == [threading.get_ident()] * 4
+
+
 def test_tensors_are_blocks(tmp_path: Path) -> None:
     import tensorflow as tf
     import torch
@@ -500,6 +547,13 @@ def test_targets_that_are_text_become_classes(tmp_path: Path) -> None:
         store = convert(marked(4, 3), tmp_path / "a.store", y=y, overwrite=True)
         assert store.class_names == ("a", "b", "c")
         assert store.y.tolist() == [1, 0, 2, 0]
+
+
+def test_targets_in_a_file_are_mapped_and_not_read_whole(tmp_path: Path) -> None:
+    for name in ("y", "sample_weight"):
+        np.save(tmp_path / "a.npy", np.arange(9.0))
+        part = Column(name, tmp_path / "a.npy").part(3, 6, None)
+        assert isinstance(part, np.memmap) and part.tolist() == [3, 4, 5]
 
 
 def test_files_follow_one_another_and_share_a_dtype(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -29,7 +30,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, run_python, same, start_python
 
-from sequence_loader import convert
+from sequence_loader import convert, import_svmlight
 from sequence_loader.publishing import leftovers
 from sequence_loader.store import open_store
 
@@ -294,6 +295,42 @@ def test_what_an_anndata_file_lacks(tmp_path: Path) -> None:
     refused(tmp_path / "a.zarr", tmp_path, "a.zarr")
 
 
+def test_anndata_files_whose_features_are_in_another_order(tmp_path: Path) -> None:
+    files = [tmp_path / "a.h5ad", tmp_path / "b.h5ad"]
+    for file, names in zip(files, ("abcd", "abdc")):
+        data = anndata.AnnData(marked(3, 4), var=pd.DataFrame(index=list(names)))
+        data.write_h5ad(file)
+    refused(files, tmp_path, "b.h5ad has feature_names", "in the same order")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_anndata_labels_of_another_length(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5ad"
+    obs = pd.DataFrame({"kind": [1, 2, 3]}, index=list("xyz"))
+    anndata.AnnData(marked(3, 4), obs=obs).write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        attributes = dict(file["obs/kind"].attrs)
+        del file["obs/kind"]
+        file["obs/kind"] = np.arange(count)
+        file["obs/kind"].attrs.update(attributes)
+    said = "`y` must have one entry" if count < 3 else "has 3 rows and 4 labels"
+    refused(path, tmp_path, said, label_column="kind")
+
+
+def test_an_error_of_the_system_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is to write a file again because the network was gone."""
+    def broken(_: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(import_svmlight, "lines", broken)
+    (tmp_path / "a.svm").write_text("1 1:1\n")
+    with pytest.raises(OSError) as caught:
+        convert(tmp_path / "a.svm", tmp_path / "a.store")
+    assert caught.type is OSError and caught.value.errno == errno.EIO
+
+
 def test_arguments(tmp_path: Path) -> None:
     path = npz(tmp_path / "a.npz")
     other = tmp_path / "b.npz"
@@ -334,6 +371,7 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "`y` must be an array or a .npy file", {"y": "no.npy"}),
         (path, "`sample_weight` must hold numbers", {"sample_weight": ["a"] * 20}),
         (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),
+        (path, "20 in all; received 21", {"sample_weight": np.zeros(21)}),
         (path, "`y` must be an array, or a .npy file", {"y": tmp_path / "a.csv"}),
         (path, "an archive of several", {"y": path}),
         (path, "texts with .astype(str)", {"y": tmp_path / "objects.npy"}),
@@ -376,7 +414,7 @@ def test_a_missing_package_is_named_with_its_extra(
 
 CONVERT = """
     import sys
-    from sequence_loader import convert
+    from sequence_loader import convert, import_svmlight
     print("ready", flush=True)
     convert(sys.argv[1], sys.argv[2], progress=False)
 """
@@ -415,7 +453,7 @@ def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
 PEAK = """
     import re, sys, threading
     import numpy as np
-    from sequence_loader import convert
+    from sequence_loader import convert, import_svmlight
 
     def private():
         text = open("/proc/self/status").read()

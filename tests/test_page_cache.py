@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from store_data import dropped, marked, written
 
-from sequence_loader import page_cache
+from sequence_loader import open_store, page_cache
 
 
 def cached_pages(mapped: Any) -> set[int]:
@@ -114,3 +114,24 @@ class TestAskingTheKernel:
             before = len(os.listdir("/proc/self/fd"))
             store._parts.advise(np.arange(0, 2000, 7))
             assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("memory, at_random", [(1, True), (1 << 30, False)])
+def test_files_that_windows_are_read_from_are_read_at_random(
+    memory: int, at_random: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise what was evicted comes back with megabytes around it, as from the maps.
+    advise, told = os.posix_fadvise, set()
+
+    def note(handle: int, start: int, length: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_RANDOM:
+            assert start == length == 0  # all of it
+            told.add(os.fstat(handle).st_ino)
+        advise(handle, start, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    written(tmp_path / "a.store", marked(300, 40)).close()
+    files = {file.stat().st_ino for file in tmp_path.glob("a.store/*.npy")}
+    with open_store(tmp_path / "a.store", memory) as store:
+        store.take([5])
+    assert told == (files if at_random else set())

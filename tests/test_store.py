@@ -535,6 +535,17 @@ class TestParts:
             assert len(pickle.dumps(store.y)) < 1000
             store.verify()
 
+    def test_labels_of_several_are_pickled_by_path(self, tmp_path: Path) -> None:
+        for part in range(3):
+            written(tmp_path / f"{part}.store", marked(20 + part, 5))
+        store = open_store(tmp_path / "*.store")
+        text = pickle.dumps(store.y)
+        expected = np.concatenate([np.arange(20 + part) for part in range(3)])
+        assert np.array_equal(pickle.loads(text), expected)
+        written(tmp_path / "1.store", marked(21, 5, seed=1), overwrite=True)
+        with pytest.raises(StoreError, match=r"1\.store is not the store it was"):
+            pickle.loads(text)
+
     def test_parts_without_rows(self, tmp_path: Path) -> None:
         written(tmp_path / "0.store", marked(20, 5))
         with StoreWriter(tmp_path / "1.store", 5):
@@ -565,6 +576,14 @@ class TestParts:
             writer.append(marked(9, 3), y=np.ones((9, 2), np.uint8))
         with pytest.raises(ValueError, match=r"uint8 of shape \(rows, 2\) and int64"):
             open_store([one, other])
+        for y, said in (
+            (np.ones(9, np.int32), r"int32 of shape \(rows\) and int64 of"),
+            (np.ones((9, 2), np.int64), r"\(rows, 2\) and int64 of shape \(rows\)"),
+        ):
+            with StoreWriter(other, 3, overwrite=True) as writer:
+                writer.append(marked(9, 3), y=y)
+            with pytest.raises(StoreError, match=said):
+                open_store([one, other])
 
     def test_a_pattern_counts_the_numbers_in_names(self, tmp_path: Path) -> None:
         matrix = marked(12, 3)

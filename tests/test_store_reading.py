@@ -7,22 +7,26 @@ import pickle
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_data import dropped, marked, run_python, same, written
+from test_page_cache import cached_pages
 
 from sequence_loader import (
     SparseBatchSequence,
     map_copy,
     page_cache,
     store_part,
+    store_parts,
     store_reader,
 )
 from sequence_loader.free_memory import free_memory
@@ -234,9 +238,35 @@ class TestFreeMemory:
         root = system(tmp_path, "3:cpu:/\n4:memory,x:/docker/a\n0::/\n", **limits)
         assert free_memory(root) == 17
 
+    def test_a_limit_that_was_lowered_below_what_is_used(self, tmp_path: Path) -> None:
+        limits = {
+            "sys/fs/cgroup/memory.max": "5000\n",
+            "sys/fs/cgroup/memory.current": "9000\n",
+            "sys/fs/cgroup/memory.stat": "inactive_file 200\nactive_file 30\n",
+        }
+        assert free_memory(system(tmp_path, "0::/\n", **limits)) == 0
+
 
 def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if name in thread.name]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another thread is about to do."""
+    for _ in range(3000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came to that")
+
+
+def open_below(folder: Path) -> int:
+    """How many descriptors of this process are of files below `folder`."""
+    found = 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed since by another thread
+            found += os.readlink(f"/proc/self/fd/{number}").startswith(f"{folder}/")
+    return found
 
 
 class AskedFor:
@@ -404,20 +434,72 @@ class TestAsking:
             plan.batch(0, 3)
 
 
+def test_of_what_is_read_alone_the_next_piece_is_asked_for_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, found, matrix = AskedFor(), [], marked(300, 40)
+    rows = np.arange(0, 300, 7)
+    bounds, fetch = StorePart.bounds, StorePart.fetch
+
+    def checked_bounds(part: StorePart, own: Any) -> Any:
+        assert all(asked._asked(part, "indptr", row, row + 1) for row in own.tolist())
+        return bounds(part, own)
+
+    def checked_fetch(part: StorePart, *arguments: Any) -> None:
+        found.append(asked.rows(store))
+        fetch(part, *arguments)
+
+    monkeypatch.setattr(store_part, "GAP", 0)  # nothing but what is wanted
+    monkeypatch.setattr(store_part, "will_need_parts", asked.note)
+    monkeypatch.setattr(store_parts, "PIECE_ROWS", 8)
+    monkeypatch.setattr(StorePart, "bounds", checked_bounds)
+    monkeypatch.setattr(StorePart, "fetch", checked_fetch)
+    written(tmp_path / "a.store", matrix).close()
+    with open_store(tmp_path / "a.store", memory=1) as store:
+        assert same(store.take(rows[::-1]), matrix[rows[::-1]])
+    upto = [16, 24, 32, 40, len(rows), len(rows)]
+    assert found == [set(rows[:stop].tolist()) for stop in upto]
+
+
 class TestCacheFiller:
     def test_reads_files_into_the_page_cache(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(2000, 500))
         assert resident(store._parts.files)
+        arrays = list(store._parts.list[0].arrays.values())
+
+        def cached() -> list[int]:
+            # Unlike resident(), this never has the kernel read what is missing.
+            return [len(cached_pages(array)) for array in arrays]
+
+        pages = cached()
         dropped(tmp_path / "a.store")
-        if resident(store._parts.files):
+        if cached() == pages:  # all but what the store has touched should be gone
             pytest.skip("the file system has no page cache that can be dropped")
         filler = CacheFiller(store._parts.files)
         filler._thread.join()
-        for _ in range(100):  # the disk may take a moment
-            if resident(store._parts.files):
-                break
-            threading.Event().wait(0.05)
+        until(lambda: cached() == pages)  # the disk may take a moment
         assert resident(store._parts.files)
+
+    def test_asks_for_all_of_every_file_and_closes_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: dict[int, set[int]] = {}
+
+        def note(handle: int, start: int, length: int) -> None:
+            known = asked.setdefault(os.fstat(handle).st_ino, set())
+            known.update(range(start, start + length))
+
+        monkeypatch.setattr(page_cache, "will_need", note)
+        monkeypatch.setattr(page_cache, "STEP", 1000)
+        with written(tmp_path / "a.store", marked(200, 50)) as store:
+            before = open_below(tmp_path)
+            filler = CacheFiller(store._parts.files)
+            filler._thread.join()
+            CacheFiller(store._parts.files).close()  # perhaps in the middle
+            assert open_below(tmp_path) == before > 0
+        for file in tmp_path.glob("a.store/*.npy"):
+            told = file.stat()
+            assert set(range(told.st_size)) <= asked[told.st_ino]
 
     def test_starts_with_training_not_before(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(200, 50))
@@ -475,6 +557,15 @@ def held(store: SparseStore) -> list[tuple[int, int]]:
     return [(window.first, window.stop) for window in reader._windows]
 
 
+def settled(store: SparseStore) -> WindowReader:
+    """Its reader, when no thread reads a window any more, or refers to one."""
+    reader = store._reader()
+    assert isinstance(reader, WindowReader)
+    for thread in reader._threads:
+        thread.join()
+    return reader
+
+
 class TestWindows:
     def test_follow_the_order(self, big: SparseStore) -> None:
         plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
@@ -505,6 +596,48 @@ class TestWindows:
                 taken += window._values.num_rows * ROW_COST
             assert taken <= 40_000
             assert reader._pool.in_use <= 2
+
+    def test_hold_no_more_of_rows_longer_than_expected(self, tmp_path: Path) -> None:
+        # A window of as many batches as rows of the mean length would be would take
+        # four times its share.
+        lengths = np.repeat([100, 900], [3000, 600])
+        indptr, places = np.concatenate([[0], np.cumsum(lengths)]), np.arange(900)
+        indices = np.concatenate([places[:length] for length in lengths])
+        data = np.arange(len(indices), dtype=np.float32)
+        matrix = sp.csr_array((data, indices.astype(np.int32), indptr), (3600, 900))
+        written(tmp_path / "a.store", matrix).close()
+        plan = BatchPlan(3600, SequentialSampler(), 8)
+        with open_store(tmp_path / "a.store", memory=400_000) as store:
+            for index in range(plan.num_batches):
+                rows = plan.batch(0, index).rows
+                assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
+                reader, taken = settled(store), 0
+                for window in reader._windows:
+                    assert window.stop > window.first and window._values is not None
+                    room = window._room + window._count * ROW_COST
+                    assert room <= reader._budget // 2
+                    taken += window._values.data.nbytes + window._values.indices.nbytes
+                    taken += window._values.num_rows * ROW_COST
+                assert 0 < taken <= 400_000
+
+    def test_wait_for_who_still_reads_in_one_that_has_passed(
+        self, big: SparseStore
+    ) -> None:
+        plan = BatchPlan(4000, SequentialSampler(), 8)
+        batch_of(big, plan, 0, 0)
+        reader = settled(big)
+        # As a thread inside `take` holds them; and nothing else holds a window here.
+        slow, last = reader._windows[0]._values, reader._windows[0].stop
+        assert slow is not None
+        for index in range(1, last + 20):
+            batch_of(big, plan, 0, index)
+            assert settled(big)._pool.in_use <= 2
+        assert len(reader._windows) == 1
+        del slow
+        for index in range(last + 20, last + 40):
+            batch_of(big, plan, 0, index)
+            settled(big)
+        assert len(reader._windows) == 2
 
     def test_are_larger_and_alone_where_reading_is_what_takes_the_time(
         self, tmp_path: Path
@@ -562,8 +695,6 @@ class TestWindows:
     def test_short_rows_are_asked_for_some_at_a_time(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import scipy.sparse as sp
-
         matrix = sp.csr_array(sp.eye_array(20_000, format="csr", dtype=np.float32))
         written(tmp_path / "a.store", matrix).close()
         counts: list[int] = []
@@ -595,8 +726,6 @@ class TestWindows:
             assert same(batch_of(store, plan, 0, index), matrix[rows].tocsr())
 
     def test_rows_that_hold_nothing(self, tmp_path: Path) -> None:
-        import scipy.sparse as sp
-
         empty = sp.csr_array((5000, 7), dtype=np.float32)
         written(tmp_path / "a.store", empty).close()
         store = open_store(tmp_path / "a.store", memory=8000)
@@ -605,6 +734,18 @@ class TestWindows:
             assert batch_of(store, plan, 0, index).nnz == 0
         (first, stop), *_ = held(store)
         assert (stop - first) * 4 * ROW_COST <= 8000 * ALONE
+
+    def test_many_rows_that_hold_nothing_are_not_taken_at_once(
+        self, tmp_path: Path
+    ) -> None:
+        empty = sp.csr_array((5000, 7), dtype=np.float32)
+        written(tmp_path / "a.store", empty).close()
+        plan = BatchPlan(5000, SequentialSampler(), 1000)
+        with open_store(tmp_path / "a.store", memory=8000) as store:
+            for index in range(plan.num_batches):
+                assert batch_of(store, plan, 0, index).nnz == 0
+                assert held(store)[0] == (index, index)
+                settled(store)
 
     def test_two_sequences_may_share_a_store(self, big: SparseStore) -> None:
         expected = marked(4000, 30, density=0.5)
@@ -671,6 +812,37 @@ class TestWindows:
         assert not threads_named("sequence_loader-window")
         with pytest.raises(ValueError, match="the store is closed"):
             big.look_ahead(plan, 0, 60)
+
+    @pytest.mark.timeout(60)
+    def test_closing_ends_one_that_is_being_read_and_waits_for_it(
+        self, big: SparseStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, go_on, fetch = threading.Semaphore(0), threading.Event(), StorePart.fetch
+        calls: list[StorePart] = []
+
+        def slow(part: StorePart, *arguments: Any) -> None:
+            calls.append(part)
+            begun.release()
+            go_on.wait(30)
+            fetch(part, *arguments)
+
+        monkeypatch.setattr(StorePart, "fetch", slow)
+        monkeypatch.setattr(store_parts, "PIECE_ROWS", 8)  # many are to follow
+        reader = big._reader()
+        assert isinstance(reader, WindowReader)
+        plan = BatchPlan(4000, SequentialSampler(), 8)
+        for index in range(2):
+            big.look_ahead(plan, 0, index)
+            assert begun.acquire(timeout=30)
+        closing = threading.Thread(target=big.close)
+        closing.start()
+        until(lambda: not reader._windows)
+        closing.join(0.2)
+        assert closing.is_alive()
+        go_on.set()
+        closing.join()
+        assert not threads_named("sequence_loader-window")
+        assert len(calls) == 2
 
     def test_end_with_the_store(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(4000, 30))
