@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import sys
 import time
 import warnings
@@ -255,6 +256,16 @@ def test_a_column_out_of_range_names_the_file(tmp_path: Path) -> None:
 def test_a_pipe_that_would_be_read_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mtx")
     refused(tmp_path / "a.mtx", tmp_path, "a.mtx must be a file on a disk")
+
+
+def test_an_archive_that_points_before_its_start(tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "a.npz", marked(3, 4))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    end = content.rindex(b"PK\5\6")
+    (offset,) = struct.unpack_from("<I", content, end + 16)
+    struct.pack_into("<I", content, end + 16, offset + 8)
+    (tmp_path / "a.npz").write_bytes(content)
+    refused(tmp_path / "a.npz", tmp_path, "a.npz cannot be read as a .npz file")
 
 
 def test_blocks_that_are_no_real_numbers(tmp_path: Path) -> None:
