@@ -263,7 +263,7 @@ def test_an_archive_that_points_before_its_start(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.npz").read_bytes())
     end = content.rindex(b"PK\5\6")
     (offset,) = struct.unpack_from("<I", content, end + 16)
-    struct.pack_into("<I", content, end + 16, offset + 8)
+    struct.pack_into("<I", content, end + 16, offset + (1 << 20))
     (tmp_path / "a.npz").write_bytes(content)
     refused(tmp_path / "a.npz", tmp_path, "a.npz cannot be read as a .npz file")
 
