@@ -7,6 +7,7 @@ have no names, so that the kernel removes them with the process, however it ends
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -64,9 +65,15 @@ def rows_of_entries(
         All rows, in order; columns are not sorted.
 
     Raises:
-        ValueError: A row or column is out of range.
+        ValueError: A row or column is out of range, or there is no room on the disk
+            for as many rows as are claimed.
         OSError: The disk is full.
     """
+    free = shutil.disk_usage(scratch).free
+    if 8 * shape[0] > free:  # where they begin and end
+        raise ValueError(
+            f"it claims {shape[0]} rows, and {free} bytes are free in {scratch}"
+        )
     packed = (_packed(part, shape) for part in entries)
     return _dealt(packed, (0, shape[0]), shape[1], expected, scratch, advance)
 

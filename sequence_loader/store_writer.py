@@ -103,13 +103,14 @@ class StoreWriter:
     def append(
         self, block: Any, y: Any = None, sample_weight: Any = None
     ) -> StoreWriter:
-        """Writes some rows.
+        """Writes some rows. Threads may do so in turn.
 
         Args:
             block: Matrix of shape (rows, num_features): scipy sparse of any format,
                 or an array. Column indices are sorted, values at the same place are
-                summed, and explicit zeros are kept. Values are converted to the
-                dtype of the store, where that loses no more than rounding does.
+                summed (in the dtype of the block, as scipy does), and explicit zeros
+                are kept. Values are converted to the dtype of the store, where that
+                loses no more than rounding does.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row.
             sample_weight: Array of shape (rows,), with every block or with none.

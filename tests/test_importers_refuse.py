@@ -187,6 +187,8 @@ def test_a_flipped_bit_is_refused_or_harmless(
         ("%%MatrixMarket matrix coordinate real general\n1 1 1\n1 1 7E-", "middle of"),
         ("%%MatrixMarket matrix array real general\n2 1\n3\n7.5E+\r", "middle of"),
         ("%%MatrixMarket matrix coordinate real general\n3 0 0\n", "no columns"),
+        (f"%%MatrixMarket matrix coordinate real general\n{2**61} 1 1\n1 1 1\n",
+         f"it claims {2**61} rows, and "),
         ("%%MatrixMarket vector coordinate real general\n", "must begin with"),
         ("%%MatrixMarket matrix coordinate real general\n% c\n2 2\n", "sizes"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 x\n", "cannot be read"),

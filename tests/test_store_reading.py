@@ -691,6 +691,7 @@ class TestWindows:
                 batch_of(big, plan, 0, index), marked(4000, 30, density=0.5)[rows]
             )
             assert held(big)[0] == (index, index)
+            settled(big)  # or the next window may have to wait for its memory
 
     def test_short_rows_are_asked_for_some_at_a_time(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
