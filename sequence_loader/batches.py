@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows
@@ -71,7 +72,7 @@ class BatchReader:
         transform: Structure | None = None,
     ) -> None:
         # scipy's dictionary of keys is a dict, but not one of inputs.
-        x, y = (v.tocsr() if getattr(v, "format", "") == "dok" else v for v in (x, y))
+        x, y = map(_no_dictionary, (x, y))
         if isinstance(x, list) and is_input_list(x):
             x = tuple(x)
         self._names = names("x", x)
@@ -207,7 +208,7 @@ class BatchReader:
     def waits(self) -> bool:
         """Whether several threads read more than one does.
 
-        They do so of a map of dense rows on a disk, and perhaps through code of the
+        They do so of a map of a file on a disk, and perhaps through code of the
         user's. Rows in memory, and those of a store, which reads ahead itself, they
         take in turns, up to four times as slowly as the one who asks.
         """
@@ -275,6 +276,10 @@ class BatchReader:
             )
 
         return map_structure(make_reader, self._features, self._names, transform)
+
+
+def _no_dictionary(value: Any) -> Any:
+    return value.tocsr() if sp.issparse(value) and value.format == "dok" else value
 
 
 def _cut(start: int, stop: int, copy: bool, leaf: CsrRows | Array) -> CsrRows | Array:

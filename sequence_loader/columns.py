@@ -144,14 +144,13 @@ def check_classes(y: Any, class_names: Sequence[str]) -> None:
     """Raises ValueError where integers in `y` have no name.
 
     Args:
-        y: Array of shape (n,) of class numbers, or (n, classes) of which each has.
+        y: Array of shape (n, ...), looked at where it holds one integer for each row.
         class_names: The names.
     """
     array = np.asarray(y)
-    if array.dtype.kind not in "biu" or array.ndim not in (1, 2) or not array.size:
-        return
-    one_each = array.ndim == 1 or array.shape[1] == 1
-    needed = int(array.max()) + 1 if one_each else array.shape[1]
+    if array.dtype.kind not in "biu" or array.size != len(array) or not array.size:
+        return  # numbers; or several a row, of which there is more than one kind
+    needed = int(array.max()) + 1
     if needed > len(class_names):
         raise ValueError(
             f"`class_names` must name each class, of which `y` has {needed}, counted "

@@ -124,6 +124,7 @@ class _Header:
             or field not in FIELDS
             or symmetry not in SYMMETRIES
             or (dense and field == "pattern")
+            or (field == "unsigned-integer" and symmetry == "skew-symmetric")
         ):
             raise SourceError(
                 f"{path} is of a kind that is not read: {' '.join(words[1:])!r}. Pass "

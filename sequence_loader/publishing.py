@@ -192,19 +192,27 @@ def _is_abandoned(path: Path) -> bool:
 def report_leftovers(path: Path) -> None:
     """Warns of what was left beside `path`, and says what to do with it."""
     for leftover in leftovers(path):
+        before = ", with what was there before" if _was_there(path, leftover) else ""
         warnings.warn(
-            f"{leftover} is what a writer of {path} left when it was killed; "
-            f"nothing refers to it. {mend(path, leftover)}",
+            f"{leftover} is what a writer of {path} left when it was killed{before}; "
+            f"nothing refers to it. Remove it with: rm -r {_quoted(leftover)}",
             stacklevel=4,
         )
 
 
 def mend(path: Path, leftover: Path) -> str:
-    """What to do with what a writer left, as a command for a shell."""
-    quoted, there = ("'" + str(p).replace("'", "'\\''") + "'" for p in (leftover, path))
-    if leftover.name.startswith(f".{path.name}.old-") and not os.path.lexists(path):
-        return f"It was there before; bring it back with: mv {quoted} {there}"
-    return f"Remove it with: rm -r {quoted}"
+    """What to do with what a writer left where nothing is, as a command for a shell."""
+    if _was_there(path, leftover):
+        return f"Bring it back with: mv {_quoted(leftover)} {_quoted(path)}"
+    return f"Remove it with: rm -r {_quoted(leftover)}"
+
+
+def _was_there(path: Path, leftover: Path) -> bool:
+    return leftover.name.startswith(f".{path.name}.old-")
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\\''") + "'"
 
 
 def sync(path: Path) -> None:

@@ -8,6 +8,7 @@ sparse rows and arrays can be served as they are, other items only after a
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -74,12 +75,13 @@ class CsrSource:
         self.num_rows = self.matrix.num_rows
         self.num_features = self.matrix.num_features
         self.name = name
+        self.waits = _is_mapped(self.matrix.indices) or _is_mapped(self.matrix.data)
         self._check()
 
     def _check(self) -> None:
         """Finds damage while the user is looking; `read` checks each batch again."""
         indices = self.matrix.indices
-        if isinstance(indices, np.memmap):
+        if _is_mapped(indices):
             return  # checked batch by batch: a pass over it would read the file
         limit = unsigned_limit(indices, self.num_features)
         if len(indices) and int(unsigned(indices).max()) >= limit:
@@ -95,6 +97,13 @@ class CsrSource:
         """How many values the given rows hold, before duplicates are summed."""
         indptr = self.matrix.indptr
         return int((indptr[rows + 1] - indptr[rows]).sum())
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file; scipy makes plain views of a `np.memmap`."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap | mmap.mmap)
 
 
 class DenseSource:
@@ -116,7 +125,7 @@ class DenseSource:
         check_not_empty(name, array.shape)
         check_real(name, array.dtype)
         self.array = array
-        self.waits = isinstance(array, np.memmap)
+        self.waits = _is_mapped(array)
         self.num_rows = len(array)
 
     def read(self, rows: Integers) -> Array:

@@ -265,7 +265,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The batches of the current epoch, in order; `set_epoch` starts the next."""
-        return map(self.__getitem__, range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def _prepare(
         self,

@@ -168,6 +168,11 @@ class SparseStore:
         return self.num_rows, self.num_features
 
     @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    @property
     def nnz(self) -> int:
         """Number of stored values."""
         return self._parts.nnz

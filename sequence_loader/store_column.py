@@ -62,6 +62,9 @@ class StoreColumn(np.ndarray[Any, Any]):
         plain = np.asarray(array)
         return plain if plain.ndim else plain[()]  # as of a plain array: a number
 
+    def __iter__(self) -> Any:
+        return iter(self[:])
+
     def __getitem__(self, key: Any) -> Any:
         if self._check is not None:
             self._check()

@@ -213,7 +213,7 @@ def run_verify(args: argparse.Namespace) -> int:
             with open_store(path) as store:
                 store.verify(progress=args.progress)
                 print(f"{path}: whole, {_size(store.nbytes)}")
-        except StoreError as error:  # the others may be whole
+        except (FileNotFoundError, StoreError) as error:  # the others may be whole
             if args.traceback:
                 raise
             code = failed(args.command, str(error))

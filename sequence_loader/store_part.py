@@ -68,7 +68,9 @@ class StorePart:
                         if is_at(path, folder) or attempt == ATTEMPTS - 1:
                             raise
             except (FileNotFoundError, NotADirectoryError):
-                raise _no_store(path) from None
+                # Replaced in two steps, it is away for a moment.
+                if not path.is_dir() or attempt == ATTEMPTS - 1:
+                    raise _no_store(path) from None
 
     def _open(self, folder: int) -> None:
         text = _manifest_text(self.path, folder)

@@ -6,7 +6,8 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -93,7 +94,8 @@ class StoreWriter:
         )
         self._metadata = checked_metadata(metadata)
         self.num_rows = self.nnz = 0
-        self._lock = threading.Lock()  # threads may append in turn
+        self._lock = threading.Lock()
+        self._owner: int | None = None  # the thread that has it
         self._state = "closed"  # until there is something to discard
         self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
         self._files: dict[str, _ArrayFile] = {}
@@ -124,7 +126,7 @@ class StoreWriter:
                 cannot be converted, or the writer is closed.
             OSError: It could not be written; the writer has been discarded.
         """
-        with self._lock:
+        with self._in_turn():
             self._check_open()
             rows = as_csr(block, self.num_features)
             extras = {
@@ -143,10 +145,12 @@ class StoreWriter:
             FileExistsError: Another writer was faster; nothing was published.
             OSError: It could not be written; nothing was published.
         """
-        if self._state != "closed":
-            self._check_open()
-            self._guarded(self._publish)
-            self._state = "closed"
+        with self._in_turn():
+            if self._state != "closed":
+                self._check_open()
+                self._state = "closing"
+                self._guarded(self._publish)
+                self._state = "closed"
 
     def discard(self) -> None:
         """Removes what was written, and publishes nothing."""
@@ -186,6 +190,22 @@ class StoreWriter:
             f"dtype={self.dtype.name!r}): {self._state}, {self.num_rows} rows, "
             f"{self.nnz} nonzeros"
         )
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Has threads wait for each other; one cannot wait for itself."""
+        if self._owner == threading.get_ident():
+            raise RuntimeError(
+                f"the writer of {self.path} is in the middle of a block, and received "
+                f"another call from the same thread, a signal handler's say. Append "
+                f"when it is done."
+            )
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -272,14 +292,15 @@ class StoreWriter:
                 f"published, and what was written has been removed",
             ) from error
         except BaseException:
-            if self._state == "open":
+            if self._state in ("open", "closing"):
                 self._state = "broken"  # a part of the block may be in the files
             raise
 
     def _fail(self) -> None:
-        """Removes what was written; who goes on regardless is told."""
+        """Removes what was written; who goes on to append is told."""
+        closing = self._state == "closing"
         self.discard()
-        self._state = "failed"
+        self._state = "closed" if closing else "failed"
 
 
 class _ArrayFile:

@@ -78,6 +78,12 @@ def test_a_dictionary_of_keys_is_a_matrix(kind):
     assert (read(reader, [3, 1]).targets == ENCODED[[3, 1]]).all()
 
 
+def test_a_frame_may_have_a_column_called_format():
+    frame = pytest.importorskip("pandas").DataFrame({"format": LABELS, "b": 1})
+    batch = read(BatchReader(frame, frame), [3])
+    assert batch.features.tolist() == batch.targets.tolist() == [[30, 1]]
+
+
 def test_pandas_targets_are_taken_by_position():
     pandas = pytest.importorskip("pandas")
     shuffled = np.random.default_rng(0).permutation(ROWS)

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,43 @@ def test_threads_may_append_in_turn(tmp_path: Path) -> None:
     store.verify()
     assert store.y is not None and sorted(store.y.tolist()) == list(range(200))
     assert same(store[:], matrix[np.asarray(store.y)])
+
+
+def test_a_call_in_the_middle_of_a_block_is_an_error(tmp_path: Path) -> None:
+    class Block:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            writer.append(np.ones((1, 2)))
+
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        with pytest.raises(RuntimeError, match="is in the middle of a block"):
+            writer.append(Block())
+        writer.append(np.ones((3, 2)))
+    assert len(open_store(tmp_path / "a.store")) == 3
+
+
+@pytest.mark.timeout(60)
+def test_closing_waits_for_a_block_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, begun, go = marked(50, 5), threading.Event(), threading.Event()
+    write = store_writer._ArrayFile.write
+
+    def slow(file: Any, values: Any) -> None:
+        write(file, values)
+        if len(values) == 50:
+            begun.set()
+            go.wait()
+
+    writer = StoreWriter(tmp_path / "a.store", 5)
+    monkeypatch.setattr(store_writer._ArrayFile, "write", slow)
+    with ThreadPoolExecutor(2) as pool:
+        appended = pool.submit(writer.append, matrix)
+        begun.wait()
+        closed = pool.submit(writer.close)
+        assert not closed.done()
+        go.set()
+        appended.result(), closed.result()
+    assert same(open_store(tmp_path / "a.store")[:], matrix)
 
 
 def test_names_and_metadata_are_kept(tmp_path: Path) -> None:
@@ -662,7 +700,8 @@ def test_what_a_store_is_not(tmp_path: Path) -> None:
 
 
 def test_what_is_computed_from_labels_is_plain(tmp_path: Path) -> None:
-    y = written(tmp_path / "a.store", marked(9, 3)).y
+    store = written(tmp_path / "a.store", marked(9, 3))
+    y = store.y
     assert y is not None
     for found, expected in (
         (y.mean(), 4.0), (y.max(), 8), (y[3], 3), (y[2:4].sum(), 5), (np.mean(y), 4.0),
@@ -670,3 +709,4 @@ def test_what_is_computed_from_labels_is_plain(tmp_path: Path) -> None:
         assert isinstance(found, np.generic) and {found} == {expected}
     for array in (y[2:4], y[[2, 3]], y[y == 2], y + 1, y == 3, -y):
         assert type(array) is np.ndarray
+    assert list(y) == list(range(9)) and np.ndim(store) == 2

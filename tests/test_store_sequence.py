@@ -116,7 +116,7 @@ def test_uniform_order_is_told_what_blocks_would_give(path: Path) -> None:
     train = SparseBatchSequence(store, batch_size=8, shuffle=True, output="csr")
     with pytest.warns(UserWarning, match='shuffle="block" reads 16') as caught:
         rows = [train.batch_rows(index) for index in range(len(train))]
-        batches = list(train)
+        batches = [train[index] for index in range(len(train))]
     assert len(caught) == 1
     assert caught[0].filename == __file__
     for ids, (x, _, _) in zip(rows, batches):

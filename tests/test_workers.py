@@ -303,9 +303,14 @@ def test_a_source_that_pickles_small_is_read_in_the_worker():
             assert set(features[:, 1] // factor) <= pids
 
 
-def test_without_a_transform_only_threads_read_a_map_of_dense_rows(nothing_left):
-    with make(mapped(), transform=None) as sequence:
-        sequence[0]
+@pytest.mark.parametrize("sparse", [False, True])
+def test_without_a_transform_only_threads_read_a_map(sparse, nothing_left):
+    x = mapped()
+    if sparse:  # scipy makes plain views of maps
+        columns, starts = np.arange(x.size) % 7, np.arange(0, x.size + 1, 7)
+        x = sp.csr_array((x.ravel(), columns, starts))
+    with make(x, transform=None) as sequence:
+        assert (plain(sequence[1][0]) == DENSE[8:16]).all()
         assert not worker_pids(sequence)
         assert "2 worker threads, running" in repr(sequence)
 
