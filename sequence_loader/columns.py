@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from sequence_loader.checks import shown
 from sequence_loader.csr import Array
+from sequence_loader.targets import as_array
 
 
 class Column:
@@ -44,7 +45,7 @@ class Column:
             self._values = given.tocsr()
         elif given is not None:
             is_path = isinstance(given, str | os.PathLike)
-            values = self._load(os.fspath(given)) if is_path else self._made(given)
+            values = self._load(os.fspath(given)) if is_path else as_array(given, name)
             if values.ndim == 0:
                 raise ValueError(
                     f"`{name}` must have one entry for each row; received "
@@ -79,15 +80,6 @@ class Column:
             f"{self._values.shape[0]}. Pass the {self._name} of these rows, in their "
             f"order."
         )
-
-    def _made(self, given: Any) -> Any:
-        try:
-            return np.asarray(given)
-        except ValueError:
-            raise ValueError(
-                f"`{self._name}` must hold rows of one shape; received "
-                f"{shown(given)}, whose rows differ. Pad them to one length."
-            ) from None
 
     def _load(self, path: str) -> Any:
         try:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sequence_loader.batches import Batch, BatchReader
-from sequence_loader.csr import CsrRows
+from sequence_loader.csr import Array, CsrRows
 from sequence_loader.plan import BatchPlan
 from sequence_loader.structures import Structure, map_structure
 from sequence_loader.tensors import (
@@ -105,6 +105,25 @@ def check_epoch(shard: tuple[int, int]) -> None:
         )
     elif shard[1] != count:
         raise _not_the_job(shard, place, count)
+
+
+def check_no_scipy(features: list[CsrRows | Array]) -> None:
+    """Raises where Keras would fail on scipy matrices, with a message of its own.
+
+    On JAX it takes them, and makes BCOO tensors of them.
+
+    Args:
+        features: A batch that is served with ``output="csr"``.
+
+    Raises:
+        ValueError: There are sparse rows among them.
+    """
+    if any(isinstance(block, CsrRows) for block in features):
+        raise ValueError(
+            "`output` must be 'sparse' or 'dense' for fit, evaluate and predict, which "
+            "take no scipy matrices; received output='csr'. Construct the sequence "
+            "with output='sparse'."
+        )
 
 
 def check_dataset(output: str) -> None:

@@ -151,10 +151,18 @@ def _listed(path: Path) -> set[str]:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             found = set(os.listdir(handle))
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            if is_at(path, handle):
                 return found
         finally:
             os.close(handle)
+
+
+def is_at(path: Path, folder: int) -> bool:
+    """Whether a directory is still what is found at a path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(folder))
+    except FileNotFoundError:
+        return False
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -180,11 +180,7 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
     if isinstance(value, RowSource):
         check_not_empty(name, (value.num_rows,))
         return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost; received "
-            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
-        )
+    check_unmasked(name, value)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
     if hasattr(value, "iloc") and _all_real(value):
@@ -227,6 +223,15 @@ def check_not_empty(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"`{name}` must have at least one row and one feature; received shape "
             f"{tuple(shape)}, which has no {missing}. Check how it was loaded."
+        )
+
+
+def check_unmasked(name: str, value: Any) -> None:
+    """Raises TypeError for a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost; received "
+            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
         )
 
 

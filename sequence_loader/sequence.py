@@ -16,7 +16,13 @@ from sequence_loader.csr import CsrRows
 from sequence_loader.epochs import EpochTracker
 from sequence_loader.grouping import GroupReader
 from sequence_loader.hooks import called_by_reset
-from sequence_loader.jobs import check_dataset, check_epoch, check_read, sparse_parts
+from sequence_loader.jobs import (
+    check_dataset,
+    check_epoch,
+    check_no_scipy,
+    check_read,
+    sparse_parts,
+)
 from sequence_loader.permutation import Integers
 from sequence_loader.plan import BatchPlan
 from sequence_loader.samplers import Sampler, checked_seed, chosen_sampler
@@ -24,7 +30,6 @@ from sequence_loader.state import Position, checked_epoch
 from sequence_loader.structures import Structure, leaves, map_structure
 from sequence_loader.subset import checked_subset
 from sequence_loader.tensors import (
-    check_no_scipy,
     check_not_forked,
     floatx,
     keras_backend,

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sequence_loader.checks import shown
 from sequence_loader.csr import Array, CsrRows
 from sequence_loader.permutation import Integers
-from sequence_loader.rows import check_real
+from sequence_loader.rows import check_real, check_unmasked
 from sequence_loader.store_format import DTYPES, dtype_named
 
 PIECE = 1 << 20
@@ -25,7 +25,7 @@ PIECE = 1 << 20
 
 def as_csr(block: Any, num_features: int) -> CsrRows:
     """Any matrix as CSR rows that are safe to slice."""
-    _check_unmasked("block", block)
+    check_unmasked("block", block)
     if isinstance(block, CsrRows):
         rows = block
         shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
@@ -61,14 +61,6 @@ def as_csr(block: Any, num_features: int) -> CsrRows:
             f"from its entries."
         )
     return rows
-
-
-def _check_unmasked(name: str, value: Any) -> None:
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost; received "
-            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
-        )
 
 
 def _nonzeros(block: Array) -> Any:
@@ -132,7 +124,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     """Targets of a block as an array of shape (num_rows, ...), or `None`."""
     if values is None:
         return None
-    _check_unmasked(name, values)
+    check_unmasked(name, values)
     if sp.issparse(values):
         values = values.toarray()
     array: Array = np.asarray(values)

@@ -67,14 +67,6 @@ def opened_folder(path: Path) -> Iterator[int]:
         os.close(number)
 
 
-def is_at(path: Path, folder: int) -> bool:
-    """Whether a directory is still what is found at a path."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(folder))
-    except FileNotFoundError:
-        return False
-
-
 class ByName(dict[str, Value]):
     """What a store has of each file: nothing, once it is closed."""
 

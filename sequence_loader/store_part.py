@@ -22,8 +22,8 @@ from sequence_loader.gathering import read_rows
 from sequence_loader.map_copy import copy_parts, expect_parts
 from sequence_loader.page_cache import File, at_random, will_need_parts
 from sequence_loader.permutation import Integers
-from sequence_loader.publishing import leftovers, mend
-from sequence_loader.store_files import ByName, Handle, is_at, opened_folder
+from sequence_loader.publishing import is_at, leftovers, mend
+from sequence_loader.store_files import ByName, Handle, opened_folder
 from sequence_loader.store_format import (
     MANIFEST,
     Manifest,

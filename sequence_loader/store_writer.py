@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import warnings
@@ -17,6 +16,7 @@ import numpy as np
 from sequence_loader.checks import integer
 from sequence_loader.csr import Array, CsrRows, canonical
 from sequence_loader.publishing import PendingDirectory
+from sequence_loader.store_array import ArrayFile
 from sequence_loader.store_blocks import (
     as_csr,
     checked_dtype,
@@ -29,13 +29,10 @@ from sequence_loader.store_blocks import (
 )
 from sequence_loader.store_format import (
     ARRAYS,
-    BLOCK_BYTES,
     MANIFEST,
     Manifest,
-    StoredArray,
     array_path,
     index_dtype,
-    npy_header,
 )
 
 OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS)])
@@ -98,7 +95,7 @@ class StoreWriter:
         self._owner: int | None = None  # the thread that has it
         self._state = "closed"  # until there is something to discard
         self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
-        self._files: dict[str, _ArrayFile] = {}
+        self._files: dict[str, ArrayFile] = {}
         self._state = "open"
         self._guarded(self._begin)
 
@@ -247,7 +244,7 @@ class StoreWriter:
         self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...]
     ) -> None:
         path = array_path(self._pending.directory, name)
-        self._files[name] = _ArrayFile(path, dtype, tail)
+        self._files[name] = ArrayFile(path, dtype, tail)
 
     def _write(self, rows: CsrRows, extras: dict[str, Array | None]) -> None:
         for name, values in extras.items():
@@ -301,58 +298,3 @@ class StoreWriter:
         closing = self._state == "closing"
         self.discard()
         self._state = "closed" if closing else "failed"
-
-
-class _ArrayFile:
-    """A ``.npy`` file that grows along its first axis, and its digests."""
-
-    def __init__(
-        self, path: Path, dtype: np.dtype[Any], tail: tuple[int, ...]
-    ) -> None:
-        self.dtype, self.tail = dtype, tail
-        self._length = self._filled = 0
-        self._digests: list[str] = []
-        self._hash = hashlib.blake2b(digest_size=16)
-        # Unbuffered: a forked child that exits must have nothing of ours to flush.
-        self._file = open(path, "wb", buffering=0)
-        self._put(memoryview(npy_header(dtype, (0, *tail))))
-
-    def write(self, values: Array) -> None:
-        """Appends an array of shape (n, *tail)."""
-        values = np.ascontiguousarray(values, dtype=self.dtype)
-        self._length += len(values)
-        content = values.reshape(-1).view(np.uint8).data
-        self._put(content)
-        while len(content):
-            part = content[: BLOCK_BYTES - self._filled]
-            self._hash.update(part)
-            self._filled += len(part)
-            content = content[len(part) :]
-            if self._filled == BLOCK_BYTES:
-                self._end_block()
-
-    def finish(self) -> StoredArray:
-        """Writes the final header and closes the file."""
-        if self._filled:
-            self._end_block()
-        shape = (self._length, *self.tail)
-        self._file.seek(0)
-        self._put(memoryview(npy_header(self.dtype, shape)))
-        self._file.close()
-        return StoredArray(self.dtype, shape, tuple(self._digests))
-
-    def close(self) -> None:
-        """Closes the file, whatever state it is in."""
-        try:
-            self._file.close()
-        except OSError:
-            pass  # the disk is full, and the file about to be removed
-
-    def _put(self, content: memoryview) -> None:
-        while len(content):
-            content = content[self._file.write(content) :]
-
-    def _end_block(self) -> None:
-        self._digests.append(self._hash.hexdigest())
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._filled = 0

@@ -80,7 +80,7 @@ def _sources(argument: str, value: Any) -> Structure:
     def wrap(leaf: Any, name: str) -> RowSource:
         own = isinstance(leaf, RowSource) and leaf.numeric  # a store, for example
         if not sp.issparse(leaf) and (not own or isinstance(leaf, np.ndarray)):
-            leaf = _as_array(leaf, name)
+            leaf = as_array(leaf, name)
             if leaf.dtype.kind in "OUST":
                 mend = "Pass one number for each row"
                 if argument == "y":
@@ -110,7 +110,8 @@ def _sources(argument: str, value: Any) -> Structure:
     return map_structure(wrap, value, names(argument, value))
 
 
-def _as_array(value: Any, name: str) -> Array:
+def as_array(value: Any, name: str) -> Array:
+    """An array of what may be a list; raises ValueError where its rows differ."""
     if isinstance(value, np.ndarray):
         return value
     try:

@@ -60,25 +60,6 @@ def check_not_forked(what: str) -> None:
         )
 
 
-def check_no_scipy(features: list[CsrRows | Array]) -> None:
-    """Raises where Keras would fail on scipy matrices, with a message of its own.
-
-    On JAX it takes them, and makes BCOO tensors of them.
-
-    Args:
-        features: A batch that is served with ``output="csr"``.
-
-    Raises:
-        ValueError: There are sparse rows among them.
-    """
-    if any(isinstance(block, CsrRows) for block in features):
-        raise ValueError(
-            "`output` must be 'sparse' or 'dense' for fit, evaluate and predict, which "
-            "take no scipy matrices; received output='csr'. Construct the sequence "
-            "with output='sparse'."
-        )
-
-
 def floatx() -> str:
     """Keras's default float dtype."""
     if uses_legacy_keras():

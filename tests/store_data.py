@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
-from sequence_loader import store_blocks, store_damage, store_format, store_writer
+from sequence_loader import store_array, store_blocks, store_damage, store_format
 from sequence_loader.csr import CsrRows
 from sequence_loader.store import SparseStore, StoreWriter, open_store
 
@@ -47,7 +47,7 @@ def small_pieces(small: bool = True) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if small:
             patch.setattr(store_blocks, "PIECE", 3)
-            for module in (store_format, store_writer, store_damage):
+            for module in (store_format, store_array, store_damage):
                 patch.setattr(module, "BLOCK_BYTES", 16)
         yield
 

@@ -32,6 +32,7 @@ from sequence_loader import store_blocks, store_writer
 from sequence_loader.csr import CsrRows
 from sequence_loader.rows import RowSource
 from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
+from sequence_loader.store_array import ArrayFile
 
 
 @given(matrix=matrices(), data=st.data())
@@ -206,7 +207,7 @@ def test_closing_waits_for_a_block_that_is_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix, begun, go = marked(50, 5), threading.Event(), threading.Event()
-    write = store_writer._ArrayFile.write
+    write = ArrayFile.write
 
     def slow(file: Any, values: Any) -> None:
         write(file, values)
@@ -215,7 +216,7 @@ def test_closing_waits_for_a_block_that_is_being_written(
             go.wait()
 
     writer = StoreWriter(tmp_path / "a.store", 5)
-    monkeypatch.setattr(store_writer._ArrayFile, "write", slow)
+    monkeypatch.setattr(ArrayFile, "write", slow)
     with ThreadPoolExecutor(2) as pool:
         appended = pool.submit(writer.append, matrix)
         begun.wait()

@@ -22,8 +22,8 @@ from store_data import marked, same, start_python, written
 
 import sequence_loader.publishing as publishing
 from sequence_loader.store import StoreWriter, open_store
+from sequence_loader.store_array import ArrayFile
 from sequence_loader.store_part import StorePart
-from sequence_loader.store_writer import _ArrayFile
 
 WRITER = """
     import sys
@@ -280,15 +280,15 @@ def test_what_was_interrupted_in_append_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = StoreWriter(tmp_path / "a.store", 3)
-    real, calls = _ArrayFile.write, []
+    real, calls = ArrayFile.write, []
 
-    def interrupted(file: _ArrayFile, values: np.ndarray) -> None:
+    def interrupted(file: ArrayFile, values: np.ndarray) -> None:
         calls.append(file)
         if len(calls) == 2:
             raise KeyboardInterrupt
         real(file, values)
 
-    monkeypatch.setattr(_ArrayFile, "write", interrupted)
+    monkeypatch.setattr(ArrayFile, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         writer.append(np.ones((2, 3)))
     for action in (writer.close, lambda: writer.append(np.ones((2, 3)))):
