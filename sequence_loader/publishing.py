@@ -89,8 +89,11 @@ class PendingDirectory:
                     f"published. Pass another path, or overwrite=True",
                 )
             self._replace()
-        sync(self.path.parent)
-        os.close(self._lock)
+        self._owner = 0  # there is nothing to discard any more
+        try:
+            sync(self.path.parent)
+        finally:
+            os.close(self._lock)
 
     def discard(self) -> None:
         """Removes what was written. Does nothing in a forked child."""
@@ -210,7 +213,7 @@ def report_leftovers(path: Path) -> None:
 
 def mend(path: Path, leftover: Path) -> str:
     """What to do with what a writer left where nothing is, as a command for a shell."""
-    if _was_there(path, leftover):
+    if _was_there(path, leftover) and not os.path.lexists(path):
         return f"Bring it back with: mv {_quoted(leftover)} {_quoted(path)}"
     return f"Remove it with: rm -r {_quoted(leftover)}"
 

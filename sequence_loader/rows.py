@@ -100,10 +100,14 @@ class CsrSource:
 
 
 def _is_mapped(array: Any) -> bool:
-    """Whether an array lies in a file; scipy makes plain views of a `np.memmap`."""
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        array = array.base
-    return isinstance(array, np.memmap | mmap.mmap)
+    """Whether an array lies in a file.
+
+    Its type does not tell: scipy makes plain views of a `np.memmap`, and a copy of one
+    in memory is a `np.memmap` as well.
+    """
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
 
 
 class DenseSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -261,3 +262,20 @@ def test_a_list_of_matrices_is_a_list_of_inputs():
     assert is_input_list([CsrSource(csr(3, 2))])
     for rows in ([], ["a", "b"], [[1, 2], [3, 4]], [np.arange(3), np.arange(3)]):
         assert not is_input_list(rows)
+
+
+def test_what_lies_in_a_file(tmp_path):
+    np.save(tmp_path / "a.npy", ENCODED)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    with open(tmp_path / "a.npy", "rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    read = np.frombuffer(whole, np.uint8)
+    for array in (mapped, mapped[2:], np.asarray(mapped), read):
+        assert DenseSource(array).waits
+    sent = pickle.loads(pickle.dumps(mapped))
+    for array in (ENCODED, mapped.copy(), np.asarray(mapped.copy()), sent):
+        assert not DenseSource(array).waits
+    rows = sp.csr_array(ENCODED)
+    np.save(tmp_path / "data.npy", rows.data)
+    rows.data = np.load(tmp_path / "data.npy", mmap_mode="r")
+    assert CsrSource(rows).waits and not CsrSource(sp.csr_array(ENCODED)).waits

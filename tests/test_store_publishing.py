@@ -208,6 +208,26 @@ def test_a_writer_that_failed_is_not_closed_in_silence(mounted: Path) -> None:
     assert os.listdir(mounted) == []
 
 
+def test_an_interrupt_after_publishing_closes_nobody_elses_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = publishing.PendingDirectory.publish
+
+    def interrupted(self: publishing.PendingDirectory) -> None:
+        real(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publishing.PendingDirectory, "publish", interrupted)
+    writer = StoreWriter(tmp_path / "a.store", 3)
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    with open(tmp_path / "other", "w") as file:  # has the number of the lock now
+        writer.discard()
+        file.write("kept")
+    assert (tmp_path / "other").read_text() == "kept"
+    assert len(open_store(tmp_path / "a.store")) == 0
+
+
 def test_a_quote_in_a_path_is_quoted(tmp_path: Path) -> None:
     left = tmp_path / ".it's.store.writing-0123"
     left.mkdir()
