@@ -212,7 +212,9 @@ def test_the_readme_examples_run_as_two_processes(engine_name, tmp_path):
         launch = launch.replace(port, str(free))
     script = tmp_path / "launch.sh"
     script.write_text(launch)
-    with job(script, [], [{"CUDA_VISIBLE_DEVICES": "-1"}], tmp_path) as running:
+    # Both write to one log: each all it says at its end, not word by word.
+    environment = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONUNBUFFERED": ""}
+    with job(script, [], [environment], tmp_path) as running:
         (said,) = running.finish()
     losses = [float(text) for text in re.findall(r"final loss (\S+)", said)]
     assert len(losses) == 2 and losses[0] == losses[1] < 0.6, said
