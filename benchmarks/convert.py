@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sequence_loader.importers import convert
+from sequence_loader.importers.convert import convert
 
 FEATURES, PER_ROW, ROWS = 20_000, 86, 50_000
 

@@ -55,8 +55,8 @@ def _collection(path: Path, mode: Any) -> Any:
 
 
 def _loader(name: str, path: Path, batch_size: int, numbered: bool) -> Any:
-    import anndata
     import annbatch
+    import anndata
 
     def load(group: Any) -> Any:
         x = anndata.io.sparse_dataset(group["X"])

@@ -6,21 +6,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sequence_loader._version import __version__
-from sequence_loader.balanced import BalancedSampler
-from sequence_loader.failures import WorkerError
-from sequence_loader.samplers import (
+from sequence_loader.order.balanced import BalancedSampler
+from sequence_loader.order.samplers import (
     BlockShuffleSampler,
     Sampler,
     SequentialSampler,
     ShuffleSampler,
 )
-from sequence_loader.weighted import WeightedSampler
+from sequence_loader.order.weighted import WeightedSampler
+from sequence_loader.workers.errors import WorkerError
 
 if TYPE_CHECKING:
-    from sequence_loader.importers import convert
-    from sequence_loader.sequence import SparseBatchSequence
-    from sequence_loader.sharding import current_shard
-    from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
+    from sequence_loader.backends.current_shard import current_shard
+    from sequence_loader.feed.sequence import SparseBatchSequence
+    from sequence_loader.importers.convert import convert
+    from sequence_loader.store.sparse_store import (
+        SparseStore,
+        StoreError,
+        StoreWriter,
+        open_store,
+    )
 
 __all__ = [
     "BalancedSampler",
@@ -42,13 +47,13 @@ __all__ = [
 
 # Imported when, and only when, they are asked for: one of them brings Keras.
 _HOMES = {
-    "SparseBatchSequence": "sequence_loader.sequence",
-    "SparseStore": "sequence_loader.store",
-    "StoreError": "sequence_loader.store",
-    "StoreWriter": "sequence_loader.store",
-    "convert": "sequence_loader.importers",
-    "current_shard": "sequence_loader.sharding",
-    "open_store": "sequence_loader.store",
+    "SparseBatchSequence": "sequence_loader.feed.sequence",
+    "SparseStore": "sequence_loader.store.sparse_store",
+    "StoreError": "sequence_loader.store.sparse_store",
+    "StoreWriter": "sequence_loader.store.sparse_store",
+    "convert": "sequence_loader.importers.convert",
+    "current_shard": "sequence_loader.backends.current_shard",
+    "open_store": "sequence_loader.store.sparse_store",
 }
 
 

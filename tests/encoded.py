@@ -17,7 +17,7 @@ from sequence_loader import (
     SequentialSampler,
     ShuffleSampler,
 )
-from sequence_loader.permutation import SMALL
+from sequence_loader.order.permutation import SMALL
 
 FORMATS = ("csr", "csc", "coo", "bsr", "dia", "dok", "lil")
 DTYPES = ("bool", "int8", "uint8", "int16", "int64", "uint64", "float32", "float64")

@@ -16,9 +16,12 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
-from sequence_loader import store_array, store_blocks, store_damage, store_format
-from sequence_loader.csr import CsrRows
-from sequence_loader.store import SparseStore, StoreWriter, open_store
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.store import array_file as store_array
+from sequence_loader.store import blocks as store_blocks
+from sequence_loader.store import format as store_format
+from sequence_loader.store import verify as store_damage
+from sequence_loader.store.sparse_store import SparseStore, StoreWriter, open_store
 
 DTYPES = ("bool", "int8", "uint16", "int64", "float16", "float32", "float64")
 

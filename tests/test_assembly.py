@@ -11,10 +11,10 @@ from encoded import csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader.assembly import Assembler, feature_shapes
-from sequence_loader.batches import Batch
-from sequence_loader.csr import CsrRows, canonical
-from sequence_loader.scipy_rows import from_scipy
+from sequence_loader.batches.assembler import Assembler, feature_shapes
+from sequence_loader.batches.reader import Batch
+from sequence_loader.rows.as_csr import from_scipy
+from sequence_loader.rows.csr import CsrRows, canonical
 
 ENCODED = dense(9, 5)
 

@@ -11,9 +11,9 @@ from encoded import csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader.batches import BatchReader
-from sequence_loader.csr import CsrRows
-from sequence_loader.plan import BatchRows
+from sequence_loader.batches.reader import BatchReader
+from sequence_loader.order.plan import BatchRows
+from sequence_loader.rows.csr import CsrRows
 
 ROWS, FEATURES = 23, 6
 ENCODED = dense(ROWS, FEATURES)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sequence_loader.buffers import ALIGNMENT, BufferPool
+from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
 
 DTYPES = ["bool", "int8", "float16", "float32", "float64", "int64"]
 SHAPES = [(1,), (3, 5), (32, 100), (33, 100), (128, 1000), (4, 2, 3), (0, 7), ()]

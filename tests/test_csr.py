@@ -9,12 +9,12 @@ from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader import gathering
-from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import CsrRows, canonical, unsigned
-from sequence_loader.gathering import gather
-from sequence_loader.rows import CsrSource
-from sequence_loader.scipy_rows import from_scipy
+from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.rows import gather as gathering
+from sequence_loader.rows.as_csr import from_scipy
+from sequence_loader.rows.csr import CsrRows, canonical, unsigned
+from sequence_loader.rows.gather import gather
+from sequence_loader.rows.sources import CsrSource
 
 
 @st.composite

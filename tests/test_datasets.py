@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader import SparseBatchSequence
-from sequence_loader.csr import CsrRows
-from sequence_loader.dataset_layout import Layout
+from sequence_loader.feed.dataset_layout import Layout
+from sequence_loader.rows.csr import CsrRows
 
 
 def encoded(num_rows: int, num_features: int, density: float = 0.3) -> sp.csr_array:

@@ -14,14 +14,14 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader import cli
-from sequence_loader.corpus import (
+from sequence_loader.cli import main as cli
+from sequence_loader.demo.corpus import (
     MIN_TEXTS_PER_PACKAGE,
     MIN_WORDS,
     collect_docstrings,
     texts_in,
 )
-from sequence_loader.guide import (
+from sequence_loader.demo.guide import (
     BATCH_SIZE,
     DROPOUT,
     batch_generator,
@@ -83,7 +83,7 @@ def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
     monkeypatch, capsys
 ):
     """The verdict itself, on a training that came to nothing."""
-    demo = pytest.importorskip("sequence_loader.demo")
+    demo = pytest.importorskip("sequence_loader.demo.run")
 
     def untrained(split, epochs, console):
         return demo.Trained(split.majority_share + 0.1, epochs, None)
@@ -101,7 +101,7 @@ def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
 
 def test_help_lists_the_commands_and_imports_no_tensorflow():
     script = (
-        "import sys\nfrom sequence_loader import cli\n"
+        "import sys\nfrom sequence_loader.cli import main as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "assert not {'tensorflow', 'keras', 'scipy', 'rich'} & set(sys.modules)"
@@ -130,7 +130,7 @@ def test_an_interrupted_command_exits_with_130(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sequence_loader.demo.demo", interrupted)
+    monkeypatch.setattr("sequence_loader.demo.run.demo", interrupted)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "sequence_loader demo: error: interrupted\n"
 

@@ -19,9 +19,9 @@ from sequence_loader import (
     SparseBatchSequence,
     WeightedSampler,
 )
-from sequence_loader.permutation import derive_key, keyed_words, permute_each
-from sequence_loader.plan import BatchPlan
-from sequence_loader.weighted import integer_weights, scaled
+from sequence_loader.order.permutation import derive_key, keyed_words, permute_each
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.weighted import integer_weights, scaled
 
 
 @st.composite

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sequence_loader.epochs import EpochTracker
+from sequence_loader.feed.epochs import EpochTracker
 
 
 def replay(tracker: EpochTracker, trace: str) -> list[int]:

@@ -18,7 +18,7 @@ from sequence_loader import (
     ShuffleSampler,
     SparseBatchSequence,
 )
-from sequence_loader.csr import DamagedRows
+from sequence_loader.rows.csr import DamagedRows
 
 X, Y = dense(7, 5), np.arange(7)
 

@@ -18,7 +18,7 @@ from sequence_loader import (
     ShuffleSampler,
     WeightedSampler,
 )
-from sequence_loader.permutation import ORDER_VERSION, derive_key
+from sequence_loader.order.permutation import ORDER_VERSION, derive_key
 
 SAMPLERS = {
     "sequential": SequentialSampler(),

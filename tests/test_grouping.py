@@ -23,11 +23,16 @@ from sequence_loader import (
     StoreWriter,
     open_store,
 )
-from sequence_loader.batches import Batch, BatchReader
-from sequence_loader.csr import CsrRows
-from sequence_loader.grouping import AT_ONCE, AT_ONCE_BYTES, GroupReader, group_size
-from sequence_loader.plan import BatchPlan
-from sequence_loader.structures import leaves
+from sequence_loader.batches.groups import (
+    AT_ONCE,
+    AT_ONCE_BYTES,
+    GroupReader,
+    group_size,
+)
+from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.structures import leaves
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.rows.csr import CsrRows
 
 ROWS, FEATURES = 61, 7
 

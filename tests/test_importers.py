@@ -24,19 +24,17 @@ from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, matrices, same
 
-from sequence_loader import (
-    compressed,
-    convert,
-    entries,
-    import_anndata,
-    import_npz,
-    sources,
-)
-from sequence_loader.columns import Column
-from sequence_loader.csr import CsrRows, canonical
-from sequence_loader.entries import Entries, rows_of_entries
-from sequence_loader.import_matrix_market import _in_triangle
-from sequence_loader.store import open_store
+from sequence_loader import convert
+from sequence_loader.importers import anndata as import_anndata
+from sequence_loader.importers import npz as import_npz
+from sequence_loader.importers import row_sort as entries
+from sequence_loader.importers import source as sources
+from sequence_loader.importers import streams as compressed
+from sequence_loader.importers.columns import Column
+from sequence_loader.importers.matrix_market import _in_triangle
+from sequence_loader.importers.row_sort import Entries, rows_of_entries
+from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.store.sparse_store import open_store
 
 
 @contextmanager
@@ -273,7 +271,7 @@ def test_blank_lines_of_matrix_market(blank: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.mtx").write_bytes((b"\n" + blank).join(lines))
     for text_bytes in (1, 1 << 22):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sequence_loader.sources.TEXT_BYTES", text_bytes)
+            patch.setattr("sequence_loader.importers.source.TEXT_BYTES", text_bytes)
             store = convert(tmp_path / "a.mtx", tmp_path / "a.store", overwrite=True)
         assert store[:].toarray().tolist() == [[5, 0], [0, 6]]
 

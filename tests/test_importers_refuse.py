@@ -31,9 +31,10 @@ from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, run_python, same, start_python
 
-from sequence_loader import convert, import_svmlight
-from sequence_loader.publishing import leftovers
-from sequence_loader.store import open_store
+from sequence_loader import convert
+from sequence_loader.importers import svmlight as import_svmlight
+from sequence_loader.store.publishing import leftovers
+from sequence_loader.store.sparse_store import open_store
 
 
 def refused(source: Any, folder: Path, *parts: str, **options: Any) -> str:
@@ -236,7 +237,7 @@ def test_damaged_svmlight(
 def test_the_line_of_svmlight_that_is_damaged(
     wrong: int, piece: int, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sequence_loader.sources.TEXT_BYTES", piece)
+    monkeypatch.setattr("sequence_loader.importers.source.TEXT_BYTES", piece)
     text = ["# comment\n", "\n", *(f"{i} {i + 1}:1\r\n" for i in range(98))]
     text[wrong] = "1 2:1 x\n"
     (tmp_path / "a.svm").write_text("".join(text))
@@ -429,7 +430,8 @@ def test_a_missing_package_is_named_with_its_extra(
 
 CONVERT = """
     import sys
-    from sequence_loader import convert, import_svmlight
+    from sequence_loader import convert
+    from sequence_loader.importers import svmlight as import_svmlight
     print("ready", flush=True)
     convert(sys.argv[1], sys.argv[2], progress=False)
 """
@@ -468,7 +470,8 @@ def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
 PEAK = """
     import re, sys, threading
     import numpy as np
-    from sequence_loader import convert, import_svmlight
+    from sequence_loader import convert
+    from sequence_loader.importers import svmlight as import_svmlight
 
     def private():
         text = open("/proc/self/status").read()

@@ -118,9 +118,9 @@ def test_reading_batches_needs_no_backend():
     loaded = json.loads(
         run(
             "import json, sys, pickle, numpy as np, scipy.sparse as sp\n"
-            "from sequence_loader.batches import BatchReader\n"
-            "from sequence_loader.plan import BatchPlan\n"
-            "from sequence_loader.samplers import BlockShuffleSampler\n"
+            "from sequence_loader.batches.reader import BatchReader\n"
+            "from sequence_loader.order.plan import BatchPlan\n"
+            "from sequence_loader.order.samplers import BlockShuffleSampler\n"
             "reader = BatchReader(sp.csr_array(np.eye(9)), np.arange(9))\n"
             "plan = BatchPlan(9, BlockShuffleSampler(1), 4)\n"
             "pickle.loads(pickle.dumps(reader)).read(plan.batch(0, 1))\n"
@@ -135,7 +135,7 @@ def test_the_sequence_is_there_when_it_is_asked_for():
         "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
         "import warnings; warnings.simplefilter('ignore')\n"
         "from sequence_loader import *\n"
-        "assert SparseBatchSequence.__module__ == 'sequence_loader.sequence'\n"
+        "assert SparseBatchSequence.__module__ == 'sequence_loader.feed.sequence'\n"
     )
 
 

@@ -25,7 +25,7 @@ from running_jobs import (
 )
 
 from sequence_loader import ShuffleSampler, SparseBatchSequence
-from sequence_loader.plan import BatchPlan
+from sequence_loader.order.plan import BatchPlan
 
 STEPS, EPOCHS = -(-ROWS // GLOBAL_BATCH), 2
 COUNTING = ["dense", "sparse"]

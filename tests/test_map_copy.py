@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from store_data import dropped, marked, written
 from test_page_cache import cached_pages
 
-from sequence_loader import map_copy, open_store
-from sequence_loader.map_copy import MOST_PARTS, SHORT, copy_parts, expect_parts
+from sequence_loader import open_store
+from sequence_loader.memory import map_copy
+from sequence_loader.memory.map_copy import MOST_PARTS, SHORT, copy_parts, expect_parts
 
 PAGE = mmap.PAGESIZE
 NUMBERS = np.random.default_rng(0).integers(0, 256, 300_007).astype(np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader import SequentialSampler, ShuffleSampler
-from sequence_loader.order import STRETCH, Order
+from sequence_loader.order.cached_order import STRETCH, Order
 
 
 @given(

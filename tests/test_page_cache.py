@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from store_data import dropped, marked, written
 
-from sequence_loader import open_store, page_cache
+from sequence_loader import open_store
+from sequence_loader.memory import page_cache
 
 
 def cached_pages(mapped: Any) -> set[int]:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sequence_loader import permutation
-from sequence_loader.permutation import SMALL, derive_key, permute
+from sequence_loader.order import permutation
+from sequence_loader.order.permutation import SMALL, derive_key, permute
 
 HUGE = [2**31 - 1, 2**31, 2**31 + 1, 2**32 + 1, 10**12, 2**40 - 1, 2**40, 2**40 + 1]
 HUGE += [2**53 - 1, 2**62]

@@ -16,8 +16,8 @@ from sequence_loader import (
     ShuffleSampler,
     WeightedSampler,
 )
-from sequence_loader.plan import BatchPlan
-from sequence_loader.subset import checked_subset
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.row_ids import checked_subset
 
 
 @st.composite

@@ -13,8 +13,8 @@ from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader.csr import CsrRows
-from sequence_loader.rows import (
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.sources import (
     CsrSource,
     DenseSource,
     ItemSource,

@@ -13,7 +13,7 @@ from running_jobs import free_ports, job
 from test_errors import refused
 
 from sequence_loader import current_shard
-from sequence_loader.sharding import VARIABLES
+from sequence_loader.backends.current_shard import VARIABLES
 
 NAMES = {name for pair in VARIABLES for name in pair} | {"TF_CONFIG", "SLURM_JOB_ID"}
 WORKERS = {"worker": ["a:1", "b:1", "c:1"]}

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sklearn.utils
 import scipy.sparse as sp
+import sklearn.utils
 from hypothesis import given
 from hypothesis import strategies as st
 from store_data import (
@@ -28,11 +28,17 @@ from store_data import (
     written,
 )
 
-from sequence_loader import store_blocks, store_writer
-from sequence_loader.csr import CsrRows
-from sequence_loader.rows import RowSource
-from sequence_loader.store import SparseStore, StoreError, StoreWriter, open_store
-from sequence_loader.store_array import ArrayFile
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.sources import RowSource
+from sequence_loader.store import blocks as store_blocks
+from sequence_loader.store import writer as store_writer
+from sequence_loader.store.array_file import ArrayFile
+from sequence_loader.store.sparse_store import (
+    SparseStore,
+    StoreError,
+    StoreWriter,
+    open_store,
+)
 
 
 @given(matrix=matrices(), data=st.data())
@@ -254,7 +260,7 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(
 ) -> None:
     # 2.2e9 zeros and columns 0, 1, 2, ...: the columns are real only in the last row,
     # the rest of both files is a hole and takes no disk.
-    from sequence_loader.store_format import (
+    from sequence_loader.store.format import (
         BLOCK_BYTES,
         Manifest,
         StoredArray,
@@ -684,7 +690,7 @@ class TestParts:
 def test_starts_without_tensorflow() -> None:
     code = """
         import sys
-        from sequence_loader.store import open_store
+        from sequence_loader.store.sparse_store import open_store
         print([m for m in ("tensorflow", "keras", "sklearn", "anndata", "rich")
                if m in sys.modules])
     """

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, same, start_python
 
-from sequence_loader.store import StoreWriter, open_store
+from sequence_loader.store.sparse_store import StoreWriter, open_store
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
@@ -29,7 +29,7 @@ BACKENDS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
 SPYING = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
-from sequence_loader.cli import main
+from sequence_loader.cli.main import main
 sys.exit(main())
 """
 
@@ -225,7 +225,7 @@ def test_a_command_written_wrongly_exits_with_2(folder: Path) -> None:
 def test_what_a_killed_run_left_is_a_line(folder: Path) -> None:
     code = """
         import os, signal, sys
-        from sequence_loader.store import StoreWriter
+        from sequence_loader.store.sparse_store import StoreWriter
         writer = StoreWriter(sys.argv[1], 3)
         os.kill(os.getpid(), signal.SIGKILL)
     """

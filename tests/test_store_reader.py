@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from store_data import marked, written
 
-from sequence_loader import page_cache, store_reader
-from sequence_loader.plan import BatchPlan
-from sequence_loader.samplers import SequentialSampler
-from sequence_loader.store import SparseStore, open_store
-from sequence_loader.store_reader import WINDOW_BYTES, MapReader, choose_reader
-from sequence_loader.windows import WindowReader
+from sequence_loader.memory import page_cache
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.samplers import SequentialSampler
+from sequence_loader.store import reader as store_reader
+from sequence_loader.store.reader import WINDOW_BYTES, MapReader, choose_reader
+from sequence_loader.store.sparse_store import SparseStore, open_store
+from sequence_loader.store.window_reader import WindowReader
 
 PLAN = BatchPlan(200, SequentialSampler(), 10)
 

@@ -21,28 +21,25 @@ from hypothesis import strategies as st
 from store_data import dropped, marked, run_python, same, written
 from test_page_cache import cached_pages
 
-from sequence_loader import (
-    SparseBatchSequence,
-    map_copy,
-    page_cache,
-    store_part,
-    store_parts,
-    store_reader,
-)
-from sequence_loader.free_memory import free_memory
-from sequence_loader.page_cache import CacheFiller, resident
-from sequence_loader.plan import BatchPlan
-from sequence_loader.rows import CsrSource
-from sequence_loader.samplers import (
+from sequence_loader import SparseBatchSequence
+from sequence_loader.memory import map_copy, page_cache
+from sequence_loader.memory.free_memory import free_memory
+from sequence_loader.memory.page_cache import CacheFiller, resident
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.samplers import (
     BlockShuffleSampler,
     SequentialSampler,
     ShuffleSampler,
 )
-from sequence_loader.store import SparseStore, StoreError, open_store
-from sequence_loader.store_part import StorePart
-from sequence_loader.store_parts import PIECE_ROWS, StoreParts
-from sequence_loader.store_reader import LARGE, MapReader
-from sequence_loader.windows import ALONE, ROW_COST, WindowReader
+from sequence_loader.rows.sources import CsrSource
+from sequence_loader.store import part as store_part
+from sequence_loader.store import parts as store_parts
+from sequence_loader.store import reader as store_reader
+from sequence_loader.store.part import StorePart
+from sequence_loader.store.parts import PIECE_ROWS, StoreParts
+from sequence_loader.store.reader import LARGE, MapReader
+from sequence_loader.store.sparse_store import SparseStore, StoreError, open_store
+from sequence_loader.store.window_reader import ALONE, ROW_COST, WindowReader
 
 ROWS, FEATURES = 300, 40
 MATRIX = marked(ROWS, FEATURES, density=0.3)
@@ -865,9 +862,9 @@ class TestWindows:
             import numpy as np
             sys.path.insert(0, "tests")
             from store_data import marked, same
-            from sequence_loader.plan import BatchPlan
-            from sequence_loader.samplers import BlockShuffleSampler
-            from sequence_loader.store import open_store
+            from sequence_loader.order.plan import BatchPlan
+            from sequence_loader.order.samplers import BlockShuffleSampler
+            from sequence_loader.store.sparse_store import open_store
             warnings.simplefilter("ignore")  # Python 3.12 warns of threads and fork
             expected = marked(4000, 30)
             store = open_store(sys.argv[1], memory=40_000)
@@ -891,9 +888,9 @@ class TestWindows:
         written(tmp_path / "a.store", marked(4000, 30)).close()
         code = """
             import sys
-            from sequence_loader.plan import BatchPlan
-            from sequence_loader.samplers import BlockShuffleSampler
-            from sequence_loader.store import open_store
+            from sequence_loader.order.plan import BatchPlan
+            from sequence_loader.order.samplers import BlockShuffleSampler
+            from sequence_loader.store.sparse_store import open_store
             for memory in ("auto", 40_000):
                 store = open_store(sys.argv[1], memory=memory)
                 plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
@@ -910,9 +907,9 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
     code = """
         import sys
         import numpy as np, scipy.sparse as sp
-        from sequence_loader.plan import BatchPlan
-        from sequence_loader.samplers import BlockShuffleSampler
-        from sequence_loader.store import StoreWriter, open_store
+        from sequence_loader.order.plan import BatchPlan
+        from sequence_loader.order.samplers import BlockShuffleSampler
+        from sequence_loader.store.sparse_store import StoreWriter, open_store
 
         def anonymous():
             with open("/proc/self/status") as file:

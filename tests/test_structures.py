@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sequence_loader.structures import (
+from sequence_loader.batches.structures import (
     described,
     leaves,
     map_structure,

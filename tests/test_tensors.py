@@ -8,11 +8,11 @@ from encoded import csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader import tensors
-from sequence_loader.buffers import BufferPool
-from sequence_loader.csr import canonical
-from sequence_loader.scipy_rows import from_scipy
-from sequence_loader.tensors import MINIMUM_NSE, padded_nse
+from sequence_loader.backends import tensors
+from sequence_loader.backends.tensors import MINIMUM_NSE, padded_nse
+from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.rows.as_csr import from_scipy
+from sequence_loader.rows.csr import canonical
 
 ENCODED = dense(9, 5)
 

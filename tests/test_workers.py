@@ -21,16 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sequence_loader
-from sequence_loader import (
-    SparseBatchSequence,
-    StoreWriter,
-    WorkerError,
-    open_store,
-    sending,
-    workers,
-)
-from sequence_loader.channel import loads, receive, send
-from sequence_loader.readahead import ReadAhead
+from sequence_loader import SparseBatchSequence, StoreWriter, WorkerError, open_store
+from sequence_loader.workers import pickling as sending
+from sequence_loader.workers import prefetch as workers
+from sequence_loader.workers.channel import loads, receive, send
+from sequence_loader.workers.readahead import ReadAhead
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -414,8 +409,8 @@ def test_a_message_arrives_whole():
 
 
 def test_a_sequence_pickles_small_and_works_elsewhere(tmp_path):
-    from sequence_loader.store import open_store
-    from sequence_loader.store_writer import StoreWriter
+    from sequence_loader.store.sparse_store import open_store
+    from sequence_loader.store.writer import StoreWriter
 
     with StoreWriter(tmp_path / "a.store", num_features=7) as writer:
         writer.append(csr(ROWS, 7), y=np.arange(ROWS))

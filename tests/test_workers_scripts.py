@@ -19,7 +19,7 @@ SETUP = """
 import tensorflow as tf  # before anything else, and without a main guard
 import os, signal, sys, threading, time
 import numpy as np
-import sequence_loader.workers
+import sequence_loader.workers.prefetch
 from sequence_loader import SparseBatchSequence
 
 sequence_loader.workers.STUCK_SECONDS = 1

@@ -37,7 +37,7 @@ from keras_contract.conftest import (
 )
 
 from sequence_loader import SparseBatchSequence
-from sequence_loader.buffers import ALIGNMENT, BufferPool
+from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
 
 ROWS, FEATURES, BATCH = 40 * 32, 2000, 32
 

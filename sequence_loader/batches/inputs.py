@@ -1,0 +1,124 @@
+"""InputReader: row ids -> the rows of one input, through its transform.
+
+The part of reading a batch that may happen in another process: it is picklable
+if what it holds is, and knows no backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.order.permutation import Integers
+from sequence_loader.rows.as_csr import from_scipy
+from sequence_loader.rows.csr import Array, CsrRows, canonical
+from sequence_loader.rows.sources import Block, CsrSource, RowSource, check_real
+
+Transform = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class InputReader:
+    """Reads one input. Safe to share by threads if its transform is.
+
+    Attributes:
+        name: What the user calls it: ``x``, ``x['tokens']``.
+        source: Where rows come from; `None` where they are handed over.
+        transform: What turns a block of them into numbers, or `None`.
+        container: What sparse rows are handed to the transform as.
+    """
+
+    name: str
+    source: RowSource | None
+    transform: Transform | None
+    container: type = sp.csr_array
+
+    def serve(self, rows: Integers, block: Block | None = None) -> CsrRows | Array:
+        """The rows, transformed and checked.
+
+        Args:
+            rows: int64 array of shape (n,), row ids.
+            block: Those rows of the source, if they have been taken from it.
+
+        Returns:
+            Canonical `CsrRows`, or array of shape (n, ...), that nobody else has.
+        """
+        if block is None:
+            block = self.take(rows)
+        if self.transform is None:
+            return cast("CsrRows | Array", block)
+        if isinstance(block, CsrRows):
+            block = block.widened().to_scipy(self.container)
+        return _checked_result(self.transform(block), len(rows), self.name)
+
+    def take(self, rows: Integers) -> Block:
+        """The rows as they are, before the transform."""
+        return cast("RowSource", self.source).read(rows)
+
+
+def make_reader(
+    source: RowSource, name: str, transform: Transform | None
+) -> InputReader:
+    """Wraps a source and its transform, once both are found to fit.
+
+    Raises:
+        TypeError: The transform is not callable, or missing where it is needed.
+    """
+    _check_transform(transform, source, name)
+    container = source.container if isinstance(source, CsrSource) else sp.csr_array
+    return InputReader(name, source, transform, container)
+
+
+def _check_transform(transform: Any, source: RowSource, name: str) -> None:
+    if transform is None and not source.numeric:
+        items = getattr(source, "items", source)
+        dtype = f" of dtype {items.dtype}" if hasattr(items, "dtype") else ""
+        vectorizer = "transform=HashingVectorizer().transform"
+        if hasattr(items, "columns"):  # it would read their names as the texts
+            vectorizer += f" with {name}=frame[column] of a column of texts"
+        if hasattr(items, "obs"):  # an AnnData
+            vectorizer = f"its matrix, {name}.X"
+        raise TypeError(
+            f"`{name}` holds items that are not numbers, such as texts, and needs a "
+            f"`transform` that turns them into numbers; received transform=None with "
+            f"{type(items).__name__}{dtype}. Pass for example {vectorizer}, or lists "
+            f"of numbers as an array: np.asarray({name}, dtype='float32')."
+        )
+    if transform is not None and not callable(transform):
+        raise TypeError(
+            f"`transform` must be callable; received {shown(transform)} of type "
+            f"{type(transform).__name__}. Pass its method, for example "
+            f"transform=vectorizer.transform."
+        )
+
+
+def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
+    """What a transform gave, as rows that nothing else refers to."""
+    if not sp.issparse(result) and not isinstance(result, np.ndarray):
+        raise TypeError(
+            f"`transform` of `{name}` must return a scipy sparse matrix or an array; "
+            f"it returned {shown(result)} of type {type(result).__name__}. Return the "
+            f"rows as one of those."
+        )
+    check_real(f"transform({name})", result.dtype)
+    if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
+        raise ValueError(
+            f"`transform` of `{name}` must return one row, of at least one feature, "
+            f"for each of the {num_rows} rows it is given; it returned shape "
+            f"{result.shape}. Transform rows one by one; filter them with `rows=`."
+        )
+    if not sp.issparse(result):
+        return np.array(result)  # a copy: it may be the transform's own
+    batch = from_scipy(result, f"transform({name})")
+    batch = CsrRows(
+        batch.indptr.astype(np.int64),
+        batch.indices.copy(),
+        batch.data.copy(),
+        batch.num_features,
+    )
+    return canonical(batch, f"transform({name})")

@@ -1,0 +1,313 @@
+"""BatchReader: row ids -> features, targets and weights of one batch.
+
+It is picklable, knows no backend, and what it returns is sparse where the rows are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.batches.inputs import InputReader, make_reader
+from sequence_loader.batches.structures import (
+    Structure,
+    described,
+    leaves,
+    map_structure,
+    names,
+    same_shape,
+)
+from sequence_loader.batches.targets import (
+    floating,
+    numbers,
+    target_sources,
+    weight_sources,
+)
+from sequence_loader.checks import shown
+from sequence_loader.order.permutation import Integers
+from sequence_loader.order.plan import BatchPlan, BatchRows
+from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.sources import RowSource, as_row_source, is_input_list
+
+
+class Batch(NamedTuple):
+    """One batch, before it is assembled for a backend.
+
+    Attributes:
+        features: Structure of canonical `CsrRows` and arrays of shape (batch, ...).
+        targets: Structure of arrays of shape (batch, ...), or `None`.
+        weights: Structure of floating arrays of shape (batch,), or `None`.
+    """
+
+    features: Structure
+    targets: Structure | None
+    weights: Structure | None
+
+    def packed(self) -> tuple[Any, ...]:
+        """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, as Keras wants it."""
+        return tuple(part for part in self if part is not None)
+
+    def leaves(self) -> list[CsrRows | Array]:
+        """Features, targets and weights, each leaf after the other."""
+        return [leaf for part in self.packed() for leaf in leaves(part)]
+
+
+class BatchReader:
+    """Reads batches by row id. Safe to share by threads; picklable.
+
+    Args:
+        x: Row source or structure of them, as `SparseBatchSequence` takes it.
+        y: Targets, or `None` for those of the store.
+        sample_weight: Weights, or `None` for those of the store.
+        transform: Callable, structure of callables, or `None`.
+
+    Raises:
+        TypeError: An argument is of a kind that cannot be served.
+        ValueError: Rows are missing, or arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        transform: Structure | None = None,
+    ) -> None:
+        # scipy's dictionary of keys is a dict, but not one of inputs.
+        x, y = map(_no_dictionary, (x, y))
+        if isinstance(x, list) and is_input_list(x):
+            x = tuple(x)
+        self._names = names("x", x)
+        self._features = map_structure(as_row_source, x, self._names)
+        if not leaves(self._features):
+            raise ValueError(
+                f"`x` must hold at least one input; received {shown(x)}. Pass a "
+                f"matrix, or a dict or tuple of matrices."
+            )
+        if isinstance(x, RowSource):  # a store may carry its own labels and weights
+            y = getattr(x, "y", None) if y is None else y
+            if sample_weight is None:
+                sample_weight = getattr(x, "sample_weight", None)
+        self.num_rows: int = leaves(self._features)[0].num_rows
+        self._targets = target_sources(y)
+        self._weights = weight_sources(sample_weight, self._targets)
+        self._check_lengths()
+        self.inputs: Structure = self._with_transforms(transform)
+        self._widths: dict[str, tuple[int, ...]] = {}
+        read = [*self.sources, *leaves(self._targets)]
+        self._looking_ahead = list(  # a store may be features and targets as well
+            {id(each): each for each in read if hasattr(each, "look_ahead")}.values()
+        )
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether batches have targets."""
+        return self._targets is not None
+
+    @property
+    def sources(self) -> list[RowSource]:
+        """The row sources of the features."""
+        return leaves(self._features)
+
+    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
+        """Tells sources that can read ahead which batch is about to be read."""
+        for source in self._looking_ahead:
+            source.look_ahead(plan, epoch, index)
+
+    def read(self, batch: BatchRows, features: Structure | None = None) -> Batch:
+        """Reads one batch.
+
+        Args:
+            batch: Row ids, and the weights that mark padding.
+            features: What `read_features` gives for these rows, if it has been
+                called already, here or in another process.
+
+        Returns:
+            The batch; its arrays belong to nobody else.
+        """
+        rows = batch.rows
+        if features is None:
+            features = self.read_features(rows)
+        self.check_widths(features)
+        if self._targets is None:
+            return Batch(features, None, None)
+        targets = map_structure(lambda s: numbers(s.read(rows)), self._targets)
+        weights = None
+        if self._weights is not None:
+            weights = map_structure(lambda s: floating(s.read(rows)), self._weights)
+            if batch.weights is not None:
+                weights = map_structure(
+                    lambda w: w * _like(batch.weights, w), weights
+                )
+        elif batch.weights is not None:
+            padding = batch.weights
+            weights = map_structure(lambda _: padding.copy(), targets)
+        return Batch(features, targets, weights)
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether `read_together` may be called, and is faster.
+
+        A transform is given one batch. Windows of a store are followed batch by
+        batch, and what a source of the user's own costs is not known.
+        """
+        parts = self._features, self._targets, self._weights
+        sources = [s for part in parts if part is not None for s in leaves(part)]
+        return not self.has_transform and all(
+            getattr(source, "joins_reads", False) for source in sources
+        )
+
+    def read_together(
+        self, batches: BatchRows, batch_size: int, *, copy: bool = False
+    ) -> list[Batch]:
+        """What `read` gives for each of several batches, from one reading.
+
+        Args:
+            batches: Row ids and padding of all, one after another.
+            batch_size: Rows in a batch; the last one may have fewer.
+            copy: Whether their sparse features must not be views of common arrays.
+
+        Returns:
+            The batches. Features that are views are each in a place of their own.
+        """
+        whole, count = self.read(batches), len(batches.rows)
+        spans = [
+            (start, min(start + batch_size, count))
+            for start in range(0, count, batch_size)
+        ]
+        return [
+            Batch(
+                map_structure(partial(_cut, start, stop, copy), whole.features),
+                _copied(whole.targets, start, stop),
+                _copied(whole.weights, start, stop),
+            )
+            for start, stop in spans
+        ]
+
+    def read_features(self, rows: Integers) -> Structure:
+        """The features of some rows: of a batch, or of a part of one.
+
+        Args:
+            rows: int64 array of shape (n,), row ids.
+
+        Returns:
+            Structure of canonical `CsrRows` and arrays of shape (n, ...).
+        """
+        return map_structure(lambda reader: reader.serve(rows), self.inputs)
+
+    def stored(self, rows: Integers) -> Structure:
+        """How many values some rows of the sources hold, at most.
+
+        Args:
+            rows: int64 array of shape (n,), row ids.
+
+        Returns:
+            Structure of integers; 0 for sources of dense rows.
+        """
+        return map_structure(lambda source: _stored(source, rows), self._features)
+
+    @property
+    def waits(self) -> bool:
+        """Whether several threads read more than one does.
+
+        They do so of a map of a file on a disk, and perhaps through code of the
+        user's. Rows in memory, and those of a store, which reads ahead itself, they
+        take in turns, up to four times as slowly as the one who asks.
+        """
+        return self.may_be_slow or any(
+            getattr(source, "waits", False) for source in self.sources
+        )
+
+    @property
+    def may_be_slow(self) -> bool:
+        """Whether a batch comes through code of the user's, of whatever cost."""
+        own = any(not hasattr(source, "joins_reads") for source in self.sources)
+        return self.has_transform or own
+
+    @property
+    def has_transform(self) -> bool:
+        """Whether the rows of an input are transformed."""
+        return any(reader.transform is not None for reader in leaves(self.inputs))
+
+    def check_widths(self, features: Structure) -> None:
+        """Raises ValueError if a transform gives other features than before."""
+        map_structure(self._check_width, features, self._names, self.inputs)
+
+    def _check_width(
+        self, served: CsrRows | Array, name: str, reader: InputReader
+    ) -> None:
+        if reader.transform is None:
+            return
+        width = (
+            (served.num_features,) if isinstance(served, CsrRows) else served.shape[1:]
+        )
+        expected = self._widths.setdefault(name, width)
+        if width != expected:
+            raise ValueError(
+                f"`transform` of `{name}` must give every batch the same features; it "
+                f"gave shape {width} after {expected}. Pass the `.transform` of an "
+                f"object that was fitted before, not `.fit_transform`."
+            )
+
+    def _check_lengths(self) -> None:
+        for argument, structure in (
+            ("x", self._features),
+            ("y", self._targets),
+            ("sample_weight", self._weights),
+        ):
+            if structure is None:
+                continue
+            for name, source in zip(leaves(names(argument, structure)),
+                                    leaves(structure)):
+                if source.num_rows != self.num_rows:
+                    first = leaves(self._names)[0]
+                    raise ValueError(
+                        f"`{name}` must have as many rows as `{first}`, which has "
+                        f"{self.num_rows}; received {source.num_rows} rows. Pass "
+                        f"arrays that describe the same rows."
+                    )
+
+    def _with_transforms(self, transform: Structure | None) -> Structure:
+        if transform is None:
+            transform = map_structure(lambda _: None, self._features)
+        if not same_shape(self._features, transform):
+            raise ValueError(
+                f"`transform` must have the structure of `x`, "
+                f"{described(self._features)}; received {described(transform)}. Pass "
+                f"one callable (or None) for each input."
+            )
+
+        return map_structure(make_reader, self._features, self._names, transform)
+
+
+def _no_dictionary(value: Any) -> Any:
+    return value.tocsr() if sp.issparse(value) and value.format == "dok" else value
+
+
+def _cut(start: int, stop: int, copy: bool, leaf: CsrRows | Array) -> CsrRows | Array:
+    if isinstance(leaf, CsrRows):
+        return leaf.cut(start, stop, copy=copy)
+    return leaf[start:stop]
+
+
+def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:
+    if part is None:
+        return None
+    return map_structure(lambda leaf: leaf[start:stop].copy(), part)
+
+
+def _stored(source: RowSource, rows: Integers) -> int:
+    count = getattr(source, "stored", None)
+    if count is not None:
+        return int(count(rows))
+    block = source.read(rows)  # a source of the user's own
+    return len(block.data) if isinstance(block, CsrRows) else 0
+
+
+def _like(mask: Array | None, weights: Array) -> Array:
+    """The padding mask, with axes and dtype to multiply `weights` by."""
+    shaped = np.asarray(mask).reshape(-1, *[1] * (weights.ndim - 1))
+    return shaped.astype(weights.dtype)

@@ -1,0 +1,203 @@
+"""to_tf_dataset: the batches of a sequence as a ``tf.data.Dataset``.
+
+Python builds flat arrays, of one batch or of several small ones in one call;
+everything else happens in the graph:
+
+    range(1) -> epoch                     when an iteration starts
+    -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
+    -> arrays of these batches            `parallel_calls` at once, in order
+    -> structure, SparseTensors
+    -> prefetch                           `prefetch` batches
+    -> the last batch, made when it is asked for
+    -> dense tensors, of sparse rows      one, when it is asked for
+
+The epoch an iteration serves is fixed when it starts and is over when its last
+batch is made, which nothing does ahead: an iterator that is dropped before, as
+Keras drops the ones it peeks with, changes nothing. A step of its own behind the
+prefetching that marks the epoch costs a sixth of the time of a sparse batch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from sequence_loader.backends.tensors import keras_backend
+from sequence_loader.batches.assembler import Assembler
+from sequence_loader.batches.reader import Batch
+from sequence_loader.feed.dataset_layout import Layout
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.rows.csr import Array
+from sequence_loader.workers.pool import ended, visits
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """What a dataset takes from a sequence.
+
+    Attributes:
+        plan: Which rows are in which batch.
+        assembler: Where memory comes from, and the served output.
+        prepare: (epoch, batch numbers, densify) -> these batches, features as
+            `CsrRows` or arrays; called from several threads at once.
+        current_epoch: () -> the epoch that an iteration starting now serves.
+        served: Called with an epoch once its last batch has been handed out.
+        one_by_one: Whether a batch may take long, so that none waits for the next.
+        parallel_calls: How many batches are prepared at once; 1 adds no threads.
+        prefetch: How many batches are kept ready; may be 0.
+    """
+
+    plan: BatchPlan
+    assembler: Assembler
+    prepare: Callable[[int, range, bool], Iterator[Batch]]
+    current_epoch: Callable[[], int]
+    served: Callable[[int], None]
+    one_by_one: bool
+    parallel_calls: int
+    prefetch: int
+
+
+def make_dataset(source: DatasetSource) -> tf.data.Dataset:
+    """Builds the dataset.
+
+    Args:
+        source: What the sequence provides.
+
+    Returns:
+        A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
+        known: the batch axis is static where `remainder` fixes it.
+
+    Raises:
+        ValueError: The output is one that TensorFlow's pipelines cannot carry.
+    """
+    plan, assembler = source.plan, source.assembler
+    _check_output(assembler.output)
+    (example,) = source.prepare(source.current_epoch(), range(1), False)
+    layout = Layout(example, plan, assembler)
+
+    # AutoGraph would read this file again, to find no `if` or `for` over tensors.
+    as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
+    last = plan.num_batches - 1
+    one_by_one = source.one_by_one or source.parallel_calls > 1
+    at_once = 1 if one_by_one else layout.at_once
+
+    def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
+        """The flat arrays of `count` batches.
+
+        The last batch is not made with others: those of the one before it stand in
+        for what is missing, and are cut off.
+        """
+        wanted = range(int(first), int(first) + 1)
+        if count > 1:
+            wanted = range(int(first), min(int(first) + count, last))
+        flat: list[Array] = []
+        with visits:
+            batches = source.prepare(int(epoch), wanted, not layout.in_graph)
+            for _ in wanted:
+                if ended.is_set():
+                    raise RuntimeError("the interpreter ends: no more batches are made")
+                one = layout.flatten(next(batches))
+                flat += one
+            if last in wanted:
+                source.served(int(epoch))
+        return flat + one * (count - len(wanted))
+
+    def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
+        """In the graph: `count` batches of `rows` rows, dense ones as they cross."""
+        call = functools.partial(arrays, count=count)
+        flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
+        size, num_rows = len(layout.dtypes), layout.num_rows(rows, first)
+        each = [flat[start : start + size] for start in range(0, count * size, size)]
+        if layout.in_graph:
+            return [(num_rows, *one) for one in each]
+        return layout.restore(each, num_rows)
+
+    def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
+        """Batches `start` to `stop`, a call for each."""
+
+        @as_it_is
+        def served(index: Any) -> Any:
+            return fetch(epoch, index, 1, rows)[0]
+
+        return tf.data.Dataset.range(start, stop).map(served, **parallel)
+
+    def groups(epoch: Any) -> Any:
+        """All batches but the last, `at_once` in a call."""
+
+        @as_it_is
+        def served(first: Any) -> Any:
+            batches = fetch(epoch, first, at_once, plan.batch_size)
+            each = map(tf.data.Dataset.from_tensors, batches)
+            group = functools.reduce(lambda one, other: one.concatenate(other), each)
+            return group.take(last - first)
+
+        return tf.data.Dataset.range(0, last, at_once).flat_map(served)
+
+    @as_it_is
+    def iteration(_: Any) -> tf.data.Dataset:
+        epoch = tf.numpy_function(
+            lambda: np.int64(source.current_epoch()), [], tf.int64
+        )
+        epoch.set_shape(())
+        if at_once > 1:
+            ahead = groups(epoch)
+        elif source.parallel_calls > 1:
+            ahead = ones(
+                epoch, 0, last, plan.batch_size,
+                num_parallel_calls=source.parallel_calls, deterministic=True,
+            )
+        else:  # even one parallel call has a queue and a thread
+            ahead = ones(epoch, 0, last, plan.batch_size)
+        if source.prefetch:
+            ahead = ahead.prefetch(source.prefetch)
+        rows = len(plan.batch(0, last).rows)
+        return ahead.concatenate(ones(epoch, last, last + 1, rows))
+
+    dataset = tf.data.Dataset.range(1).flat_map(iteration)
+    if layout.in_graph:
+        # Behind what is kept ready, or that would be dense batches; and without a
+        # queue and a thread of its own: they made `fit` slower (benchmarks/compare.py).
+        dataset = dataset.map(
+            as_it_is(lambda num_rows, *flat: layout.restore([flat], num_rows)[0])
+        )
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(plan.num_batches)
+    )
+    options = tf.data.Options()
+    # The plan has sharded the rows already; a second time would lose some.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    # TensorFlow would fetch ahead of the last step, or in it, and batches that were
+    # only fetched ahead would count as handed out: a user who turns on its default
+    # optimizations does not turn on these.
+    options.experimental_optimization.inject_prefetch = False
+    options.experimental_optimization.map_parallelization = False
+    # There is nothing here to rewrite or to tune: looking for it at every batch
+    # takes a tenth of the time of a sparse one (benchmarks/compare.py).
+    options.experimental_optimization.apply_default_optimizations = False
+    # A rewriting that finds nothing to do: of a dataset it has not rewritten,
+    # TensorFlow 2.21 reads freed memory when an iterator of tf.distribute is let go.
+    options.experimental_optimization.noop_elimination = True
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _check_output(output: str) -> None:
+    if output == "csr":
+        raise ValueError(
+            "`output` must be 'dense' or 'sparse' for to_tf_dataset(); received "
+            "output='csr'. TensorFlow carries no scipy matrices: construct the "
+            "sequence with output='sparse'."
+        )
+    if output == "sparse" and keras_backend() == "torch":
+        raise ValueError(
+            "`output` must be 'dense' for to_tf_dataset() on the torch backend; "
+            "received output='sparse'. Keras does not convert a SparseTensor for "
+            "torch: pass the sequence itself to fit, or output='dense'."
+        )

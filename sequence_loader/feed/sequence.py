@@ -1,0 +1,467 @@
+"""SparseBatchSequence: the stages behind the contract of a Keras Sequence."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from sequence_loader.backends.keras_frames import called_by_reset
+from sequence_loader.backends.refusals import (
+    check_dataset,
+    check_epoch,
+    check_no_scipy,
+    check_read,
+    sparse_parts,
+)
+from sequence_loader.backends.tensors import (
+    check_not_forked,
+    floatx,
+    keras_backend,
+    to_csr,
+    to_sparse,
+    uses_legacy_keras,
+)
+from sequence_loader.batches.assembler import Assembler, Augment
+from sequence_loader.batches.groups import GroupReader
+from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.structures import Structure, leaves, map_structure
+from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.feed.epochs import EpochTracker
+from sequence_loader.order.permutation import Integers
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.position import Position, checked_epoch
+from sequence_loader.order.row_ids import checked_subset
+from sequence_loader.order.samplers import Sampler, checked_seed, chosen_sampler
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.workers.prefetch import Workers
+
+if uses_legacy_keras():
+    from tf_keras.utils import Sequence as KerasSequence
+else:
+    from keras.utils import PyDataset as KerasSequence
+
+
+class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
+    """Batches of sparse rows for Keras, every row exactly once per epoch.
+
+    A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
+    index it. `predict` answers in the order that is served, that of `batch_rows`:
+    for one answer a row, in order, leave `shuffle` and `remainder` as they are.
+    Batch `i` is made in five stages:
+
+    1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`BatchRows`)
+    2. `BatchReader`: row ids -> sparse rows, targets, weights (`Batch`), with the
+       user's `transform`, which `Workers` may run ahead and elsewhere
+    3. `Assembler`: -> features of the served dtype, dense in recycled memory or
+       sparse (`Batch`), with the user's `augment`
+    4. `tensors`: -> the backend's arrays and sparse tensors
+    5. packed as ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``
+
+    `EpochTracker` follows what Keras calls and decides which epoch is served.
+    ``seq[i]`` is a pure function of (data, seed, epoch, i).
+
+    Args:
+        x: Row source: scipy sparse matrix or array of shape (rows, features),
+            array or memmap of shape (rows, ...), or any sequence indexed by row (a
+            list of texts; it needs a `transform`). A dict, tuple or list of row
+            sources with the same number of rows feeds a model of several inputs.
+            Like `y`, it must not change within an epoch: batches are read ahead.
+        y: Targets: array-like of shape (rows, ...), scipy sparse or a store (served
+            dense), or a dict or tuple of them. `None` takes those of the store that
+            `x` is; a store among several inputs brings none.
+        sample_weight: Array-like of shape (rows,), or one for each target. `None`
+            takes those of the store that `x` is.
+        batch_size: Rows in a batch.
+        shuffle: `False`, rows in order; `True`, a new uniform permutation every
+            epoch; ``"block"``, `BlockShuffleSampler`, for data on disk.
+        seed: Integer in [0, 2^64). `None` draws one and keeps it. A `sampler` has a
+            seed of its own: this one is for `augment` then.
+        sampler: A sampler, instead of `shuffle`; `WeightedSampler` and
+            `BalancedSampler` draw with replacement.
+        rows: Serve only these rows: distinct row ids, or a boolean mask.
+        output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
+            or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``,
+            for loops of your own; Keras takes it on JAX alone.
+        dtype: dtype of served features; default ``keras.config.floatx()``.
+        transform: ``rows -> rows``, a callable from a block of the source (the same
+            kind of sparse matrix, an array, or a list of items) to scipy sparse or
+            an array with one row for each. For several inputs, a dict or tuple.
+        augment: ``(x, rng) -> x`` on the assembled batch (arrays, or `csr_array`
+            where the output is sparse); `rng` depends on (seed, epoch, batch) only,
+            where the batch is that of one process: with more or fewer processes,
+            rows stay together but draw other numbers.
+        remainder: ``"keep"`` the smaller last batch, ``"drop"`` it, or ``"pad"`` it
+            with copies of rows whose `sample_weight` is 0 (Keras takes no
+            `class_weight` beside one).
+        shard: ``(index, count)`` of this training process: it serves the index-th
+            part of each global batch of ``count * batch_size`` rows. `current_shard`
+            reads it from the running job.
+        workers: How many threads prepare batches beside the training; 0 and 1 start
+            none, and the thread that asks does the work. So it does where threads
+            would only be slower: rows in memory or in a store, without a transform.
+        use_multiprocessing: Whether `transform` runs in as many processes instead.
+            They start with the first batch, and get the transform as it is then.
+        max_queue_size: How many batches are prepared ahead, as long as they are
+            asked for in order.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range, or they do not fit together.
+
+    Example:
+        >>> import numpy as np, scipy.sparse as sp
+        >>> x = sp.random_array((1000, 50), density=0.1, format="csr")
+        >>> train = SparseBatchSequence(x, np.arange(1000), batch_size=32, shuffle=True)
+        >>> len(train)
+        32
+        >>> features, targets = train[0]
+        >>> features.shape, targets.shape
+        ((32, 50), (32,))
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool | str = False,
+        seed: int | None = None,
+        sampler: Sampler | None = None,
+        rows: Any = None,
+        output: str = "dense",
+        dtype: Any = None,
+        transform: Structure | None = None,
+        augment: Augment | None = None,
+        remainder: str = "keep",
+        shard: tuple[int, int] = (0, 1),
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ) -> None:
+        count = integer("workers", workers, minimum=0)
+        self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
+        one_of("use_multiprocessing", use_multiprocessing, (False, True))
+        # Keras is always shown one worker: its own enqueuer repeats batches.
+        if uses_legacy_keras():
+            super().__init__()
+        else:
+            super().__init__(workers=1, use_multiprocessing=False)
+        self._seed_given = seed is not None
+        self._seed = checked_seed(seed)
+        self._shuffle = shuffle
+        self._reader = BatchReader(x, y, sample_weight, transform)
+        self._parallel_calls = max(count, 1)
+        self._batch_workers = Workers(
+            self._reader, count, use_multiprocessing, self._queue_size
+        )
+        self._plan = BatchPlan(
+            num_rows=self._reader.num_rows,
+            sampler=chosen_sampler(sampler, shuffle, self._seed),
+            batch_size=batch_size,
+            remainder=remainder,
+            shard=shard,
+            subset=checked_subset(rows, self._reader.num_rows),
+        )
+        self._assembler = Assembler(
+            output,
+            floatx() if dtype is None else dtype,
+            augment,
+            num_inputs=len(self._reader.sources),
+        )
+        as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
+        self._groups = GroupReader(self._reader, owns=as_read)
+        self._reset_tracking(epoch=0)
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return self._plan.num_batches
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches in an epoch."""
+        return self._plan.num_batches
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows served: all, or those of `rows`."""
+        return self._plan.num_served
+
+    @property
+    def seed(self) -> int:
+        """The seed given, or the one drawn."""
+        return self._seed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the data that is served now, from 0."""
+        return self._epochs.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Serves `epoch` from its start, for loops that do not call `fit`."""
+        self._epochs.set(checked_epoch("epoch", epoch))
+
+    def batch_rows(self, index: int) -> Integers:
+        """The row ids of a batch of the current epoch, padding included.
+
+        Args:
+            index: Batch number; negative numbers count from the end.
+
+        Returns:
+            int64 array of shape (batch,).
+        """
+        return self._plan.batch(self.epoch, self._checked_index(index)).rows.copy()
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Batch `index` of the current epoch.
+
+        Args:
+            index: Batch number; negative numbers count from the end.
+
+        Returns:
+            ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+        Raises:
+            IndexError: There is no such batch.
+            WorkerError: A worker failed.
+            RuntimeError: It would use TensorFlow or JAX in a forked process.
+        """
+        if self._assembler.output == "sparse":
+            check_not_forked("seq[i] with output='sparse'")
+        index = self._checked_index(index)
+        check_read(self._assembler.output)
+        epoch = self._epochs.epoch
+        if uses_legacy_keras():
+            self._thread.reads = True
+            self._epochs.read_legacy(index)
+        else:
+            drives = getattr(self._thread, "drives", False)
+            self._epochs.read(index, by_driver=drives)
+        batch = self._prepare(epoch, index)
+        features = self._served(batch.features, epoch, index)
+        return Batch(features, batch.targets, batch.weights).packed()
+
+    def _served(self, features: Structure, epoch: int, index: int) -> Structure:
+        """Stage 4."""
+        pool = self._assembler.pool
+        if self._assembler.output != "sparse":
+            return map_structure(
+                lambda f: to_csr(f, pool) if isinstance(f, CsrRows) else f, features
+            )
+        changed = self._reader.has_transform or self._assembler.augment is not None
+        parts = sparse_parts(
+            features,
+            self._plan,
+            self._reader,
+            epoch,
+            index,
+            partial(self._prepare_other, epoch, index) if changed else None,
+        )
+        return map_structure(
+            lambda f, part: to_sparse(f, pool, part) if isinstance(f, CsrRows) else f,
+            features,
+            parts,
+        )
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of the current epoch, in order; `set_epoch` starts the next."""
+        return (self[index] for index in range(len(self)))
+
+    def _prepare(
+        self,
+        epoch: int,
+        index: int,
+        *,
+        by_threads: bool = False,
+        densify: bool = True,
+    ) -> Batch:
+        """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
+        self._reader.look_ahead(self._plan, epoch, index)
+        features = self._batch_workers.features(epoch, index, self._plan, by_threads)
+        if features is None and not by_threads:
+            batch = self._groups.read(self._plan, epoch, index)
+        else:
+            batch = self._reader.read(self._plan.batch(epoch, index), features)
+        return self._assemble(batch, epoch, index, densify)
+
+    def _prepare_all(
+        self, epoch: int, indices: range, densify: bool
+    ) -> Iterator[Batch]:
+        """Stages 1 to 3 of neighbouring batches, for `to_tf_dataset`."""
+        if len(indices) == 1 or not self._reader.reads_together:
+            by_threads = self._parallel_calls > 1
+            for index in indices:
+                yield self._prepare(
+                    epoch, index, by_threads=by_threads, densify=densify
+                )
+            return
+        for index in indices:
+            self._reader.look_ahead(self._plan, epoch, index)
+        planned = self._plan.together(epoch, indices.start, indices.stop)
+        batches = self._reader.read_together(planned, self._plan.batch_size)
+        for index, batch in zip(indices, batches):
+            yield self._assemble(batch, epoch, index, densify)
+
+    def _assemble(
+        self, batch: Batch, epoch: int, index: int, densify: bool
+    ) -> Batch:
+        """Stage 3."""
+        shard, count = self._plan.shard
+        number = index * count + shard
+        return self._assembler.assemble(batch, self._seed, epoch, number, densify)
+
+    def _prepare_other(self, epoch: int, index: int, shard: int) -> Batch:
+        """Stages 1 to 3 for another process of the job, to learn the sizes."""
+        batch = self._reader.read(self._plan.batch(epoch, index, shard))
+        number = index * self._plan.shard[1] + shard
+        return self._assembler.assemble(batch, self._seed, epoch, number)
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras."""
+        check_epoch(self._plan.shard)
+        if self._assembler.output == "csr" and keras_backend() != "jax":
+            rows = self._plan.batch(self.epoch, 0).rows
+            check_no_scipy(leaves(self._reader.read_features(rows)))
+        self._thread.drives = True
+        self._epochs.begin()
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras."""
+        if uses_legacy_keras():
+            # With fit(workers=2), tf-keras's enqueuer calls this too, from a thread
+            # that has read nothing; the one that runs fit has read a first batch.
+            if getattr(self._thread, "reads", False):
+                self._epochs.end_legacy()
+            return
+        self._thread.drives = True
+        if called_by_reset():
+            self._epochs.reset()
+        else:
+            self._epochs.end()
+
+    def to_tf_dataset(self) -> Any:
+        """The batches as a ``tf.data.Dataset``, the fastest way into `fit`.
+
+        It serves what ``seq[i]`` serves, in order. Each full iteration is followed
+        by the next epoch; one that is left early is served again. `workers` batches
+        are prepared at once and `max_queue_size` kept ready. Sparse rows that are
+        served dense are kept sparse until they are asked for, if a batch has at most
+        32 MiB and, of float32, less than a sixth of it is stored.
+
+        Returns:
+            ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            It is not sharded again under ``tf.distribute``.
+
+        Raises:
+            ValueError: The output is ``"csr"``, or sparse on the torch backend.
+            RuntimeError: This is a forked process.
+        """
+        from sequence_loader.feed.dataset import DatasetSource, make_dataset
+
+        check_not_forked("to_tf_dataset()")
+        return make_dataset(
+            DatasetSource(
+                plan=self._plan,
+                assembler=self._assembler,
+                prepare=self._prepare_all,
+                current_epoch=self._begin_iteration,
+                served=self._epochs.advance_from,
+                one_by_one=self._reader.may_be_slow
+                or self._assembler.augment is not None,
+                parallel_calls=self._parallel_calls,
+                prefetch=self._queue_size,
+            )
+        )
+
+    def _begin_iteration(self) -> int:
+        check_dataset(self._assembler.output)
+        self._batch_workers.resume()
+        return self.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order depends on, as plain values that JSON can hold."""
+        return Position(self.epoch, self._seed, self._plan).described()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues at the start of the epoch that `state` names.
+
+        A seed that was drawn (``seed=None``) is replaced by that of the state.
+
+        Args:
+            state: From `state_dict` of a sequence over the same rows.
+
+        Raises:
+            TypeError: `state` is not a dict.
+            ValueError: It describes another order; both sides are printed.
+        """
+        own = Position(self.epoch, self._seed, self._plan)
+        found = own.moved_to(state, self._shuffle, reseed=not self._seed_given)
+        self._seed, self._plan = found.seed, found.plan
+        self.set_epoch(found.epoch)
+
+    def close(self) -> None:
+        """Ends the workers. The sequence can be used again, and starts new ones."""
+        self._batch_workers.close()
+
+    def __enter__(self) -> SparseBatchSequence:
+        """The sequence itself; it is closed at the end of the `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the sequence."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """The live state, on one line."""
+        plan = self._plan
+        shard = f", shard={plan.shard}" if plan.shard[1] > 1 else ""
+        return (
+            f"<SparseBatchSequence of {self.num_rows} rows in {len(self)} batches of "
+            f"{plan.batch_size}, output={self._assembler.output!r}, "
+            f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
+            f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
+            f"{self._batch_workers}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what belongs to this process."""
+        state = self.__dict__.copy()
+        state["_epochs"] = self.epoch
+        del state["_thread"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores at the start of the epoch it was pickled in."""
+        epoch = state.pop("_epochs")
+        self.__dict__.update(state)
+        self._reset_tracking(epoch)
+
+    def _reset_tracking(self, epoch: int) -> None:
+        self._epochs = EpochTracker(len(self), epoch)
+        # What this thread has done: a thread's number may be used again, this not.
+        self._thread = threading.local()
+
+    def _checked_index(self, index: int) -> int:
+        try:
+            number = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"a batch number must be an integer; received {shown(index)} of type "
+                f"{type(index).__name__}. Use for example seq[0], or iterate."
+            ) from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(
+                f"batch number must be in [{-len(self)}, {len(self)}), there are "
+                f"{len(self)} batches; received {number}."
+            )
+        return number % len(self)

@@ -1,0 +1,287 @@
+"""`convert`: files of other formats, or blocks from Python, into a store."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.checks import one_of, shown
+from sequence_loader.importers.anndata import read_anndata
+from sequence_loader.importers.columns import Column, check_classes
+from sequence_loader.importers.matrix_market import read_matrix_market
+from sequence_loader.importers.npz import read_npz
+from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
+from sequence_loader.importers.source import PACKED, Block, Source, SourceError
+from sequence_loader.importers.svmlight import read_svmlight
+from sequence_loader.progress import ProgressBar
+from sequence_loader.store.blocks import checked_names
+from sequence_loader.store.format import MANIFEST
+from sequence_loader.store.publishing import PendingDirectory
+from sequence_loader.store.sparse_store import SparseStore, open_store
+from sequence_loader.store.writer import OWNED, StoreWriter
+
+FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
+    "npz": (read_npz, (".npz",), ()),
+    "svmlight": (
+        read_svmlight,
+        (".svmlight", ".svm", ".libsvm"),
+        ("num_features", "zero_based", "multilabel"),
+    ),
+    "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
+    "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
+}
+"""For each format its reader, the suffixes that name it, and the options it takes."""
+
+USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
+"""What some readers must know of the arguments for every format."""
+
+PathLike = str | os.PathLike[str]
+
+
+def convert(
+    source: Any,
+    path: PathLike,
+    *,
+    format: str | None = None,
+    y: Any = None,
+    sample_weight: Any = None,
+    dtype: Any = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    feature_names: Iterable[str] | None = None,
+    class_names: Iterable[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    layer: str | None = None,
+    label_column: str | None = None,
+    num_features: int | None = None,
+    zero_based: bool | str | None = None,
+    multilabel: bool | None = None,
+    transpose: bool | None = None,
+) -> SparseStore:
+    """Writes a store from something else, in bounded memory.
+
+    Nothing is at `path` until all of it has been written; an error publishes
+    nothing. Matrices that are not stored by row are sorted in temporary files
+    beside `path`, which the kernel removes with the process.
+
+    Args:
+        source: A file, or a sequence of files whose rows follow one another. Or a
+            matrix, or an iterable of blocks: matrices of shape (n, features), or
+            (block, y) or (block, y, sample_weight). A matrix is scipy sparse, an
+            array, or a tensor that NumPy can take.
+        path: The store to create.
+        format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
+            by default what the suffix of the file says.
+        y: Targets for all rows, array-like or the path of a ``.npy`` file. Text
+            becomes integers, the places of the labels in `class_names`. Takes the
+            place of the labels in the source.
+        sample_weight: Array-like of shape (rows,), or the path of a ``.npy`` file.
+        dtype: Type of the stored values. By default that of the source, where it
+            has one; of text, float32 for real, int32 for integer and bool for
+            pattern matrices.
+        overwrite: Whether to replace a store at `path`.
+        progress: Whether to show a progress bar, if standard error is a terminal.
+        feature_names: One name for each feature; by default those of the source.
+        class_names: What the integers in `y` stand for. Labels that are text are
+            looked up in it, in which case it may hold more than occur; by default
+            it holds those of the source.
+        metadata: A dict of anything JSON can hold, kept with the store.
+        layer: anndata: a layer to read instead of `X`.
+        label_column: anndata: a column of `obs` for `y`.
+        num_features: svmlight: number of columns, where the last ones are unused.
+        zero_based: svmlight: whether columns count from 0. By default they count
+            from 1 if no file uses column 0.
+        multilabel: svmlight: whether a row has any number of labels; `y` is then
+            uint8 of shape (rows, labels).
+        transpose: matrix-market: whether columns are the rows wanted.
+
+    Returns:
+        The store, open.
+
+    Raises:
+        FileExistsError: Something is at `path` that may not be replaced.
+        ImportError: A package is missing; the message names the extra.
+        OSError: A file cannot be read, or the store cannot be written.
+        TypeError: An argument is of the wrong type, or not one of the format.
+        ValueError: A source is damaged, or does not fit the arguments.
+
+    Example:
+        >>> convert("cells.h5ad", "cells.store", label_column="cell_type")
+        >>> convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
+        >>> convert(((x, y) for x, y in batches), "batches.store")
+    """
+    path = Path(os.path.abspath(path))
+    options = {
+        "layer": layer,
+        "label_column": label_column,
+        "num_features": num_features,
+        "zero_based": zero_based,
+        "multilabel": multilabel,
+        "transpose": transpose,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    files, blocks = files_or_blocks(source)
+    with warnings.catch_warnings():
+        # Ask now whether the store may be written, not after hours of parsing. The
+        # writer asks again, and warns of what others left.
+        warnings.simplefilter("ignore")
+        PendingDirectory(path, OWNED, MANIFEST, overwrite).discard()
+    names = checked_names("class_names", class_names, None)
+    targets, weights = Column("y", y, names), Column("sample_weight", sample_weight)
+    shared = {"progress": progress, "class_names": names if y is None else None}
+    sources = (
+        _opened(files, format, path.parent, options, shared)
+        if files
+        else [_from_python(blocks, format, options)]
+    )
+    first = _first_of_alike(sources)
+    if first.num_features == 0:
+        raise SourceError(
+            f"{first.name} has no columns, and `num_features` must be at least 1. "
+            f"Check that it is the file that was meant."
+        )
+    classes = first.class_names if y is None else targets.class_names
+    writer = StoreWriter(
+        path,
+        first.num_features,
+        dtype=_dtype(sources) if dtype is None else dtype,
+        overwrite=overwrite,
+        feature_names=first.feature_names if feature_names is None else feature_names,
+        class_names=classes if names is None else names,
+        metadata=metadata,
+    )
+    work = [each.work for each in sources]
+    total = None if None in work else sum(each or 0 for each in work)
+    bar = ProgressBar("write", total, "bytes", shown=progress)
+    with writer, bar:
+        for each in sources:
+            made = each.blocks(bar.advance)
+            # A user's iterator may be bound to the thread that it was made in.
+            with closing(_ahead(made) if files else made) as ready:
+                try:
+                    _write(writer, ready, targets, weights, names)
+                except ValueError as error:
+                    if not files or not str(error).startswith("`block` "):
+                        raise
+                    found = str(error).removeprefix("`block` ")
+                    raise SourceError(f"{each.name} {found}") from error
+        targets.check_length(writer.num_rows)
+        weights.check_length(writer.num_rows)
+    return open_store(path)
+
+
+def format_of(path: Path) -> str:
+    """The format that the suffix of a file names.
+
+    Raises:
+        ValueError: No format has that suffix.
+    """
+    suffixes = path.suffixes
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    for name, (_, known, _) in FORMATS.items():
+        if suffixes and suffixes[-1] in known:
+            return name
+    listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
+    raise ValueError(
+        f"`format` must be given where the suffix is none of {listed}; received "
+        f"{path.name}. Pass one of {', '.join(FORMATS)}; convert what is in no such "
+        f"file from Python, in blocks."
+    )
+
+
+def _opened(
+    files: list[Path],
+    format: str | None,
+    scratch: Path,
+    options: dict[str, Any],
+    shared: dict[str, Any],
+) -> list[Source]:
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(
+                f"`source` must name files; there is no {file}. Check the path; a "
+                f"pattern is expanded by glob.glob(pattern), or by the shell."
+            )
+    formats = [format_of(file) for file in files] if format is None else [format]
+    format = one_of("format", formats[0], list(FORMATS))
+    if len(set(formats)) > 1:
+        raise ValueError(
+            f"`source` must hold files of one format; received "
+            f"{', '.join(sorted(set(formats)))}. Convert each format to a store of "
+            f"its own, and open them as one."
+        )
+    reader, suffixes, known = FORMATS[format]
+    for name in options:
+        if name not in known:
+            owners = [each for each in FORMATS if name in FORMATS[each][2]]
+            raise TypeError(
+                f"`{name}` is an option of {', '.join(owners)} files; received a file "
+                f"of format {format}. Leave it out."
+            )
+    options = options | {name: shared[name] for name in USES.get(format, ())}
+    found: list[Source] = reader(files, scratch, **options)
+    return found
+
+
+def _from_python(
+    blocks: Iterable[Any], format: str | None, options: dict[str, Any]
+) -> Source:
+    given = [*options, *(["format"] if format is not None else [])]
+    if given:
+        raise TypeError(
+            f"`{given[0]}` is an option of files; received it with a source of blocks. "
+            f"Leave it out."
+        )
+    return read_blocks(blocks)
+
+
+def _first_of_alike(sources: Sequence[Source]) -> Source:
+    first = sources[0]
+    for other in sources[1:]:
+        for what in ("num_features", "feature_names"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ValueError(
+                    f"the files of `source` must have the same features; "
+                    f"{other.name} has {what} {shown(two)}, and {first.name} has "
+                    f"{shown(one)}. Select the same features, in the same order."
+                )
+    return first
+
+
+def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:
+    kinds = {source.dtype.newbyteorder("=") for source in sources}
+    return kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
+
+
+def _write(
+    writer: StoreWriter,
+    blocks: Iterator[Block],
+    y: Column,
+    sample_weight: Column,
+    class_names: tuple[str, ...] | None,
+) -> None:
+    for block in blocks:
+        start, stop = writer.num_rows, writer.num_rows + block.num_rows
+        labels = y.part(start, stop, block.y)
+        if class_names is not None and labels is not None:
+            check_classes(labels, class_names)
+        weights = sample_weight.part(start, stop, block.sample_weight)
+        writer.append(block.rows, labels, weights)
+
+
+def _ahead(blocks: Generator[Block]) -> Generator[Block]:
+    """The same, with the next one read by a thread while one is written."""
+    with closing(blocks), ThreadPoolExecutor(1, "convert") as pool:
+        coming = pool.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = pool.submit(next, blocks, None)
+            yield block

@@ -1,0 +1,225 @@
+"""MatrixMarket text as a source of rows, parsed by scipy in pieces.
+
+Entries may be in any order, most often by column, so they are sorted on disk
+(`entries`). Each piece of lines is given to ``scipy.io.mmread`` behind a header of
+its own, which keeps scipy's speed and its checks while memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy.io
+
+from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
+from sequence_loader.importers.source import (
+    Advance,
+    Block,
+    Source,
+    SourceError,
+    lines,
+    open_text,
+    reading,
+)
+from sequence_loader.order.permutation import Integers
+
+KIND = "MatrixMarket"
+# The type a field has in memory, and the type it gets in a store: text has no
+# type, and 8 bytes a value would double the store. A value that does not fit into
+# the latter is refused, with the mend.
+FIELDS = {
+    "real": (np.float64, np.float32),
+    "double": (np.float64, np.float32),
+    "integer": (np.int64, np.int32),
+    "unsigned-integer": (np.uint64, np.uint32),
+    "pattern": (np.float64, np.bool_),
+}
+TEXT = bytes(range(32, 127)) + b"\t\r\n"
+SYMMETRIES = ("general", "symmetric", "skew-symmetric")
+CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
+BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
+
+
+def read_matrix_market(
+    paths: Sequence[Path], scratch: Path, *, transpose: bool = False
+) -> list[Source]:
+    """Opens MatrixMarket files, plain or as ``.gz``, ``.bz2``, ``.xz``.
+
+    Args:
+        paths: The files.
+        scratch: Directory for the temporary files: (row, column, value) entries.
+        transpose: Whether columns of the file are the rows wanted, as in files of
+            10x Genomics (genes by cells).
+
+    Raises:
+        SourceError: A file is damaged, or of a kind that is not read.
+    """
+    return [_read(path, scratch, transpose) for path in paths]
+
+
+def _read(path: Path, scratch: Path, transpose: bool) -> Source:
+    if not path.is_file():
+        raise SourceError(
+            f"{path} must be a file on a disk, since it is read twice. Write what "
+            f"comes through a pipe to a file first."
+        )
+    with reading(path, KIND), open_text(path) as file:
+        header = _Header.read(file, path)
+    shape = header.shape[::-1] if transpose else header.shape
+    parsed, stored = FIELDS[header.field]
+    work = None  # of a symmetric matrix, each entry may be two
+    if header.symmetry == "general":
+        work = 2 * header.count * entry_bytes(shape, np.dtype(parsed))
+
+    def blocks(advance: Advance) -> Generator[Block]:
+        with reading(path, KIND), open_text(path) as text:
+            _Header.read(text, path)
+            entries = _entries(text, header, transpose)
+            expected = header.count * (1 if header.symmetry == "general" else 2)
+            for rows in rows_of_entries(entries, shape, expected, scratch, advance):
+                yield Block(rows)
+
+    return Source(str(path), shape[1], np.dtype(stored), blocks, work)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The first line of a file, and its line of sizes.
+
+    Attributes:
+        dense: Whether all values are listed, column after column.
+        field: ``real``, ``integer``, ``pattern``, ...
+        symmetry: ``general``, ... Of the others, only the lower triangle is in the
+            file.
+        shape: (rows, columns).
+        count: Entries in the file.
+    """
+
+    dense: bool
+    field: str
+    symmetry: str
+    shape: tuple[int, int]
+    count: int
+
+    @classmethod
+    def read(cls, file: BinaryIO, path: Path) -> _Header:
+        """Reads to where the entries begin."""
+        banner = file.readline(1024)
+        words = banner.decode("latin-1").lower().split()
+        if len(words) != 5 or words[:2] != ["%%matrixmarket", "matrix"]:
+            raise SourceError(
+                f"{path} must begin with a line like '%%MatrixMarket matrix coordinate "
+                f"real general'; it has {banner[:60]!r}. Pass a MatrixMarket file."
+            )
+        _, _, layout, field, symmetry = words
+        dense = layout == "array"
+        if (
+            layout not in ("coordinate", "array")
+            or field not in FIELDS
+            or symmetry not in SYMMETRIES
+            or (dense and field == "pattern")
+            or (field == "unsigned-integer" and symmetry == "skew-symmetric")
+        ):
+            raise SourceError(
+                f"{path} is of a kind that is not read: {' '.join(words[1:])!r}. Pass "
+                f"a real, integer or pattern matrix, or convert "
+                f"scipy.io.mmread(path).tocsr()."
+            )
+        line = b"%"
+        while line.startswith(b"%") or (line and not line.strip()):
+            line = file.readline(1 << 16)
+        sizes = [int(word) for word in line.split()]
+        if len(sizes) != (2 if dense else 3) or min(sizes) < 0:
+            raise SourceError(f"{path} has {line[:60]!r} for its line of sizes. "
+                              f"Write it again.")
+        rows, columns = sizes[:2]
+        if symmetry != "general" and rows != columns:
+            raise SourceError(
+                f"{path} has {rows} rows and {columns} columns, and is said to be "
+                f"{symmetry}. Write it again."
+            )
+        count = sizes[-1]
+        if dense:
+            count = rows * columns
+            if symmetry != "general":
+                count = rows * (rows + (1 if symmetry == "symmetric" else -1)) // 2
+        return cls(dense, field, symmetry, (rows, columns), count)
+
+
+def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
+    read = 0
+    for text in lines(file):
+        if text.translate(None, TEXT):
+            # scipy's parser reads on past a NUL, and past the end of its memory.
+            raise ValueError(f"after {read} entries, there are bytes that are no text")
+        if not text.endswith(b"\n"):
+            if CUT.search(text):  # past which scipy's parser reads on
+                raise ValueError("it ends in the middle of a number")
+            text += b"\n"
+        if BLANK.search(text):
+            text = BLANK.sub(b"", text)
+        count = text.count(b"\n")
+        if not count:
+            continue
+        if read + count > header.count:
+            raise ValueError(f"it has more than the {header.count} entries it claims")
+        part = _parsed(text, count, header, read)
+        yield Entries(part.column, part.row, part.value) if transpose else part
+        read += count
+    if read != header.count:
+        raise ValueError(f"it has {read} of the {header.count} entries it claims")
+
+
+def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
+    rows, columns = header.shape
+    if header.dense:  # as a column of values
+        kind, sizes = f"array {header.field} general", f"{count} 1"
+    else:
+        kind = f"coordinate {header.field} {header.symmetry}"
+        sizes = f"{rows} {columns} {count}"
+    banner = f"%%MatrixMarket matrix {kind}\n{sizes}\n"
+    content = io.BytesIO(banner.encode() + text)
+    try:
+        found: Any = scipy.io.mmread(content)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"after {before} entries, {error}") from error
+    if not header.dense:
+        return Entries(found.row, found.col, found.data)
+    values = found.ravel()
+    place = np.arange(before, before + count)[values != 0]
+    values = values[values != 0]
+    if header.symmetry == "general":
+        return Entries(place % rows, place // rows, values)
+    skew = header.symmetry == "skew-symmetric"
+    row, column = _in_triangle(place, rows, below=int(skew))
+    off = row != column
+    return Entries(
+        np.concatenate([row, column[off]]),
+        np.concatenate([column, row[off]]),
+        np.concatenate([values, -values[off] if skew else values[off]]),
+    )
+
+
+def _in_triangle(place: Integers, size: int, below: int) -> tuple[Integers, Integers]:
+    """Rows and columns of places in a lower triangle, listed column after column.
+
+    Args:
+        place: int64 array of shape (n,).
+        size: Rows of the matrix.
+        below: 1 where the diagonal is left out, 0 otherwise.
+    """
+    longest = size - below
+    # From the end, where column c from the last one begins after c * (c + 1) / 2
+    # places. The root is a little off where it is large.
+    place = longest * (longest + 1) // 2 - 1 - place
+    column = ((np.sqrt(8.0 * place + 1) - 1) / 2).astype(np.int64)
+    column -= column * (column + 1) // 2 > place
+    column += (column + 1) * (column + 2) // 2 <= place
+    row = place - column * (column + 1) // 2
+    return size - 1 - row, longest - 1 - column

@@ -1,0 +1,147 @@
+"""What is converted into a store: files and Python objects, described the same way.
+
+A reader of a format opens a file, looks at what is cheap, and gives a `Source`: how
+many features, which dtype, and the blocks of rows, which are read when they are
+asked for, from front to back and in bounded memory. `importers` writes them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import importlib
+import lzma
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from sequence_loader.rows.csr import CsrRows
+
+PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+"""What opens a compressed text, by its suffix."""
+TEXT_BYTES = 1 << 22
+"""Text that is parsed at a time; what parsers make of it is several times as much."""
+Advance = Callable[[int], None]
+"""Called with the number of bytes that have been dealt with."""
+
+
+class SourceError(ValueError):
+    """A file to convert is damaged, cut, or not what it is said to be.
+
+    The message is whole: it names the file and the mend. What else is raised while a
+    file is read is made a `SourceError` by `reading`.
+    """
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows, and what comes with them.
+
+    Attributes:
+        rows: What `StoreWriter.append` takes: scipy sparse, array or `CsrRows`, of
+            shape (n, num_features).
+        y: Targets, array of shape (n, ...), or `None`.
+        sample_weight: Array of shape (n,), or `None`.
+    """
+
+    rows: Any
+    y: Any = None
+    sample_weight: Any = None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        rows = self.rows
+        return rows.num_rows if isinstance(rows, CsrRows) else int(np.shape(rows)[0])
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or one matrix, before its rows are read.
+
+    Attributes:
+        name: What it is, for messages.
+        num_features: Number of columns.
+        dtype: Type that holds its values.
+        blocks: Reads the rows, once, and reports what it has dealt with.
+        work: Bytes that `blocks` reports in all, or `None` if nobody knows.
+        feature_names: One name for each feature, or `None`.
+        class_names: What the integers in `y` stand for, or `None`.
+    """
+
+    name: str
+    num_features: int
+    dtype: np.dtype[Any]
+    blocks: Callable[[Advance], Generator[Block]]
+    work: int | None = None
+    feature_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+# What NumPy, zipfile, the decompressors, h5py, zarr and scipy raise when a file is
+# not what they expect. An OSError with an error number is the system's own.
+_DAMAGE = (
+    *(ValueError, TypeError, KeyError, IndexError, RuntimeError, ArithmeticError),
+    *(EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(SyntaxError, tokenize.TokenError),  # NumPy, of a header of .npy
+)
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turns what a library raises at a damaged file into one clear error.
+
+    Args:
+        path: The file.
+        kind: What it should be: ``".npz"``, ``"MatrixMarket"``, ...
+
+    Raises:
+        SourceError: The file is damaged.
+    """
+    try:
+        yield
+    except SourceError:
+        raise
+    except _DAMAGE as error:
+        # Of a place before the start of a file, that it should not be asked for.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise SourceError(
+            f"{path} cannot be read as a {kind} file: {reason}. Check that it is "
+            f"whole and of that format, or write it again."
+        ) from error
+
+
+def open_text(path: Path) -> BinaryIO:
+    """Opens a file, through a decompressor if its suffix names one."""
+    return cast(BinaryIO, PACKED.get(path.suffix, open)(path, "rb"))
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Pieces of about `TEXT_BYTES` that end where a line ends."""
+    while piece := file.read(TEXT_BYTES):
+        yield piece if piece.endswith(b"\n") else piece + file.readline()
+
+
+def required(module: str, extra: str, what: str) -> Any:
+    """Imports an optional module.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs {module.partition('.')[0]}, which is not installed "
+            f'({error}). Install the extra: pip install "sequence_loader[{extra}]".'
+        ) from error

@@ -1,0 +1,73 @@
+"""The argument `rows` of a sequence, checked -> row ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.order.permutation import Integers
+
+
+def checked_subset(rows: Any, num_rows: int) -> Integers | None:
+    """Turns the argument `rows` into row ids.
+
+    Args:
+        rows: `None`, integer array-like of distinct row ids, or boolean mask of
+            shape (num_rows,).
+        num_rows: Rows of the source.
+
+    Returns:
+        int64 array of row ids in the order given, or `None`.
+
+    Raises:
+        TypeError: Neither integers nor booleans.
+        ValueError: Empty, out of range, repeated, or a mask of another length.
+    """
+    if rows is None:
+        return None
+    try:
+        given = np.asarray(rows)
+    except ValueError:  # ragged
+        given = np.empty((0, 0))
+    if given.ndim != 1 or len(given) == 0:
+        raise ValueError(
+            f"`rows` must be a one-dimensional array of at least one row; received "
+            f"shape {given.shape}. Pass what a scikit-learn splitter gives, or None."
+        )
+    if given.dtype.kind == "b":
+        if len(given) != num_rows:
+            raise ValueError(
+                f"`rows` as a mask must have one entry for each of the {num_rows} "
+                f"rows; received {len(given)}. Pass a mask of that length, or row ids."
+            )
+        given = np.flatnonzero(given)
+        if len(given) == 0:
+            raise ValueError(
+                "`rows` must select at least one row; received a mask that is False "
+                "everywhere. Check the condition it was made with."
+            )
+    if given.dtype.kind not in "iu":
+        raise TypeError(
+            f"`rows` must hold integers or booleans; received dtype {given.dtype}. "
+            f"Convert it with rows.astype('int64')."
+        )
+    if int(given.min()) < 0 or int(given.max()) >= num_rows:
+        wrong = given[(given < 0) | (given >= num_rows)][0]
+        raise ValueError(
+            f"`rows` must be in [0, {num_rows}); received {wrong}. Number the rows of "
+            f"`x` from 0."
+        )
+    ids = given.astype(np.int64)
+    seen = np.zeros(num_rows, dtype=bool)
+    seen[ids] = True
+    if int(seen.sum()) != len(ids):
+        values, counts = np.unique(ids, return_counts=True)
+        most = counts.argmax()
+        raise ValueError(
+            f"`rows` must hold each row once; received row {values[most]} "
+            f"{counts[most]} times. Pass np.unique(rows), or draw with replacement "
+            f"by a sampler."
+        )
+    ids.flags.writeable = False
+    return ids

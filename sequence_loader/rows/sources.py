@@ -1,0 +1,257 @@
+"""Row sources: what rows can be taken from, behind one small interface.
+
+A row source must be picklable, and `read` must be pure and safe to call from
+several threads at once. What `read` returns decides what can be done with it:
+sparse rows and arrays can be served as they are, other items only after a
+`transform` has turned them into numbers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.order.permutation import Integers
+from sequence_loader.rows.as_csr import from_scipy
+from sequence_loader.rows.csr import Array, CsrRows, unsigned, unsigned_limit
+from sequence_loader.rows.gather import read_rows
+
+Block: TypeAlias = CsrRows | Array | Any
+"""Some rows: canonical `CsrRows`, an array, or (items) any sequence."""
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows by number."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether rows are numbers, and need no transform."""
+
+    def read(self, rows: Integers) -> Block:
+        """The given rows, in that order.
+
+        Args:
+            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
+        """
+
+
+class CsrSource:
+    """Rows of a scipy sparse matrix in memory; a CSR matrix is used without a copy.
+
+    Args:
+        matrix: Two-dimensional scipy sparse matrix or array. Other formats than
+            CSR are converted once, here.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        ValueError: It has no rows or features, or is damaged.
+        TypeError: Its values are not real numbers.
+    """
+
+    numeric = True
+    joins_reads = True
+
+    def __init__(self, matrix: Any, name: str = "x") -> None:
+        check_not_empty(name, matrix.shape)
+        check_real(name, matrix.dtype)
+        # What a user's transform is given: the kind of matrix the user has.
+        self.container = (
+            sp.csr_matrix if isinstance(matrix, sp.spmatrix) else sp.csr_array
+        )
+        self.matrix = from_scipy(matrix, name)
+        self._pool = BufferPool(spare=2)
+        self.num_rows = self.matrix.num_rows
+        self.num_features = self.matrix.num_features
+        self.name = name
+        self.waits = _is_mapped(self.matrix.indices) or _is_mapped(self.matrix.data)
+        self._check()
+
+    def _check(self) -> None:
+        """Finds damage while the user is looking; `read` checks each batch again."""
+        indices = self.matrix.indices
+        if _is_mapped(indices):
+            return  # checked batch by batch: a pass over it would read the file
+        limit = unsigned_limit(indices, self.num_features)
+        if len(indices) and int(unsigned(indices).max()) >= limit:
+            for start in range(0, self.num_rows, 4096):  # finds and names the row
+                stop = min(start + 4096, self.num_rows)
+                self.read(np.arange(start, stop, dtype=np.int64))
+
+    def read(self, rows: Integers) -> CsrRows:
+        """See `RowSource.read`."""
+        return read_rows(self.matrix, rows, self._pool, self.name, rows)
+
+    def stored(self, rows: Integers) -> int:
+        """How many values the given rows hold, before duplicates are summed."""
+        indptr = self.matrix.indptr
+        return int((indptr[rows + 1] - indptr[rows]).sum())
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file.
+
+    Its type does not tell: scipy makes plain views of a `np.memmap`, and a copy of one
+    in memory is a `np.memmap` as well.
+    """
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
+
+
+class DenseSource:
+    """Rows of an array or memmap of any number of dimensions.
+
+    Args:
+        array: Array of shape (rows, ...), of real numbers.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        ValueError: It has no rows or no features.
+        TypeError: Its values are not real numbers.
+    """
+
+    numeric = True
+    joins_reads = True
+
+    def __init__(self, array: Array, name: str = "x") -> None:
+        check_not_empty(name, array.shape)
+        check_real(name, array.dtype)
+        self.array = array
+        self.waits = _is_mapped(array)
+        self.num_rows = len(array)
+
+    def read(self, rows: Integers) -> Array:
+        """See `RowSource.read`."""
+        taken: Array = np.asarray(self.array).take(rows, axis=0)
+        return taken
+
+    def stored(self, rows: Integers) -> int:
+        """None: see `CsrSource.stored`."""
+        return 0
+
+
+class ItemSource:
+    """Items of any sequence, for a transform to turn into numbers.
+
+    Args:
+        items: Anything with ``len`` and integer indexing. An array (of strings,
+            say) is sliced as an array; what has ``iloc`` (a pandas DataFrame or
+            Series) is taken from by position and stays what it is.
+        name: The argument it came in, for error messages.
+    """
+
+    numeric = False
+
+    def __init__(self, items: Any, name: str = "x") -> None:
+        self.num_rows = len(items)
+        check_not_empty(name, (self.num_rows,))
+        self.items = items
+
+    def read(self, rows: Integers) -> Any:
+        """See `RowSource.read`; a list, or the kind of container `items` is."""
+        if isinstance(self.items, np.ndarray):
+            return self.items[rows]
+        if hasattr(self.items, "iloc"):
+            return self.items.iloc[rows]
+        return [self.items[row] for row in rows.tolist()]
+
+
+def as_row_source(value: Any, name: str = "x") -> RowSource:
+    """Wraps one value a user passed; row sources pass through.
+
+    Args:
+        value: scipy sparse, array, row source, or sequence of items.
+        name: The argument it came in, for error messages.
+
+    Raises:
+        TypeError: Rows cannot be taken from it.
+        ValueError: It has no rows or no features.
+    """
+    if sp.issparse(value):
+        return CsrSource(value, name)
+    if isinstance(value, RowSource):
+        check_not_empty(name, (value.num_rows,))
+        return value
+    check_unmasked(name, value)
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
+        return DenseSource(value, name)
+    if hasattr(value, "iloc") and _all_real(value):
+        return DenseSource(np.asarray(value), name)
+    if (
+        isinstance(value, str | bytes | Mapping)
+        or not hasattr(value, "__len__")
+        or not hasattr(value, "__getitem__")
+    ):
+        is_path = isinstance(value, str | os.PathLike)
+        mend = (
+            "Pass a store as open_store(path), and load other files"
+            if is_path
+            else "Convert its file to a store, with sequence_loader.convert"
+            if hasattr(value, "shape")
+            else "Wrap it in one of those, for example list(...)"
+        )
+        raise TypeError(
+            f"`{name}` must be a scipy sparse matrix, a store, an array, or a sequence "
+            f"of items indexed by row; received {shown(value)} of type "
+            f"{type(value).__name__}. {mend}."
+        )
+    return ItemSource(value, name)
+
+
+def is_input_list(value: list[Any]) -> bool:
+    """Whether a list is one input for each element, rather than one row for each."""
+    return bool(value) and all(
+        sp.issparse(item)
+        or isinstance(item, RowSource)
+        or (isinstance(item, np.ndarray) and item.ndim >= 2)
+        for item in value
+    )
+
+
+def check_not_empty(name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError where there are no rows or no features."""
+    if 0 in shape or not shape:
+        missing = "rows" if not shape or shape[0] == 0 else "features"
+        raise ValueError(
+            f"`{name}` must have at least one row and one feature; received shape "
+            f"{tuple(shape)}, which has no {missing}. Check how it was loaded."
+        )
+
+
+def check_unmasked(name: str, value: Any) -> None:
+    """Raises TypeError for a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost; received "
+            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
+        )
+
+
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError unless values of `dtype` are booleans or real numbers."""
+    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
+    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+        raise TypeError(
+            f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
+            f"example with {name}.astype('float32')."
+        )
+
+
+def _all_real(table: Any) -> bool:
+    kinds = [table.dtype] if hasattr(table, "dtype") else list(table.dtypes)
+    return all(getattr(kind, "kind", "O") in "biuf" for kind in kinds)
+
+
+Items: TypeAlias = Sequence[Any]

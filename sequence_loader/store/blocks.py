@@ -1,0 +1,211 @@
+"""Blocks on their way into a store: made CSR, cut into pieces, converted, checked.
+
+What a user passes may be damaged, and scipy's compiled code trusts it; nothing
+reaches that code, or a file, before it has been checked here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.checks import shown
+from sequence_loader.order.permutation import Integers
+from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.sources import check_real, check_unmasked
+from sequence_loader.store.format import DTYPES, dtype_named
+
+PIECE = 1 << 20
+"""Values that are checked, converted and written at a time: some 30 MB of memory."""
+
+
+def as_csr(block: Any, num_features: int) -> CsrRows:
+    """Any matrix as CSR rows that are safe to slice."""
+    check_unmasked("block", block)
+    if isinstance(block, CsrRows):
+        rows = block
+        shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
+    elif sp.issparse(block):
+        shape = block.shape
+    else:
+        block = np.asarray(block)
+        shape = block.shape
+    if len(shape) != 2 or shape[1] != num_features:
+        raise ValueError(
+            f"`block` must have shape (rows, {num_features}); received {shape}. Pass "
+            f"blocks with the number of features the writer was made for."
+        )
+    if not isinstance(block, CsrRows):
+        check_real("block", block.dtype)
+        if not sp.issparse(block):
+            block = _nonzeros(block)
+        elif block.format != "csr":
+            _check_damage(block)
+            block = block.tocsr()
+        rows = CsrRows(block.indptr, block.indices, block.data, num_features)
+    indptr, stored = rows.indptr, min(len(rows.indices), len(rows.data))
+    if (
+        indptr.shape != (shape[0] + 1,)
+        or indptr[0] != 0
+        or int(indptr[-1]) > stored
+        or (indptr[1:] < indptr[:-1]).any()
+    ):
+        raise ValueError(
+            f"`block` is a damaged CSR matrix: `indptr` must have {shape[0] + 1} "
+            f"entries that start at 0, do not decrease and end within the {stored} "
+            f"stored values; received {len(indptr)}: {shown(indptr)}. Build it again "
+            f"from its entries."
+        )
+    return rows
+
+
+def _nonzeros(block: Array) -> Any:
+    """A dense block as CSR: scipy's own conversion does not know every dtype."""
+    row, column = np.nonzero(block)
+    indptr = np.searchsorted(row, np.arange(len(block) + 1))
+    return CsrRows(indptr, column, block[row, column], block.shape[1])
+
+
+def _check_damage(block: Any) -> None:
+    """scipy's compiled conversions trust what they are given."""
+    try:
+        if hasattr(block, "check_format"):
+            block.check_format(full_check=True)
+        elif block.format == "coo" and block.nnz:
+            for axis, ids in enumerate((block.row, block.col)):
+                if int(ids.min()) < 0 or int(ids.max()) >= block.shape[axis]:
+                    raise ValueError(f"an index of axis {axis} is out of range")
+    except ValueError as error:
+        raise ValueError(
+            f"`block` is a damaged {block.format.upper()} matrix: {error}. Build it "
+            f"again from its entries."
+        ) from None
+
+
+def pieces(rows: CsrRows) -> Iterator[CsrRows]:
+    """Runs of rows of about `PIECE` values, or one longer row, as views."""
+    start = 0
+    while start < rows.num_rows:
+        base = int(rows.indptr[start])
+        stop = int(np.searchsorted(rows.indptr, base + PIECE, side="right")) - 1
+        stop = min(max(stop, start + 1), start + PIECE, rows.num_rows)
+        end = int(rows.indptr[stop])
+        indptr: Integers = rows.indptr[start : stop + 1].astype(np.int64) - base
+        yield CsrRows(
+            indptr, rows.indices[base:end], rows.data[base:end], rows.num_features
+        )
+        start = stop
+
+
+def converted(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
+    """Values in the stored type: rounding is allowed, anything else is refused."""
+    if values.dtype == dtype:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = values.astype(dtype)
+        if dtype.kind in "biu":
+            # Both ways: 2^63 as a float is not what int64 makes of it.
+            kept = (result == values) & (result.astype(values.dtype) == values)
+        else:
+            kept = np.isfinite(result) | ~np.isfinite(values)
+    if not kept.all():
+        raise ValueError(
+            f"`{name}` holds {values[~kept].flat[0]}, which {dtype} cannot hold. "
+            f"Write it with a wider dtype, or convert it first."
+        )
+    return result
+
+
+def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
+    """Targets of a block as an array of shape (num_rows, ...), or `None`."""
+    if values is None:
+        return None
+    check_unmasked(name, values)
+    if sp.issparse(values):
+        values = values.toarray()
+    array: Array = np.asarray(values)
+    if array.ndim == 0 or len(array) != num_rows:
+        raise ValueError(
+            f"`{name}` must have one entry for each of the {num_rows} rows of the "
+            f"block; received shape {array.shape}. Pass the entries of these rows."
+        )
+    if array.dtype.kind in "OUST":
+        raise TypeError(
+            f"`{name}` must hold numbers; received dtype {array.dtype}. Encode labels "
+            f"as integers, pass their names as class_names=[...], and convert an "
+            f"array of objects with astype."
+        )
+    dtype = checked_dtype(array.dtype, name)
+    if array.dtype.isnative:
+        return array
+    return array.astype(dtype)  # its bytes are written as they are
+
+
+def checked_weights(values: Any, num_rows: int) -> Array | None:
+    """Weights of a block as a floating array of shape (num_rows,), or `None`."""
+    array = checked_extra("sample_weight", values, num_rows)
+    if array is None:
+        return None
+    if array.ndim != 1:
+        raise ValueError(
+            f"`sample_weight` must be of shape (rows,); received {array.shape}. Pass "
+            f"one number for each row."
+        )
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
+    """`dtype` as one that a store can hold; raises TypeError otherwise."""
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return dtype_named(dtype)
+    try:
+        # NumPy takes None for float64.
+        found: np.dtype[Any] = np.dtype(object if dtype is None else dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.name not in DTYPES:
+        raise TypeError(
+            f"`{name}` must be one of {', '.join(DTYPES)}; received {shown(dtype)}. "
+            f"Pass one of those, for example 'float32'."
+        )
+    return dtype_named(found.name)
+
+
+def checked_names(
+    argument: str, names: Iterable[str] | None, count: int | None
+) -> tuple[str, ...] | None:
+    """Names as a tuple; `count` of them where it is given."""
+    if names is None:
+        return None
+    given = (names,) if isinstance(names, str) else tuple(names)
+    found = tuple(str(name) for name in given if isinstance(name, str))
+    if isinstance(names, str) or len(found) != len(given):
+        raise TypeError(
+            f"`{argument}` must be a sequence of text; received {shown(names)}. Pass "
+            f"for example list(map(str, names))."
+        )
+    if count is not None and len(found) != count:
+        raise ValueError(
+            f"`{argument}` must have {count} entries, one for each feature; received "
+            f"{len(found)}. Pass the names of all features."
+        )
+    return found
+
+
+def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """`metadata` as JSON gives it back; raises TypeError where it cannot."""
+    try:
+        text = json.dumps(metadata or {}, allow_nan=False)
+        if metadata is not None and not isinstance(metadata, dict):
+            raise TypeError("it is not a dict")
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`metadata` must be a dict that JSON can hold; received "
+            f"{shown(metadata)}: {error}. Pass text, numbers, lists and dicts."
+        ) from None
+    content: dict[str, Any] = json.loads(text)
+    return content

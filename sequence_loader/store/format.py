@@ -1,0 +1,280 @@
+"""The store's format: the manifest, the ``.npy`` headers and the digests.
+
+`sequence_loader.store.sparse_store` says what a store looks like; this module writes it down
+and reads it back, and refuses what it would not have written itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.checks import shown
+
+FORMAT = "sequence_loader.store"
+VERSION = 1
+MANIFEST = "manifest.json"
+ARRAYS = ("indptr", "indices", "data", "y", "sample_weight")
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64"),
+    *("bfloat16", "float16", "float32", "float64"),
+)
+BLOCK_BYTES = 1 << 24
+"""Bytes that share a digest: 16 MiB make 64 kB of manifest for 16 GiB of rows."""
+
+_SEAL = re.compile(rb'\A\{\n "digest": "([0-9a-f]{32})",\n')
+_NO_SEAL = b"0" * 32
+
+
+class StoreError(ValueError):
+    """A store is damaged, incomplete, or not a store; the message says which."""
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """What the manifest says of one ``.npy`` file.
+
+    Attributes:
+        dtype: Type of the values; little-endian in the file.
+        shape: Shape of the array; the first axis is counted in rows or nonzeros.
+        digests: BLAKE2b-128, in hex, of each `BLOCK_BYTES` of the values.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def header(self) -> bytes:
+        """The ``.npy`` header, byte for byte."""
+        return npy_header(self.dtype, self.shape)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` holds, validated.
+
+    Attributes:
+        shape: (rows, features).
+        nnz: Number of stored values.
+        arrays: The files by name, without the suffix ``.npy``.
+        feature_names: One name for each feature, or `None`.
+        class_names: Names of the classes that integers in `y` stand for, or `None`.
+        metadata: Anything that JSON can hold, the user's own.
+    """
+
+    shape: tuple[int, int]
+    nnz: int
+    arrays: Mapping[str, StoredArray]
+    feature_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The text of the file, sealed with a digest of itself."""
+        content = {
+            "digest": _NO_SEAL.decode(),
+            "format": FORMAT,
+            "version": VERSION,
+            "shape": list(self.shape),
+            "nnz": self.nnz,
+            "sorted": True,
+            "block_bytes": BLOCK_BYTES,
+            "arrays": {
+                name: {
+                    "dtype": array.dtype.name,
+                    "shape": list(array.shape),
+                    "digests": list(array.digests),
+                }
+                for name, array in self.arrays.items()
+            },
+            "feature_names": self.feature_names,
+            "class_names": self.class_names,
+            "metadata": self.metadata,
+        }
+        text = json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
+        return text.replace(_NO_SEAL, digest_of(text).encode(), 1)
+
+    @classmethod
+    def from_bytes(cls, text: bytes, path: Path) -> Manifest:
+        """Reads and validates the text of the file.
+
+        Args:
+            text: What the file holds.
+            path: Where it lies, for the error message.
+
+        Raises:
+            StoreError: It was cut, changed, or written by something else.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise StoreError(
+                f"{path} is not a whole manifest: {error}. The file was cut or "
+                f"changed; write the store again."
+            ) from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise StoreError(
+                f"{path} is not the manifest of a store: `format` must be "
+                f"{FORMAT!r}. Pass the directory that a StoreWriter wrote."
+            )
+        if content.get("version") != VERSION:
+            raise StoreError(
+                f"{path} has version {shown(content.get('version'))} of the format; "
+                f"this release reads version {VERSION}. Update sequence_loader, or "
+                f"write the store again."
+            )
+        seal = _SEAL.match(text)
+        body = text.replace(seal[1], _NO_SEAL, 1) if seal else text
+        if seal is None or digest_of(body).encode() != seal[1]:
+            raise StoreError(
+                f"{path} was changed after it was written: its digest does not fit "
+                f"its content. Restore it, or write the store again."
+            )
+        try:
+            return cls._from_content(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(
+                f"{path} contradicts itself: {error}. Write the store again."
+            ) from None
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> Manifest:
+        """Builds the record from JSON; any exception means that it is malformed."""
+        rows, features = map(_count, content["shape"])
+        nnz = _count(content["nnz"])
+        if content["block_bytes"] != BLOCK_BYTES or content["sorted"] is not True:
+            raise ValueError("`block_bytes` or `sorted` is not what this version has")
+        arrays = {
+            name: StoredArray(
+                dtype_named(entry["dtype"]),
+                tuple(map(_count, entry["shape"])),
+                tuple(map(str, entry["digests"])),
+            )
+            for name, entry in content["arrays"].items()
+        }
+        leading = dict.fromkeys(ARRAYS, rows) | {
+            "indptr": rows + 1,
+            "indices": nnz,
+            "data": nnz,
+        }
+        if not {"indptr", "indices", "data"} <= set(arrays) <= set(ARRAYS):
+            raise ValueError(f"`arrays` are {sorted(arrays)}")
+        for name, array in arrays.items():
+            if array.shape[0] != leading[name]:
+                raise ValueError(f"`{name}` has {array.shape[0]}, not {leading[name]}")
+            if name in ARRAYS[:3] and len(array.shape) != 1:
+                raise ValueError(f"`{name}` has shape {array.shape}")
+            if len(array.digests) != -(-array.nbytes // BLOCK_BYTES):
+                raise ValueError(f"`{name}` has {len(array.digests)} digests")
+        if arrays["indptr"].dtype != np.int64:
+            raise ValueError("`indptr` is not int64")
+        kinds, kind = index_dtypes(features), arrays["indices"].dtype
+        if kind not in kinds:
+            wanted = " or ".join(map(str, kinds))
+            raise ValueError(f"`indices` is {kind}, not {wanted}")
+        names = _names(content["feature_names"])
+        if names is not None and len(names) != features:
+            raise ValueError(f"{len(names)} `feature_names` for {features} features")
+        return cls(
+            (rows, features),
+            nnz,
+            arrays,
+            names,
+            _names(content["class_names"]),
+            dict(content["metadata"]),
+        )
+
+
+def index_dtypes(num_features: int) -> list[np.dtype[Any]]:
+    """The types that column indices may have, the smallest first."""
+    wide = np.dtype(np.int32 if num_features <= 2**31 - 1 else np.int64)
+    return [np.dtype(np.uint16), wide] if num_features <= 2**16 else [wide]
+
+
+def index_dtype(num_features: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that a writer gives to the column indices of values of a dtype.
+
+    uint16 makes float32 rows a quarter smaller on disk. In memory, too, it is faster to
+    copy a quarter less and widen the indices of the batch than to copy them wide
+    (benchmarks/disk.py). Beside values of less than 4 bytes it is not: the compiled
+    loop that copies rows needs an array of 4 or 8 bytes (`gathering`).
+    """
+    kinds = index_dtypes(num_features)
+    return kinds[0] if dtype.itemsize >= 4 else kinds[-1]
+
+
+def dtype_named(name: Any) -> np.dtype[Any]:
+    """The dtype of a name in the manifest.
+
+    Raises:
+        ValueError: It is not one that a store can hold.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"dtype {shown(name)} is not one of {', '.join(DTYPES)}")
+    if name == "bfloat16":
+        import ml_dtypes  # TensorFlow brings it; NumPy alone does not know the type
+
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    else:
+        found = np.dtype(name)
+    return found
+
+
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The header of a ``.npy`` file of format 1.0.
+
+    Its length depends on the dtype and on all axes but the first, so that it can
+    be written before the number of rows is known; and not on NumPy's release, so
+    that a reader can compare it byte for byte.
+    """
+    kind = f"<V{dtype.itemsize}" if dtype.kind == "V" else dtype.newbyteorder("<").str
+
+    def literal(first: int | str) -> str:
+        axes = ", ".join(map(str, (first, *shape[1:])))
+        comma = "," if len(shape) == 1 else ""
+        return (
+            f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': ({axes}{comma}), }}"
+        )
+
+    reserved = len(literal("9" * 20)) + 1
+    length = -(-(10 + reserved) // 64) * 64  # the values start aligned to 64 bytes
+    text = literal(shape[0]).ljust(length - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + (length - 10).to_bytes(2, "little") + text.encode()
+
+
+def digest_of(content: Any) -> str:
+    """BLAKE2b-128 of a bytes-like object, in hex."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def array_path(directory: Path, name: str) -> Path:
+    """Where the array `name` of the store at `directory` lies."""
+    return directory / f"{name}.npy"
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{shown(value)} is not a count")
+    return value
+
+
+def _names(value: Iterable[Any] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("names are not all text")
+    return names

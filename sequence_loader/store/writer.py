@@ -1,0 +1,300 @@
+"""StoreWriter: blocks of rows in, a published store out, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.checks import integer
+from sequence_loader.rows.csr import Array, CsrRows, canonical
+from sequence_loader.store.array_file import ArrayFile
+from sequence_loader.store.blocks import (
+    as_csr,
+    checked_dtype,
+    checked_extra,
+    checked_metadata,
+    checked_names,
+    checked_weights,
+    converted,
+    pieces,
+)
+from sequence_loader.store.format import (
+    ARRAYS,
+    MANIFEST,
+    Manifest,
+    array_path,
+    index_dtype,
+)
+from sequence_loader.store.publishing import PendingDirectory
+
+OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS)])
+ENDED = "closed", "failed"
+"""States in which nothing is left to discard."""
+
+
+class StoreWriter:
+    """Writes rows, block after block, into a store at `path`.
+
+    Nothing is at `path` until `close`, which the ``with`` statement calls, has
+    written and synced everything; then the whole store is there. Leaving the
+    ``with`` block by an exception publishes nothing and removes what was written.
+
+    Args:
+        path: The directory to create. Its parent must exist.
+        num_features: Number of columns.
+        dtype: Type of the stored values, whatever that of the blocks is: a boolean,
+            integer or floating type. float32 is what models are given by default.
+        overwrite: Whether to replace a store at `path`, in one step, at the end.
+        feature_names: One name for each feature.
+        class_names: Names of the classes that integers in `y` stand for.
+        metadata: A dict of anything JSON can hold, kept with the store.
+
+    Raises:
+        FileExistsError: Something is at `path` that may not be replaced.
+        OSError: The place cannot be written to.
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> with StoreWriter("train.store", num_features=20_000) as writer:
+        ...     for block, labels in blocks:
+        ...         writer.append(block, y=labels)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        num_features: int,
+        dtype: Any = "float32",
+        *,
+        overwrite: bool = False,
+        feature_names: Iterable[str] | None = None,
+        class_names: Iterable[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.num_features = integer(
+            "num_features", num_features, minimum=1, maximum=2**62 - 1
+        )
+        self.dtype = checked_dtype(dtype)
+        self._names = (
+            checked_names("feature_names", feature_names, self.num_features),
+            checked_names("class_names", class_names, None),
+        )
+        self._metadata = checked_metadata(metadata)
+        self.num_rows = self.nnz = 0
+        self._lock = threading.Lock()
+        self._owner: int | None = None  # the thread that has it
+        self._state = "closed"  # until there is something to discard
+        self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
+        self._files: dict[str, ArrayFile] = {}
+        self._state = "open"
+        self._guarded(self._begin)
+
+    def append(
+        self, block: Any, y: Any = None, sample_weight: Any = None
+    ) -> StoreWriter:
+        """Writes some rows. Threads may do so in turn.
+
+        Args:
+            block: Matrix of shape (rows, num_features): scipy sparse of any format,
+                or an array. Column indices are sorted, values at the same place are
+                summed (in the dtype of the block, as scipy does), and explicit zeros
+                are kept. Values are converted to the dtype of the store, where that
+                loses no more than rounding does.
+            y: Numbers of shape (rows, ...), with every block or with none. The
+                first block decides the dtype and the shape of a row.
+            sample_weight: Array of shape (rows,), with every block or with none.
+
+        Returns:
+            The writer.
+
+        Raises:
+            TypeError: The block, or `y`, is not made of real numbers.
+            ValueError: The shape does not fit, an index is out of range, a value
+                cannot be converted, or the writer is closed.
+            OSError: It could not be written; the writer has been discarded.
+        """
+        with self._in_turn():
+            self._check_open()
+            rows = as_csr(block, self.num_features)
+            extras = {
+                "y": checked_extra("y", y, rows.num_rows),
+                "sample_weight": checked_weights(sample_weight, rows.num_rows),
+            }
+            for name, values in extras.items():
+                self._check_like_before(name, values, rows.num_rows)
+            self._guarded(lambda: self._write(rows, extras))
+        return self
+
+    def close(self) -> None:
+        """Publishes the store. Does nothing the second time.
+
+        Raises:
+            FileExistsError: Another writer was faster; nothing was published.
+            OSError: It could not be written; nothing was published.
+        """
+        with self._in_turn():
+            if self._state != "closed":
+                self._check_open()
+                self._state = "closing"
+                self._guarded(self._publish)
+                self._state = "closed"
+
+    def discard(self) -> None:
+        """Removes what was written, and publishes nothing."""
+        if self._state not in ENDED:
+            self._state = "closed"
+            for file in self._files.values():
+                file.close()
+            self._pending.discard()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", "closed") not in ENDED:
+            self.discard()
+            warnings.warn(
+                f"StoreWriter({str(self.path)!r}) was never closed, so it published "
+                f"nothing. Use it in a `with` statement, or call close().",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"StoreWriter({str(self.path)!r}, num_features={self.num_features}, "
+            f"dtype={self.dtype.name!r}): {self._state}, {self.num_rows} rows, "
+            f"{self.nnz} nonzeros"
+        )
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Has threads wait for each other; one cannot wait for itself."""
+        if self._owner == threading.get_ident():
+            raise RuntimeError(
+                f"the writer of {self.path} is in the middle of a block, and received "
+                f"another call from the same thread, a signal handler's say. Append "
+                f"when it is done."
+            )
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise ValueError(
+                f"the writer of {self.path} is {self._state}, and takes no more rows. "
+                f"Write the store again with a new StoreWriter."
+            )
+
+    def _check_like_before(
+        self, name: str, values: Array | None, num_rows: int
+    ) -> None:
+        """What comes with one block comes with all, in the same shape and dtype."""
+        file = self._files.get(name)
+        late = file is None and values is not None and self.num_rows > 0
+        if late or (file is not None and values is None and num_rows > 0):
+            raise ValueError(
+                f"`{name}` must come with every block or with none; this block "
+                f"{'lacks it' if values is None else 'is the first to have it'}. "
+                f"Pass `{name}` in each call of append."
+            )
+        if file is not None and values is not None:
+            if values.shape[1:] != file.tail:
+                raise ValueError(
+                    f"`{name}` must have rows of shape {file.tail}, as in the first "
+                    f"block; received {values.shape[1:]}. Reshape it."
+                )
+            converted(name, values, file.dtype)
+
+    def _begin(self) -> None:
+        for name, dtype in (
+            ("indptr", np.dtype(np.int64)),
+            ("indices", index_dtype(self.num_features, self.dtype)),
+            ("data", self.dtype),
+        ):
+            self._open_file(name, dtype, ())
+        self._files["indptr"].write(np.zeros(1, np.int64))
+
+    def _open_file(
+        self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...]
+    ) -> None:
+        path = array_path(self._pending.directory, name)
+        self._files[name] = ArrayFile(path, dtype, tail)
+
+    def _write(self, rows: CsrRows, extras: dict[str, Array | None]) -> None:
+        for name, values in extras.items():
+            if values is not None and len(values):
+                if name not in self._files:
+                    self._open_file(name, values.dtype, values.shape[1:])
+                file = self._files[name]
+                file.write(converted(name, values, file.dtype))
+        for piece in pieces(rows):
+            ids = np.arange(self.num_rows, self.num_rows + piece.num_rows)
+            piece = canonical(piece, "block", ids)
+            self._files["indptr"].write(piece.indptr[1:] + self.nnz)
+            self._files["indices"].write(piece.indices)
+            self._files["data"].write(converted("block", piece.data, self.dtype))
+            self.num_rows += piece.num_rows
+            self.nnz += len(piece.indices)
+
+    def _publish(self) -> None:
+        arrays = {name: file.finish() for name, file in self._files.items()}
+        manifest = Manifest(
+            (self.num_rows, self.num_features),
+            self.nnz,
+            arrays,
+            *self._names,
+            self._metadata,
+        )
+        (self._pending.directory / MANIFEST).write_bytes(manifest.to_bytes())
+        self._pending.publish()
+
+    def _guarded(self, action: Any) -> None:
+        """Runs what writes; a store is whole or not at all, so a failure ends it."""
+        try:
+            action()
+        except FileExistsError:
+            self._fail()
+            raise
+        except OSError as error:
+            self._fail()
+            raise OSError(
+                error.errno,
+                f"writing the store {self.path} failed: {error.strerror}. Nothing was "
+                f"published, and what was written has been removed",
+            ) from error
+        except BaseException:
+            if self._state in ("open", "closing"):
+                self._state = "broken"  # a part of the block may be in the files
+            raise
+
+    def _fail(self) -> None:
+        """Removes what was written; who goes on to append is told."""
+        closing = self._state == "closing"
+        self.discard()
+        self._state = "closed" if closing else "failed"
