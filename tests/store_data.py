@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store import array_file as store_array
 from sequence_loader.store import blocks as store_blocks
@@ -62,6 +64,15 @@ def dropped(path: Path) -> None:
         os.fsync(handle)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
+
+
+def batch_of(source: Any, plan: BatchPlan, epoch: int, index: int) -> Any:
+    """What a sequence does, without a word about the warnings."""
+    if hasattr(source, "look_ahead"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            source.look_ahead(plan, epoch, index)
+    return source.read(plan.batch(epoch, index).rows).to_scipy()
 
 
 def rows_of(matrix: Any, start: int, stop: int) -> CsrRows:

@@ -11,7 +11,7 @@ from encoded import EPOCHS, SEEDS, csr, sizes
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
-from test_errors import refused
+from refusals import refused
 
 from sequence_loader import (
     BalancedSampler,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_data import dropped, marked, written
-from test_page_cache import cached_pages
+from watching import cached_pages
 
 from sequence_loader import open_store
 from sequence_loader.memory import map_copy

@@ -12,21 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from store_data import dropped, marked, written
+from watching import cached_pages
 
 from sequence_loader import open_store
 from sequence_loader.memory import page_cache
-
-
-def cached_pages(mapped: Any) -> set[int]:
-    """The numbers of the pages of a mapped file that are in memory."""
-    first = mapped.ctypes.data // mmap.PAGESIZE
-    count = -(-(mapped.ctypes.data + mapped.nbytes) // mmap.PAGESIZE) - first
-    cached = np.zeros(count, np.uint8)
-    mincore = ctypes.CDLL(None, use_errno=True).mincore
-    mincore.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p
-    if mincore(first * mmap.PAGESIZE, count * mmap.PAGESIZE, cached.ctypes.data):
-        raise OSError(ctypes.get_errno(), "mincore")
-    return set(np.flatnonzero(cached & 1).tolist())
 
 
 def advises_itself() -> bool:

@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 from running_jobs import free_ports, job
-from test_errors import refused
+from refusals import refused
 
 from sequence_loader import current_shard
 from sequence_loader.backends.current_shard import VARIABLES

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from keras_contract.conftest import compile_model, input_of, keras
+from keras_contract.real_keras import compile_model, input_of, keras
 
 from sequence_loader import SparseBatchSequence
 

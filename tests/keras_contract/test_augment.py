@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.conftest import counting_model, one_hot
+from keras_contract.real_keras import counting_model, one_hot
 
 from sequence_loader import SparseBatchSequence
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     Trained,
     compile_model,

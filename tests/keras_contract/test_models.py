@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from encoded import csr
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     LEGACY,
     as_array,

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     LEGACY,
     aliased,

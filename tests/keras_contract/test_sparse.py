@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     ON_TENSORFLOW,
     as_array,

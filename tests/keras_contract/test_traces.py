@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     LEGACY,
     ON_TENSORFLOW,

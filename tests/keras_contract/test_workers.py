@@ -8,10 +8,9 @@ import numpy as np
 import psutil
 import pytest
 import scipy.sparse as sp
+from keras_contract.real_keras import keras
 
 from sequence_loader import SparseBatchSequence
-
-from .conftest import keras
 
 pytestmark = pytest.mark.timeout(180)
 

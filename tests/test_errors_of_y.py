@@ -1,0 +1,319 @@
+"""Bad `y`, weights, `transform` and `augment`: the errors name the mend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from encoded import csr
+from refusals import X, Y, put, refused, sequence
+
+from sequence_loader import SparseBatchSequence
+from sequence_loader.rows.csr import DamagedRows
+
+# y and sample_weight
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(6), np.arange(8), [0], csr(5, 2)],
+    ids=["fewer", "more", "list", "sparse"],
+)
+def test_targets_of_another_length(value):
+    refused(
+        ValueError,
+        "`y` must have as many rows as `x`, which has 7; received",
+        call=lambda: sequence(X, value),
+    )
+
+
+def test_inputs_and_weights_of_another_length():
+    refused(
+        ValueError,
+        "`x['b']` must have as many rows as `x['a']`, which has 7; received 6 rows",
+        call=lambda: sequence({"a": X, "b": X[:6]}),
+    )
+    refused(
+        ValueError,
+        "`x[1]` must have as many rows as `x[0]`",
+        call=lambda: sequence([X, X[:6]]),
+    )
+    refused(
+        ValueError,
+        "`y['q']` must have as many rows as `x`",
+        call=lambda: sequence(X, {"p": Y, "q": Y[:3]}),
+    )
+    refused(
+        ValueError,
+        "`sample_weight` must have as many rows as `x`, which has 7; received 2 rows",
+        call=lambda: sequence(X, Y, [1.0, 2.0]),
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [list("abcdefg"), np.array(list("abcdefg"), object), [None] * 7, [b"a"] * 7],
+    ids=str,
+)
+def test_labels_that_are_not_numbers(value):
+    refused(
+        TypeError,
+        "`y` must hold numbers; received dtype",
+        "np.unique(y, return_inverse=True)[1]",
+        call=lambda: sequence(X, value),
+    )
+
+
+def test_weights_that_are_not_numbers():
+    refused(
+        TypeError,
+        "`sample_weight` must hold numbers; received dtype",
+        "'balanced'. Pass one number for each row.",
+        call=lambda: sequence(X, Y, "balanced"),
+    )
+
+
+def test_other_targets_that_are_none():
+    refused(
+        TypeError,
+        "`y` must hold real numbers; received dtype complex128",
+        call=lambda: sequence(X, Y * 1j),
+    )
+    refused(
+        TypeError,
+        "`y` must hold numbers; received dtype object",
+        call=lambda: sequence(X, iter(Y)),
+    )
+    for value in (3, np.float64(2)):
+        refused(
+            ValueError,
+            "`y` must have one entry for each row of `x`; received the scalar",
+            call=lambda: sequence(X, value),
+        )
+    refused(
+        ValueError,
+        "received the scalar 32. Pass an array; batch_size goes by name.",
+        call=lambda: SparseBatchSequence(X, Y, 32),
+    )
+    refused(
+        TypeError,
+        "received 'a.store' of type str. Pass a store as open_store(path)",
+        call=lambda: sequence("a.store"),
+    )
+    refused(
+        ValueError,
+        "`y` must hold rows of one shape; received",
+        call=lambda: sequence(X, [[1], [2, 3]]),
+    )
+
+
+@pytest.mark.parametrize("empty", [{}, ()], ids=str)
+def test_structures_of_nothing(empty):
+    refused(
+        ValueError,
+        f"`y` must hold at least one array; received {empty}",
+        "Pass None",
+        call=lambda: sequence(X, empty),
+    )
+
+
+def test_weights_without_targets():
+    refused(
+        ValueError,
+        "`sample_weight` needs `y`",
+        call=lambda: sequence(X, None, np.ones(7)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "weights"),
+    [
+        (Y, {"a": Y}),
+        (Y, (Y,)),
+        ({"a": Y}, {"b": Y}),
+        ((Y, Y), (Y,)),
+        ({"a": Y}, (Y,)),
+    ],
+    ids=["dict", "tuple", "keys", "length", "kind"],
+)
+def test_weights_of_another_structure(targets, weights):
+    refused(
+        ValueError,
+        "`sample_weight` must be one array, or have the structure of `y`",
+        call=lambda: sequence(X, targets, weights),
+    )
+
+
+# transform
+
+
+@pytest.mark.parametrize("value", [3, "tfidf", [len]], ids=str)
+def test_a_transform_that_is_none(value):
+    refused(
+        TypeError,
+        "`transform` must be callable; received",
+        "transform=vectorizer.transform",
+        call=lambda: sequence(X, transform=value),
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "transform"),
+    [
+        ({"a": X}, len),
+        (X, {"a": len}),
+        ((X, X), (len,)),
+        ({"a": X}, {"b": len}),
+        ([X, X], len),
+    ],
+    ids=["single", "dict", "length", "keys", "list"],
+)
+def test_transforms_of_another_structure(x, transform):
+    refused(
+        ValueError,
+        "`transform` must have the structure of `x`",
+        call=lambda: sequence(x, transform=transform),
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, "abc", [1, 2, 3], np.float64(3), ([1], [2])], ids=str
+)
+def test_a_transform_that_returns_no_matrix(value):
+    refused(
+        TypeError,
+        "`transform` of `x` must return a scipy sparse matrix or an array; it returned",
+        f"of type {type(value).__name__}",
+        call=lambda: sequence(X, transform=lambda block: value)[0],
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda block: block[:-1],
+        lambda block: np.vstack([block, block]),
+        lambda block: block[:0],
+        lambda block: block[:, :0],
+        lambda block: np.array(3.0),
+        lambda block: sp.csr_array(block[:-1]),
+        lambda block: sp.coo_array(block.T),
+        lambda block: sp.csr_array((3, 0)),
+    ],
+    ids=["fewer", "more", "none", "no_features", "scalar", "csr", "turned", "csr_0"],
+)
+def test_a_transform_that_changes_the_number_of_rows(change):
+    refused(
+        ValueError,
+        "`transform` of `x` must return one row, of at least one feature, for each of "
+        "the 3 rows it is given; it returned shape",
+        "filter them with `rows=`",
+        call=lambda: sequence(X, transform=change)[0],
+    )
+
+
+@pytest.mark.parametrize("dtype", [complex, object, "U3"])
+def test_a_transform_that_returns_no_real_numbers(dtype):
+    refused(
+        TypeError,
+        "`transform(x)` must hold real numbers; received dtype",
+        call=lambda: sequence(X, transform=lambda block: block.astype(dtype))[0],
+    )
+
+
+def test_a_transform_that_returns_a_damaged_matrix():
+    def transform(**arrays):
+        def change(block):
+            matrix = sp.csr_array(block)
+            for name, put_into in arrays.items():
+                setattr(matrix, name, put_into(getattr(matrix, name)))
+            return matrix
+
+        return change
+
+    refused(
+        DamagedRows,
+        "`transform(x)` has a column index out of range: it must be in [0, 5)",
+        call=lambda: sequence(X, transform=transform(indices=put(0, 9)))[0],
+    )
+    refused(
+        ValueError,
+        "`transform(x)` is a damaged CSR matrix: `indptr`",
+        call=lambda: sequence(X, transform=transform(indptr=put(1, 100)))[0],
+    )
+    refused(
+        ValueError,
+        "`transform(x)` must be a two-dimensional sparse matrix; received shape (3,)",
+        call=lambda: sequence(X, transform=lambda b: sp.coo_array(b[:, 0]))[0],
+    )
+
+
+def test_a_transform_that_is_fitted_to_each_batch():
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    texts = ["one two three", "four five", "six", "seven"]
+    seq = sequence(texts, batch_size=1, transform=text.CountVectorizer().fit_transform)
+    seq[0]
+    refused(
+        ValueError,
+        "`transform` of `x` must give every batch the same features; it gave shape "
+        "(2,) after (3,)",
+        "not `.fit_transform`",
+        call=lambda: seq[1],
+    )
+
+
+def test_an_error_inside_a_transform_or_augment_is_not_hidden():
+    def fail(*_):
+        raise KeyError("mine")
+
+    for option in ("transform", "augment"):
+        with pytest.raises(KeyError, match="mine"):
+            sequence(X, **{option: fail})[0]
+
+
+# augment
+
+
+def test_an_augment_that_is_none():
+    refused(
+        TypeError,
+        "`augment` must be a callable (x, rng) -> x; received 3 of type int",
+        call=lambda: sequence(X, augment=3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "output", "change", "kind", "part"),
+    [
+        (X, "dense", lambda x: None, TypeError, "NumPy array, as it is given"),
+        (X, "dense", lambda x: sp.csr_array(x), TypeError, "NumPy array"),
+        (X, "dense", lambda x: x.tolist(), TypeError, "it returned list"),
+        (csr(7, 5), "csr", lambda x: x.toarray(), TypeError, "scipy sparse matrix"),
+        (X, "dense", lambda x: x[:-1], ValueError, "keep the shape of `x`, (3, 5)"),
+        (X, "dense", lambda x: x.T, ValueError, "it returned shape (5, 3)"),
+        (csr(7, 5), "csr", lambda x: x[:, :2], ValueError, "it returned shape (3, 2)"),
+        (X, "dense", lambda x: x * 1j, TypeError, "(x)` must hold real numbers"),
+        (X, "dense", lambda x: (x,), ValueError, "it returned a tuple of 1"),
+        ({"a": X}, "dense", lambda x: x["a"], ValueError, "a dict with keys ['a']"),
+        ({"a": X}, "dense", lambda x: {"a": 3}, TypeError, "`x['a']`"),
+    ],
+)
+def test_what_augment_may_not_return(x, output, change, kind, part):
+    refused(
+        kind,
+        "`augment",
+        part,
+        call=lambda: sequence(x, output=output, augment=lambda x, rng: change(x))[0],
+    )
+
+
+def test_an_augment_that_returns_an_index_out_of_range():
+    def change(x, rng):
+        x.indices[0] = 77
+        return x
+
+    refused(
+        DamagedRows,
+        "`augment(x)` has a column index out of range",
+        call=lambda: sequence(csr(7, 5), output="csr", augment=change)[0],
+    )
