@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from sequence_loader.backends.current_shard import current_shard
     from sequence_loader.feed.sequence import SparseBatchSequence
     from sequence_loader.importers.convert import convert
-    from sequence_loader.store.sparse_store import (
-        SparseStore,
-        StoreError,
-        StoreWriter,
-        open_store,
-    )
+    from sequence_loader.store.format import StoreError
+    from sequence_loader.store.opening import open_store
+    from sequence_loader.store.sparse_store import SparseStore
+    from sequence_loader.store.writer import StoreWriter
 
 __all__ = [
     "BalancedSampler",
@@ -49,11 +47,11 @@ __all__ = [
 _HOMES = {
     "SparseBatchSequence": "sequence_loader.feed.sequence",
     "SparseStore": "sequence_loader.store.sparse_store",
-    "StoreError": "sequence_loader.store.sparse_store",
-    "StoreWriter": "sequence_loader.store.sparse_store",
+    "StoreError": "sequence_loader.store.format",
+    "StoreWriter": "sequence_loader.store.writer",
     "convert": "sequence_loader.importers.convert",
     "current_shard": "sequence_loader.backends.current_shard",
-    "open_store": "sequence_loader.store.sparse_store",
+    "open_store": "sequence_loader.store.opening",
 }
 
 

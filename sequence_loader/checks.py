@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 
 def integer(
     name: str, value: object, *, minimum: int, maximum: int | None = None
@@ -53,3 +55,32 @@ def shown(value: object, limit: int = 80) -> str:
     """A `repr` short enough for one line of an error."""
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def check_not_empty(name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError where there are no rows or no features."""
+    if 0 in shape or not shape:
+        missing = "rows" if not shape or shape[0] == 0 else "features"
+        raise ValueError(
+            f"`{name}` must have at least one row and one feature; received shape "
+            f"{tuple(shape)}, which has no {missing}. Check how it was loaded."
+        )
+
+
+def check_unmasked(name: str, value: Any) -> None:
+    """Raises TypeError for a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must not be a masked array, whose mask would be lost; received "
+            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
+        )
+
+
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError unless values of `dtype` are booleans or real numbers."""
+    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
+    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+        raise TypeError(
+            f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
+            f"example with {name}.astype('float32')."
+        )

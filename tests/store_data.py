@@ -23,7 +23,9 @@ from sequence_loader.store import array_file as store_array
 from sequence_loader.store import blocks as store_blocks
 from sequence_loader.store import format as store_format
 from sequence_loader.store import verify as store_damage
-from sequence_loader.store.sparse_store import SparseStore, StoreWriter, open_store
+from sequence_loader.store.opening import open_store
+from sequence_loader.store.sparse_store import SparseStore
+from sequence_loader.store.writer import StoreWriter
 
 DTYPES = ("bool", "int8", "uint16", "int64", "float16", "float32", "float64")
 

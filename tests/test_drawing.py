@@ -10,8 +10,8 @@ import pytest
 from encoded import EPOCHS, SEEDS, csr, sizes
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy import stats
 from refusals import refused
+from scipy import stats
 
 from sequence_loader import (
     BalancedSampler,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sequence_loader.backends.tensors import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 
 CONTRACT = Path(__file__).parent / "keras_contract"
 NEEDS = {"tensorflow": "keras", "jax": "jax", "torch": "torch", "tf_keras": "tf_keras"}

@@ -34,7 +34,7 @@ from sequence_loader.importers.columns import Column
 from sequence_loader.importers.matrix_market import _in_triangle
 from sequence_loader.importers.row_sort import Entries, rows_of_entries
 from sequence_loader.rows.csr import CsrRows, canonical
-from sequence_loader.store.sparse_store import open_store
+from sequence_loader.store.opening import open_store
 
 
 @contextmanager

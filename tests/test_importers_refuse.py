@@ -33,8 +33,8 @@ from store_data import marked, run_python, same, start_python
 
 from sequence_loader import convert
 from sequence_loader.importers import svmlight as import_svmlight
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import leftovers
-from sequence_loader.store.sparse_store import open_store
 
 
 def refused(source: Any, folder: Path, *parts: str, **options: Any) -> str:

@@ -17,21 +17,40 @@ PACKAGE = Path(sequence_loader.__file__).parent
 HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
 HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
-MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
-NEED_KERAS = {"sequence", "dataset_layout", "datasets", "checkpoint"}
+NEED_KERAS = {"feed.sequence", "feed.dataset_layout", "feed.dataset"}
+NEED_KERAS |= {"feed.checkpoint", "layers"}
 
-HOUSE = """
-    permutation checks samplers weighted balanced sharding order subset plan
-    structures csr scipy_rows buffers gathering rows publishing progress libc
-    page_cache map_copy free_memory store_format store_blocks store_writer
-    store_files store_part store_damage store_parts store_column window windows
-    store_reader store state inputs targets batches grouping tensors jobs assembly
-    epochs hooks interrupts channel failures sending worker processes crew readahead
-    workers dataset_layout datasets sequence checkpoint
+FLOORS = """
+    arrays checks forks progress layers _version
+    memory order
+    rows
+    store batches
+    workers backends importers
+    feed text
+    demo bench
+    cli
 """
-HOUSE = [name for name in HOUSE.split() if name in MODULES]
-"""The core, from the bottom up: a module imports only modules above it in this list.
-What is not in it may stand anywhere, as long as there is no circle."""
+FLOOR = {
+    room: number
+    for number, line in enumerate(FLOORS.strip().splitlines())
+    for room in line.split()
+}
+"""A room imports rooms of lower floors; those of one floor do not know each other."""
+
+GROUND = {room for room, floor in FLOOR.items() if floor == 0}
+NOT_FOR_FEED = {"store", "importers"}
+
+PATHS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+}
+MODULES = {
+    name.removesuffix(".__init__"): ast.parse(path.read_text())
+    for name, path in PATHS.items()
+    if name not in ("__init__", "__main__")
+}
+ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+CORE = {name for name in MODULES if FLOOR[name.partition(".")[0]] < FLOOR["demo"]}
 
 
 def imported(node: ast.AST) -> set[str]:
@@ -68,7 +87,11 @@ def at_import(module: ast.Module) -> set[str]:
 def siblings(names: set[str]) -> set[str]:
     prefix = "sequence_loader."
     found = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-    return found & MODULES.keys()
+    return {
+        name if name in MODULES else name.rpartition(".")[0]
+        for name in found
+        if name in MODULES or name.rpartition(".")[0] in MODULES
+    }
 
 
 def run(code: str) -> str:
@@ -154,7 +177,7 @@ def test_the_public_surface_is_all():
     assert expected <= set(public)
     # Everything else that can be seen is a module of the package or private.
     visible = {name for name in vars(sequence_loader) if not name.startswith("_")}
-    assert visible <= set(public) | set(MODULES) | {"annotations"} | {
+    assert visible <= set(public) | set(FLOOR) | {"annotations"} | {
         "Any",
         "TYPE_CHECKING",
         "import_module",
@@ -177,15 +200,32 @@ def test_public_objects_and_their_methods_have_docstrings():
                     assert member.__doc__, f"{name}.{attribute}"
 
 
-@pytest.mark.parametrize("name", HOUSE)
-def test_a_module_of_the_core_imports_only_modules_above_it(name):
-    known = siblings(at_import(MODULES[name])) & set(HOUSE)
-    assert known <= set(HOUSE[: HOUSE.index(name)])
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_only_rooms_below_it(room):
+    for name, tree in MODULES.items():
+        if name.partition(".")[0] == room:
+            others = {found.partition(".")[0] for found in siblings(imported(tree))}
+            for other in others - {room}:
+                assert FLOOR[other] < FLOOR[room], f"{name} imports {other}"
+            assert room != "feed" or not others & NOT_FOR_FEED, name
+
+
+def test_every_module_is_in_a_room_and_every_room_says_what_it_is_for():
+    flat = {name for name in MODULES if "." not in name}
+    assert flat - ROOMS <= GROUND
+    assert ROOMS <= FLOOR.keys()
+    for room in ROOMS:
+        tree = MODULES[room]
+        assert ast.get_docstring(tree) and len(tree.body) == 1, room
+
+
+def test_the_ground_imports_nothing_of_the_package():
+    for name in GROUND & MODULES.keys():
+        assert not siblings(imported(MODULES[name])) - GROUND, name
 
 
 def test_no_import_goes_round_in_a_circle():
     graph = {name: siblings(at_import(tree)) for name, tree in MODULES.items()}
-    graph.pop("__init__")
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
@@ -197,7 +237,7 @@ def test_imports_are_absolute_and_not_of_everything():
                 assert node.names[0].name != "*", f"{name}.py, line {node.lineno}"
 
 
-@pytest.mark.parametrize("name", sorted(set(HOUSE) - NEED_KERAS))
+@pytest.mark.parametrize("name", sorted(CORE - NEED_KERAS))
 def test_few_modules_import_a_backend_when_they_are_imported(name):
     found = {full.partition(".")[0] for full in at_import(MODULES[name])}
     assert not found & HEAVY
@@ -205,7 +245,7 @@ def test_few_modules_import_a_backend_when_they_are_imported(name):
 
 def test_order_and_batches_use_no_global_random_state():
     for name, tree in MODULES.items():
-        if name in HOUSE:
+        if name in CORE:
             names = {full.partition(".")[0] for full in imported(tree)}
             assert "random" not in names
             source = ast.unparse(tree)
@@ -215,7 +255,7 @@ def test_order_and_batches_use_no_global_random_state():
 
 def test_there_are_no_assertions_that_check_input():
     for name, tree in MODULES.items():
-        if name in HOUSE:
+        if name in CORE:
             assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
 
 

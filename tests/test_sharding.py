@@ -9,8 +9,8 @@ import sys
 import warnings
 
 import pytest
-from running_jobs import free_ports, job
 from refusals import refused
+from running_jobs import free_ports, job
 
 from sequence_loader import current_shard
 from sequence_loader.backends.current_shard import VARIABLES

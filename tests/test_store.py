@@ -33,12 +33,10 @@ from sequence_loader.rows.sources import RowSource
 from sequence_loader.store import blocks as store_blocks
 from sequence_loader.store import writer as store_writer
 from sequence_loader.store.array_file import ArrayFile
-from sequence_loader.store.sparse_store import (
-    SparseStore,
-    StoreError,
-    StoreWriter,
-    open_store,
-)
+from sequence_loader.store.format import StoreError
+from sequence_loader.store.opening import open_store
+from sequence_loader.store.sparse_store import SparseStore
+from sequence_loader.store.writer import StoreWriter
 
 
 @given(matrix=matrices(), data=st.data())
@@ -690,7 +688,7 @@ class TestParts:
 def test_starts_without_tensorflow() -> None:
     code = """
         import sys
-        from sequence_loader.store.sparse_store import open_store
+        from sequence_loader.store.opening import open_store
         print([m for m in ("tensorflow", "keras", "sklearn", "anndata", "rich")
                if m in sys.modules])
     """

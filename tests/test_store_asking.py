@@ -22,10 +22,12 @@ from sequence_loader.order.samplers import SequentialSampler, ShuffleSampler
 from sequence_loader.store import part as store_part
 from sequence_loader.store import parts as store_parts
 from sequence_loader.store import reader as store_reader
+from sequence_loader.store.format import StoreError
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.part import StorePart
 from sequence_loader.store.parts import StoreParts
 from sequence_loader.store.reader import LARGE, MapReader
-from sequence_loader.store.sparse_store import SparseStore, StoreError, open_store
+from sequence_loader.store.sparse_store import SparseStore
 
 ASKED = marked(3000, 50, density=0.05)
 """Rows of a store that is asked for ahead; some are empty."""

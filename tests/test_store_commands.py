@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, same, start_python
 
-from sequence_loader.store.sparse_store import StoreWriter, open_store
+from sequence_loader.store.opening import open_store
+from sequence_loader.store.writer import StoreWriter
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
@@ -225,7 +226,7 @@ def test_a_command_written_wrongly_exits_with_2(folder: Path) -> None:
 def test_what_a_killed_run_left_is_a_line(folder: Path) -> None:
     code = """
         import os, signal, sys
-        from sequence_loader.store.sparse_store import StoreWriter
+        from sequence_loader.store.writer import StoreWriter
         writer = StoreWriter(sys.argv[1], 3)
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -15,8 +15,9 @@ import pytest
 from store_data import marked, rows_of, same, small_pieces, start_python, written
 
 from sequence_loader import SparseBatchSequence
-from sequence_loader.store.format import ARRAYS, Manifest, digest_of
-from sequence_loader.store.sparse_store import StoreError, StoreWriter, open_store
+from sequence_loader.store.format import ARRAYS, Manifest, StoreError, digest_of
+from sequence_loader.store.opening import open_store
+from sequence_loader.store.writer import StoreWriter
 
 FILES = ["manifest.json", *(f"{name}.npy" for name in (
     "indptr", "indices", "data", "y", "sample_weight"))]  # fmt: skip
@@ -281,7 +282,8 @@ def test_a_file_cut_while_open_is_an_error_not_a_crash(
         from sequence_loader.batches.reader import BatchReader
         from sequence_loader.order.plan import BatchPlan
         from sequence_loader.order.samplers import BlockShuffleSampler
-        from sequence_loader.store.sparse_store import StoreError, open_store
+        from sequence_loader.store.format import StoreError
+        from sequence_loader.store.opening import open_store
         memory = sys.argv[3]
         store = open_store(sys.argv[1], memory if memory == "auto" else int(memory))
         reader = BatchReader(store)

@@ -22,14 +22,15 @@ from store_data import marked, same, start_python, written
 
 import sequence_loader.store.publishing as publishing
 from sequence_loader.store.array_file import ArrayFile
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.part import StorePart
-from sequence_loader.store.sparse_store import StoreWriter, open_store
+from sequence_loader.store.writer import StoreWriter
 
 WRITER = """
     import sys
     sys.path.insert(0, "tests")
     from store_data import marked, rows_of
-    from sequence_loader.store.sparse_store import StoreWriter
+    from sequence_loader.store.writer import StoreWriter
     matrix = marked(2000, 300)
     with StoreWriter(sys.argv[1], 300, overwrite=sys.argv[2] == "True") as writer:
         for start in range(0, 2000, 100):
@@ -41,7 +42,7 @@ FORKING_WRITER = """
     import os, sys
     sys.path.insert(0, "tests")
     from store_data import marked, rows_of
-    from sequence_loader.store.sparse_store import StoreWriter
+    from sequence_loader.store.writer import StoreWriter
     matrix = marked(2000, 300)
     for line in sys.stdin:
         path, overwrite = line.split()
@@ -95,7 +96,7 @@ def test_what_a_killed_writer_left_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.store"
     code = """
         import os, signal, sys
-        from sequence_loader.store.sparse_store import StoreWriter
+        from sequence_loader.store.writer import StoreWriter
         writer = StoreWriter(sys.argv[1], 3)
         os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -436,7 +437,7 @@ def test_a_file_that_appears_while_writing_is_not_replaced(tmp_path: Path) -> No
 def test_a_forked_child_removes_nothing(tmp_path: Path) -> None:
     code = """
         import os, sys
-        from sequence_loader.store.sparse_store import StoreWriter
+        from sequence_loader.store.writer import StoreWriter
         with StoreWriter(sys.argv[1], 3) as writer:
             child = os.fork()
             if child == 0:

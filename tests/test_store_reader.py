@@ -15,8 +15,9 @@ from sequence_loader.memory import page_cache
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import SequentialSampler
 from sequence_loader.store import reader as store_reader
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.reader import WINDOW_BYTES, MapReader, choose_reader
-from sequence_loader.store.sparse_store import SparseStore, open_store
+from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.window_reader import WindowReader
 
 PLAN = BatchPlan(200, SequentialSampler(), 10)

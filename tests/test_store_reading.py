@@ -24,8 +24,10 @@ from sequence_loader.order.samplers import (
     ShuffleSampler,
 )
 from sequence_loader.rows.sources import CsrSource
+from sequence_loader.store.format import StoreError
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.reader import MapReader
-from sequence_loader.store.sparse_store import SparseStore, StoreError, open_store
+from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.window_reader import WindowReader
 
 ROWS, FEATURES = 300, 40

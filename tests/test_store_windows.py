@@ -21,9 +21,10 @@ from sequence_loader.order.samplers import (
     ShuffleSampler,
 )
 from sequence_loader.store import parts as store_parts
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.part import StorePart
 from sequence_loader.store.parts import PIECE_ROWS
-from sequence_loader.store.sparse_store import SparseStore, open_store
+from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.window_reader import ALONE, ROW_COST, WindowReader
 
 
@@ -350,7 +351,7 @@ class TestWindows:
             from store_data import marked, same
             from sequence_loader.order.plan import BatchPlan
             from sequence_loader.order.samplers import BlockShuffleSampler
-            from sequence_loader.store.sparse_store import open_store
+            from sequence_loader.store.opening import open_store
             warnings.simplefilter("ignore")  # Python 3.12 warns of threads and fork
             expected = marked(4000, 30)
             store = open_store(sys.argv[1], memory=40_000)
@@ -376,7 +377,7 @@ class TestWindows:
             import sys
             from sequence_loader.order.plan import BatchPlan
             from sequence_loader.order.samplers import BlockShuffleSampler
-            from sequence_loader.store.sparse_store import open_store
+            from sequence_loader.store.opening import open_store
             for memory in ("auto", 40_000):
                 store = open_store(sys.argv[1], memory=memory)
                 plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
@@ -395,7 +396,8 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
         import numpy as np, scipy.sparse as sp
         from sequence_loader.order.plan import BatchPlan
         from sequence_loader.order.samplers import BlockShuffleSampler
-        from sequence_loader.store.sparse_store import StoreWriter, open_store
+        from sequence_loader.store.writer import StoreWriter
+        from sequence_loader.store.opening import open_store
 
         def anonymous():
             with open("/proc/self/status") as file:

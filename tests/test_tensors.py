@@ -8,8 +8,10 @@ from encoded import csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequence_loader.backends import tensors
-from sequence_loader.backends.tensors import MINIMUM_NSE, padded_nse
+from sequence_loader.backends import tensorflow, torch
+from sequence_loader.backends.coo import MINIMUM_NSE, padded_nse
+from sequence_loader.backends.jax import SparsePart, bcoo
+from sequence_loader.batches.assembler import to_dense
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import canonical
@@ -42,8 +44,8 @@ def test_batches_of_varying_sizes_are_padded_to_few():
 def test_tensorflow(dtype, known, monkeypatch):
     tf = pytest.importorskip("tensorflow")
     if not known:  # a version that calls the parts of a tensor otherwise
-        monkeypatch.setattr(tensors, "_PARTS", {"_others"})
-    tensor = tensors._tensorflow(rows(dtype=dtype), BufferPool())
+        monkeypatch.setattr(tensorflow, "_PARTS", {"_others"})
+    tensor = tensorflow.sparse_tensor(rows(dtype=dtype), BufferPool())
     assert isinstance(tensor, tf.SparseTensor)
     assert tensor.values.dtype == tensor.dtype == dtype
     assert "CPU" in tensor.values.device
@@ -58,7 +60,7 @@ def test_tensorflow(dtype, known, monkeypatch):
 def test_jax(dtype):
     jax = pytest.importorskip("jax")
     pool = BufferPool()
-    tensor = tensors._jax(rows(dtype=dtype), pool)
+    tensor = bcoo(rows(dtype=dtype), pool)
     assert tensor.shape == (9, 5) and tensor.nse == MINIMUM_NSE
     assert tensor.dtype == dtype
     assert (np.asarray(tensor.todense()) == ENCODED).all()
@@ -69,7 +71,7 @@ def test_jax(dtype):
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 def test_torch():
     pytest.importorskip("torch")
-    tensor = tensors._torch(rows(), BufferPool())
+    tensor = torch.sparse_csr(rows())
     assert (tensor.to_dense().numpy() == ENCODED).all()
 
 
@@ -80,7 +82,7 @@ def test_recycled_memory_shows_nothing_of_the_batch_before():
     for _ in range(3):
         for num_rows in (400, 9, 1):
             block = rows(num_rows, 20)
-            tensor = tensors._jax(block, pool)
+            tensor = bcoo(block, pool)
             expected = block.to_dense(np.zeros((num_rows, 20)))
             assert (np.asarray(tensor.todense()) == expected).all()
             del tensor
@@ -89,7 +91,7 @@ def test_recycled_memory_shows_nothing_of_the_batch_before():
 def test_to_dense():
     pool = BufferPool()
     for block in (rows(), ENCODED, np.asfortranarray(ENCODED), ENCODED[::-1][::-1]):
-        found = tensors.to_dense(block, "float32", pool)
+        found = to_dense(block, "float32", pool)
         assert found.dtype == np.float32 and found.ctypes.data % 64 == 0
         assert (found == ENCODED).all() and not np.shares_memory(found, ENCODED)
 
@@ -97,8 +99,8 @@ def test_to_dense():
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_a_part_of_the_batch_of_several_jax_processes(index):
     pytest.importorskip("jax")
-    part = tensors.SparsePart(index, 3, 1536)
-    tensor = tensors.to_sparse(rows(), BufferPool(), part)
+    part = SparsePart(index, 3, 1536)
+    tensor = bcoo(rows(), BufferPool(), part)
     assert tensor.shape == (27, 5) and tensor.nse == 1536
     expected = np.zeros((3, 9, 5))
     expected[index] = ENCODED

@@ -409,7 +409,7 @@ def test_a_message_arrives_whole():
 
 
 def test_a_sequence_pickles_small_and_works_elsewhere(tmp_path):
-    from sequence_loader.store.sparse_store import open_store
+    from sequence_loader.store.opening import open_store
     from sequence_loader.store.writer import StoreWriter
 
     with StoreWriter(tmp_path / "a.store", num_features=7) as writer:

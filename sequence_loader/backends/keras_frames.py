@@ -24,3 +24,19 @@ def called_by_reset() -> bool:
             return "epoch_iterator" in frame.f_code.co_filename
         frame = frame.f_back
     return False
+
+
+def replicas_of_caller() -> int:
+    """Replicas of the model that reads its first batches, or 1.
+
+    Keras 3 does not enter the strategy's scope to do so; only its frame has it.
+    """
+    frame = sys._getframe(2)
+    for _ in range(8):
+        if frame.f_back is None:
+            return 1
+        frame = frame.f_back
+        if "distribute_strategy" in frame.f_code.co_varnames:
+            strategy = frame.f_locals.get("distribute_strategy")
+            return int(getattr(strategy, "num_replicas_in_sync", 1))
+    return 1

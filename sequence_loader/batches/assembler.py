@@ -11,24 +11,25 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.backends.tensors import OUTPUTS, to_dense
+from sequence_loader.arrays import Array
 from sequence_loader.batches.reader import Batch
 from sequence_loader.batches.structures import (
     Structure,
     described,
-    leaves,
     map_structure,
     names,
     same_shape,
 )
-from sequence_loader.checks import one_of, shown
+from sequence_loader.checks import check_real, one_of, shown
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.permutation import derive_key
 from sequence_loader.rows.as_csr import from_scipy
-from sequence_loader.rows.csr import HALF, Array, CsrRows, canonical
-from sequence_loader.rows.sources import check_real
+from sequence_loader.rows.csr import HALF, CsrRows, canonical
+
+OUTPUTS = ("dense", "sparse", "csr")
 
 Augment = Callable[[Any, np.random.Generator], Any]
 
@@ -139,12 +140,25 @@ class Assembler:
         return canonical(rows, f"augment({name})")
 
 
-def feature_shapes(batch: Batch) -> list[tuple[int, ...]]:
-    """The shape of each input, without the batch axis."""
-    return [
-        (leaf.num_features,) if isinstance(leaf, CsrRows) else leaf.shape[1:]
-        for leaf in leaves(batch.features)
-    ]
+def to_dense(
+    block: CsrRows | Array, dtype: npt.DTypeLike, pool: BufferPool
+) -> Array:
+    """Assembles dense features in recycled memory.
+
+    Args:
+        block: Canonical CSR rows, or an array of shape (batch, ...).
+        dtype: dtype to serve.
+        pool: Where the memory comes from.
+
+    Returns:
+        Array of shape (batch, features), or of the shape of `block`.
+    """
+    if isinstance(block, CsrRows):
+        shape = (block.num_rows, block.num_features)
+        return block.to_dense(pool.zeros(shape, dtype))
+    out = pool.empty(block.shape, dtype)
+    np.copyto(out, block, casting="unsafe")
+    return out
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:

@@ -13,11 +13,11 @@ from typing import Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import check_real, shown
 from sequence_loader.rows.as_csr import from_scipy
-from sequence_loader.rows.csr import Array, CsrRows, canonical
-from sequence_loader.rows.sources import Block, CsrSource, RowSource, check_real
+from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.sources import Block, CsrSource, RowSource
 
 Transform = Callable[[Any], Any]
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.inputs import InputReader, make_reader
 from sequence_loader.batches.structures import (
     Structure,
@@ -27,9 +28,8 @@ from sequence_loader.batches.targets import (
     weight_sources,
 )
 from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.plan import BatchPlan, BatchRows
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import RowSource, as_row_source, is_input_list
 
 

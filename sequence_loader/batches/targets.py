@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arrays import Array
 from sequence_loader.batches.structures import (
     Structure,
     described,
@@ -16,7 +17,7 @@ from sequence_loader.batches.structures import (
     same_shape,
 )
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import Block, RowSource, as_row_source
 
 

@@ -52,3 +52,13 @@ def failed(command: str, reason: str, code: int = 1) -> int:
     """Says why on one line, and returns the exit code."""
     say(command, "error", reason)
     return code
+
+
+def size(count: int) -> str:
+    """Bytes with three digits that tell: ``86.1 MB``."""
+    if count < 1000:
+        return f"{count} bytes"
+    size, units = count / 1000, ["kB", "MB", "GB", "TB", "PB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}" if size < 1000 else f"{size:,.0f} {units[0]}"

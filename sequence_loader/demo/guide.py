@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.backends.tensors import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 
 NUM_FEATURES = 20_000
 BATCH_SIZE = 128

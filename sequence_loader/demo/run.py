@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from sequence_loader.backends.tensors import keras_backend
+from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
 from sequence_loader.demo.guide import (
     BATCH_SIZE,

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sequence_loader.backends.tensors import keras_backend
+from sequence_loader.arrays import Array
+from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.batches.assembler import Assembler
 from sequence_loader.batches.reader import Batch
 from sequence_loader.feed.dataset_layout import Layout
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.rows.csr import Array
 from sequence_loader.workers.pool import ended, visits
 
 

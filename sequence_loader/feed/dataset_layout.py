@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sequence_loader.backends.tensors import coo_arrays, place_arrays, to_dense
-from sequence_loader.batches.assembler import Assembler
+from sequence_loader.arrays import Array
+from sequence_loader.backends.coo import coo_arrays, place_arrays
+from sequence_loader.batches.assembler import Assembler, to_dense
 from sequence_loader.batches.groups import group_size
 from sequence_loader.batches.reader import Batch
 from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 
 _DENSIFIED = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",

@@ -9,20 +9,20 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from sequence_loader.arrays import Integers
+from sequence_loader.backends.jax import sparse_parts
 from sequence_loader.backends.keras_frames import called_by_reset
 from sequence_loader.backends.refusals import (
     check_dataset,
     check_epoch,
     check_no_scipy,
     check_read,
-    sparse_parts,
 )
-from sequence_loader.backends.tensors import (
+from sequence_loader.backends.tensors import to_csr, to_sparse
+from sequence_loader.backends.which_keras import (
     check_not_forked,
     floatx,
     keras_backend,
-    to_csr,
-    to_sparse,
     uses_legacy_keras,
 )
 from sequence_loader.batches.assembler import Assembler, Augment
@@ -31,7 +31,6 @@ from sequence_loader.batches.reader import Batch, BatchReader
 from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.epochs import EpochTracker
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.position import Position, checked_epoch
 from sequence_loader.order.row_ids import checked_subset
@@ -251,7 +250,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         pool = self._assembler.pool
         if self._assembler.output != "sparse":
             return map_structure(
-                lambda f: to_csr(f, pool) if isinstance(f, CsrRows) else f, features
+                lambda f: to_csr(f) if isinstance(f, CsrRows) else f, features
             )
         changed = self._reader.has_transform or self._assembler.augment is not None
         parts = sparse_parts(

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
+from sequence_loader.checks import check_real
 from sequence_loader.importers.columns import class_places
 from sequence_loader.importers.row_sort import entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
@@ -25,8 +27,6 @@ from sequence_loader.importers.source import (
     required,
 )
 from sequence_loader.importers.streams import csc_entries, csr_blocks
-from sequence_loader.rows.csr import Array
-from sequence_loader.rows.sources import check_real
 
 KIND = "AnnData"
 DENSE_BYTES = 1 << 22

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arrays import Array
 from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import Array
 
 
 class Column:

@@ -23,8 +23,9 @@ from sequence_loader.importers.svmlight import read_svmlight
 from sequence_loader.progress import ProgressBar
 from sequence_loader.store.blocks import checked_names
 from sequence_loader.store.format import MANIFEST
+from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import PendingDirectory
-from sequence_loader.store.sparse_store import SparseStore, open_store
+from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.writer import OWNED, StoreWriter
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.io
 
+from sequence_loader.arrays import Integers
 from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
@@ -27,7 +28,6 @@ from sequence_loader.importers.source import (
     open_text,
     reading,
 )
-from sequence_loader.order.permutation import Integers
 
 KIND = "MatrixMarket"
 # The type a field has in memory, and the type it gets in a store: text has no

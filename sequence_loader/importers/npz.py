@@ -19,6 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.lib import format as npy
 
+from sequence_loader.arrays import Array
+from sequence_loader.checks import check_real
 from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
@@ -28,8 +30,6 @@ from sequence_loader.importers.source import (
     reading,
 )
 from sequence_loader.importers.streams import csc_entries, csr_blocks, runs
-from sequence_loader.rows.csr import Array
-from sequence_loader.rows.sources import check_real
 from sequence_loader.store.blocks import PIECE
 
 KIND = ".npz"

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.checks import shown
+from sequence_loader.checks import check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
-from sequence_loader.rows.sources import check_real
 from sequence_loader.store.sparse_store import SparseStore
 
 

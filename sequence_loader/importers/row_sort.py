@@ -18,8 +18,9 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arrays import Array
 from sequence_loader.importers.source import Advance
-from sequence_loader.rows.csr import Array, CsrRows, unsigned, unsigned_limit
+from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 
 LIMIT = 1 << 21
 """Entries that are sorted in memory: some 120 MB with what sorting them takes."""

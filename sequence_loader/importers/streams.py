@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.importers.row_sort import Entries
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.blocks import PIECE
 
 ROWS = 1 << 18

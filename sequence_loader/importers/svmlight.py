@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.importers.source import (
     PACKED,
@@ -28,7 +29,7 @@ from sequence_loader.importers.source import (
     required,
 )
 from sequence_loader.progress import ProgressBar
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 
 KIND = "svmlight"
 PARSING = ValueError, IndexError, OverflowError

@@ -17,15 +17,14 @@ reference to it while they do. So:
 from __future__ import annotations
 
 import math
-import os
 import threading
-import weakref
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array
+from sequence_loader.forks import renew_after_fork
 
 ALIGNMENT = 64
 """Bytes; what TensorFlow (Eigen), JAX and torch ask of memory they take as is."""
@@ -42,11 +41,15 @@ class BufferPool:
 
     def __init__(self, spare: int = 1) -> None:
         self.spare = spare
-        # Reentrant: a garbage collection inside the lock may run a finaliser.
-        self._lock = threading.RLock()
+        self.after_fork()
         self._idle: list[_Block] = []
         self._in_use = 0
-        _pools.add(self)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        # Reentrant: a garbage collection inside the lock may run a finaliser.
+        self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[type[BufferPool], tuple[int]]:
         return BufferPool, (self.spare,)  # memory does not travel
@@ -132,16 +135,3 @@ class _Lease:
 
     def __del__(self) -> None:
         self._pool._give_back(self._block)
-
-
-_pools: weakref.WeakSet[BufferPool] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a forked child, another thread of the parent may hold a lock for ever."""
-    for pool in list(_pools):
-        pool._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.libc import MOST_PARTS, PARTS, linux_call
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
 
 SHORT = 1 << 15
 """Mean bytes of parts from which ``preadv``, which need not map pages, is as fast."""

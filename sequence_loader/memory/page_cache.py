@@ -12,9 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.libc import MOST_PARTS, PARTS, linux_call
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
 
 
 class OpenFile(Protocol):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.samplers import Sampler
 
 STRETCH = 8192

@@ -26,6 +26,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from sequence_loader.arrays import Integers
+
 ORDER_VERSION = 1
 """Changes if, and only if, the rows that a (seed, epoch, position) names do."""
 
@@ -38,7 +40,6 @@ _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 _SHIFTS = tuple(np.uint64(bits) for bits in (30, 27, 31))
 _HALF = np.uint64(32)
 
-Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.order.cached_order import Order
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.samplers import Sampler
 
 REMAINDERS = ("keep", "drop", "pad")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
+from sequence_loader.arrays import Integers
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:

@@ -26,8 +26,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
-from sequence_loader.order.permutation import Integers, derive_key, permute
+from sequence_loader.order.permutation import derive_key, permute
 
 
 @runtime_checkable

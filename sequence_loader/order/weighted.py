@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, shown
-from sequence_loader.order.permutation import Integers, Words, derive_key, keyed_words
+from sequence_loader.order.permutation import Words, derive_key, keyed_words
 from sequence_loader.order.samplers import check_described, content_digest, settle_seed
 
 _LOW = np.uint64(0xFFFFFFFF)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import Array, CsrRows, unsigned, unsigned_limit
+from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 
 
 def from_scipy(matrix: Any, name: str) -> CsrRows:

@@ -14,12 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
-from sequence_loader.order.permutation import Integers
-
-Array = npt.NDArray[Any]
+from sequence_loader.arrays import Array, Integers
 
 MOST = {size: 2 ** (8 * size - 1) - 1 for size in (1, 2, 4, 8)}
 """The largest signed integer of so many bytes."""

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.order.permutation import Integers
 from sequence_loader.rows.csr import (
     MOST,
-    Array,
     CsrRows,
     DamagedRows,
     canonical,

@@ -16,11 +16,11 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.checks import shown
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import check_not_empty, check_real, check_unmasked, shown
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.order.permutation import Integers
 from sequence_loader.rows.as_csr import from_scipy
-from sequence_loader.rows.csr import Array, CsrRows, unsigned, unsigned_limit
+from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
 
 Block: TypeAlias = CsrRows | Array | Any
@@ -218,35 +218,6 @@ def is_input_list(value: list[Any]) -> bool:
         or (isinstance(item, np.ndarray) and item.ndim >= 2)
         for item in value
     )
-
-
-def check_not_empty(name: str, shape: tuple[int, ...]) -> None:
-    """Raises ValueError where there are no rows or no features."""
-    if 0 in shape or not shape:
-        missing = "rows" if not shape or shape[0] == 0 else "features"
-        raise ValueError(
-            f"`{name}` must have at least one row and one feature; received shape "
-            f"{tuple(shape)}, which has no {missing}. Check how it was loaded."
-        )
-
-
-def check_unmasked(name: str, value: Any) -> None:
-    """Raises TypeError for a masked array."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"`{name}` must not be a masked array, whose mask would be lost; received "
-            f"one of shape {value.shape}. Pass for example {name}.filled(0)."
-        )
-
-
-def check_real(name: str, dtype: np.dtype[Any]) -> None:
-    """Raises TypeError unless values of `dtype` are booleans or real numbers."""
-    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
-    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
-        raise TypeError(
-            f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
-            f"example with {name}.astype('float32')."
-        )
 
 
 def _all_real(table: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array
 from sequence_loader.store.format import BLOCK_BYTES, StoredArray, npy_header
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
-from sequence_loader.rows.sources import check_real, check_unmasked
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import check_real, check_unmasked, shown
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.format import DTYPES, dtype_named
 
 PIECE = 1 << 20

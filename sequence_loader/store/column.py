@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
 
 Reopen = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, which give the array again in another process."""

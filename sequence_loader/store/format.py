@@ -1,7 +1,44 @@
-"""The store's format: the manifest, the ``.npy`` headers and the digests.
+"""The format of a store, and its manifest.
 
-`sequence_loader.store.sparse_store` says what a store looks like; this module writes it down
-and reads it back, and refuses what it would not have written itself.
+A store is a directory of plain ``.npy`` files (format 1.0, C order,
+little-endian), which NumPy and scipy can open without this package:
+
+    indptr.npy         int64, shape (rows + 1,): row i is values
+                       indptr[i] .. indptr[i + 1] - 1; it starts at 0, does not
+                       decrease, and ends at nnz
+    indices.npy        uint16, int32 or (beyond 2^31 - 1 features) int64, shape
+                       (nnz,): the column of each value, strictly ascending in each
+                       row. Written as uint16 where there are at most 65,536
+                       features and values of at least 4 bytes
+    data.npy           any boolean, integer or floating dtype, shape (nnz,)
+    y.npy              optional targets, shape (rows, ...)
+    sample_weight.npy  optional floating weights, shape (rows,)
+    manifest.json      what ties them together
+
+``bfloat16``, which NumPy does not know, is in the files as two raw bytes (``V2``).
+The manifest is a JSON object:
+
+    digest         BLAKE2b-128, in hex, of the manifest's own bytes with this digest
+                   written as 32 zeros; always the first entry
+    format         "sequence_loader.store"
+    version        1; a reader refuses any other
+    shape, nnz     [rows, features] and the number of stored values
+    sorted         true: rows are canonical
+    block_bytes    16777216: how many bytes share a digest
+    arrays         for each file: dtype, shape, and `digests`, the BLAKE2b-128 of
+                   each `block_bytes` of the values (the header is not part of it:
+                   dtype and shape imply it, byte for byte)
+    feature_names  list of text, or null
+    class_names    list of text, or null
+    metadata       an object, the user's own
+
+    values = np.load("train.store/data.npy", mmap_mode="r"), and so on;
+    csr_array((values, indices, indptr), shape) is the matrix.
+
+A store is written beside its path and appears there whole (`publishing`). Opening
+one checks what costs nothing: the manifest and its digest, the size and header of
+each file, the ends of `indptr`. Each row that is read is checked for columns out
+of range. The digests are left to `SparseStore.verify`, which reads everything.
 """
 
 from __future__ import annotations

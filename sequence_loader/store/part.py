@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.map_copy import copy_parts, expect_parts
 from sequence_loader.memory.page_cache import File, at_random, will_need_parts
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.format import (
     MANIFEST,

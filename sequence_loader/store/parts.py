@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.page_cache import File
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows, canonical
+from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.gather import gather
 from sequence_loader.store.format import StoreError
 from sequence_loader.store.part import StorePart

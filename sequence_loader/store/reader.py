@@ -16,10 +16,10 @@ import threading
 from contextlib import suppress
 from typing import Protocol
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, shown
 from sequence_loader.memory.free_memory import free_memory
 from sequence_loader.memory.page_cache import CacheFiller, resident
-from sequence_loader.order.permutation import Integers
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.parts import StoreParts
 from sequence_loader.store.window import Plan

@@ -1,52 +1,8 @@
-"""Sparse rows on disk: the format, and `open_store` to read it.
-
-A store is a directory of plain ``.npy`` files (format 1.0, C order,
-little-endian), which NumPy and scipy can open without this package:
-
-    indptr.npy         int64, shape (rows + 1,): row i is values
-                       indptr[i] .. indptr[i + 1] - 1; it starts at 0, does not
-                       decrease, and ends at nnz
-    indices.npy        uint16, int32 or (beyond 2^31 - 1 features) int64, shape
-                       (nnz,): the column of each value, strictly ascending in each
-                       row. Written as uint16 where there are at most 65,536
-                       features and values of at least 4 bytes
-    data.npy           any boolean, integer or floating dtype, shape (nnz,)
-    y.npy              optional targets, shape (rows, ...)
-    sample_weight.npy  optional floating weights, shape (rows,)
-    manifest.json      what ties them together
-
-``bfloat16``, which NumPy does not know, is in the files as two raw bytes (``V2``).
-The manifest is a JSON object:
-
-    digest         BLAKE2b-128, in hex, of the manifest's own bytes with this digest
-                   written as 32 zeros; always the first entry
-    format         "sequence_loader.store"
-    version        1; a reader refuses any other
-    shape, nnz     [rows, features] and the number of stored values
-    sorted         true: rows are canonical
-    block_bytes    16777216: how many bytes share a digest
-    arrays         for each file: dtype, shape, and `digests`, the BLAKE2b-128 of
-                   each `block_bytes` of the values (the header is not part of it:
-                   dtype and shape imply it, byte for byte)
-    feature_names  list of text, or null
-    class_names    list of text, or null
-    metadata       an object, the user's own
-
-    values = np.load("train.store/data.npy", mmap_mode="r"), and so on;
-    csr_array((values, indices, indptr), shape) is the matrix.
-
-A store is written beside its path and appears there whole (`publishing`). Opening
-one checks what costs nothing: the manifest and its digest, the size and header of
-each file, the ends of `indptr`. Each row that is read is checked for columns out
-of range. The digests are left to `SparseStore.verify`, which reads everything.
-"""
+"""SparseStore: rows of one or several stores, as a row source and like a matrix."""
 
 from __future__ import annotations
 
-import glob
-import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows, DamagedRows
+from sequence_loader.rows.csr import CsrRows, DamagedRows
 from sequence_loader.store.column import StoreColumn
 from sequence_loader.store.format import StoreError
 from sequence_loader.store.local import closed
@@ -64,69 +20,6 @@ from sequence_loader.store.parts import StoreParts
 from sequence_loader.store.reader import StoreReader, checked_memory, choose_reader
 from sequence_loader.store.window import Plan
 from sequence_loader.store.window_reader import WindowReader
-from sequence_loader.store.writer import StoreWriter
-
-__all__ = ["SparseStore", "StoreError", "StoreWriter", "open_store"]
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
-    """Opens a store, or several as one.
-
-    Args:
-        paths: A store's directory; a glob pattern; or a sequence of directories,
-            whose rows follow one another in that order. Those of a pattern follow
-            their names, with the numbers in them counted: ``part-2``, ``part-10``.
-        memory: Bytes of memory that may hold rows of the store. ``"auto"`` looks at
-            what is free. A store that fits is read through the page cache, which
-            is filled ahead; of one that does not, the next windows of the order
-            are read into private memory of at most that many bytes (of at most
-            112 MiB for ``"auto"``).
-
-    Returns:
-        The store: a row source, to be passed as `x`.
-
-    Raises:
-        FileNotFoundError: There is no store at a path.
-        StoreError: A store is damaged or incomplete, or the stores do not fit
-            together.
-
-    Example:
-        >>> store = open_store("train.store")
-        >>> parts = open_store("parts/*.store")
-    """
-    if isinstance(paths, str | os.PathLike):
-        text = os.fspath(paths)
-        found = [text]
-        if not os.path.lexists(text) and glob.has_magic(text):
-            found = sorted(glob.glob(text), key=_counted)
-        if not found:
-            raise FileNotFoundError(
-                f"`paths` must name at least one store; nothing matches {text}. Check "
-                f"the pattern."
-            )
-    else:
-        given = list(paths) if isinstance(paths, Iterable) else [paths]
-        if not all(isinstance(path, str | os.PathLike) for path in given):
-            raise TypeError(
-                f"`paths` must be a path, a pattern, or a sequence of paths; received "
-                f"{shown(paths)}. Pass for example 'train.store'."
-            )
-        found = [os.fspath(path) for path in given]
-        if not found:
-            raise ValueError(
-                "`paths` must name at least one store; received an empty sequence. "
-                "Pass the path of a store."
-            )
-    return SparseStore([Path(os.path.abspath(path)) for path in found], memory)
-
-
-def _counted(name: str) -> tuple[list[Any], str]:
-    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
-    pieces: list[Any] = re.split("([0-9]+)", name)
-    pieces[1::2] = map(int, pieces[1::2])
-    return pieces, name
 
 
 class SparseStore:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.parts import Located, StoreParts
 

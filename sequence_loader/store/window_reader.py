@@ -22,14 +22,13 @@ Guarantees:
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import warnings
-import weakref
 
+from sequence_loader.arrays import Integers
+from sequence_loader.forks import renew_after_fork
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.samplers import BlockShuffleSampler, ShuffleSampler
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.part import GAP
@@ -74,10 +73,10 @@ class WindowReader:
         for part in parts.list:
             part.expect_windows()
         self._told: set[str] = set()
-        self._begin()
-        _readers.add(self)
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _begin(self) -> None:
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._pool, self._alone = BufferPool(spare=2), False
         # What is read now, and perhaps what follows it.
@@ -238,16 +237,3 @@ class WindowReader:
         fresh = [message for message in found if message not in self._told]
         self._told.update(fresh)
         return fresh
-
-
-_readers: weakref.WeakSet[WindowReader] = weakref.WeakSet()
-
-
-def _begin_anew() -> None:
-    """In a forked child there are no threads, and a lock may be held for ever."""
-    for reader in list(_readers):
-        reader._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
-from sequence_loader.rows.csr import Array, CsrRows, canonical
+from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.blocks import (
     as_csr,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
+from sequence_loader.arrays import Integers
 
 ROWS_SHOWN = 16
 

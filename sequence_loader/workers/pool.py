@@ -21,8 +21,10 @@ import weakref
 from concurrent.futures import Future
 from typing import TypeAlias
 
+from sequence_loader.arrays import Array
 from sequence_loader.batches.inputs import InputReader
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.forks import renew_after_fork
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers import errors
 from sequence_loader.workers.errors import Job, WorkerError
 from sequence_loader.workers.process import PATIENCE, WorkerProcess
@@ -79,6 +81,7 @@ class Crew:
             for i in range(count)
         ]
         _crews.add(self)
+        renew_after_fork(self)
         for thread in self._threads:
             thread.start()
 
@@ -116,8 +119,8 @@ class Crew:
         for process in list(self.processes) if patience else []:
             process.kill()  # its thread has not come to see that it is closed
 
-    def disown(self) -> None:
-        """In a forked child, lets go of the workers of its parent."""
+    def after_fork(self) -> None:
+        """Lets go of the workers, which are the parent's; see `Forkable`."""
         for process in self.processes:
             process.disown()
 
@@ -224,12 +227,3 @@ def _close_all() -> None:
         # Threads without a process may be stuck, and end with the interpreter.
         crew.close(PATIENCE if crew.processes else 0)
     visits.settle(PATIENCE)
-
-
-def _disown_all() -> None:
-    for crew in list(_crews):
-        crew.disown()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, leaves, map_structure
-from sequence_loader.order.permutation import Integers
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers import errors, pickling
 from sequence_loader.workers.errors import Job, WorkerError
 from sequence_loader.workers.interrupts import watch

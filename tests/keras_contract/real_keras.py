@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader import SparseBatchSequence
-from sequence_loader.backends.tensors import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 
 if uses_legacy_keras():
     import tf_keras as keras

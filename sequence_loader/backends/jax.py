@@ -1,0 +1,150 @@
+"""JAX: sparse tensors, of one process or in their place among those of several.
+
+JAX holds a batch of all processes as one array. A dense one is put together from
+each process's rows. A sparse one has to be served as if it were whole: of the
+global shape, with the process's rows in their place, and with as many entries on
+every process: otherwise they compile different programs at different steps, which
+JAX does not allow (a CPU happens to train them rightly, JAX 0.10). They agree on that
+number without talking, because what each of them serves is a pure function: every
+process counts what all of them are about to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.backends.coo import fill_coo, padded_nse
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
+from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.structures import Structure, map_structure
+from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.rows.csr import CsrRows
+
+
+@dataclass(frozen=True, slots=True)
+class SparsePart:
+    """Where the rows of a process lie in a BCOO that JAX holds as one array.
+
+    Attributes:
+        index: Place of the process among those that share the batch.
+        count: How many there are.
+        entries: How many entries every process serves, padding included.
+    """
+
+    index: int
+    count: int
+    entries: int
+
+
+def bcoo(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> Any:
+    """``BCOO`` of shape (batch, features), padded to one of a few sizes."""
+    from jax.experimental.sparse import BCOO
+
+    stored, num_rows = len(block.data), block.num_rows
+    entries = padded_nse(stored) if part is None else part.entries
+    data = pool.empty((entries,), block.data.dtype)
+    indices = pool.empty((entries, 2), np.int32)
+    fill_coo(block, indices, data)
+    if part is not None:
+        num_rows = part.count * block.num_rows
+        indices[:stored, 0] += part.index * block.num_rows
+        indices[stored:, 0] = num_rows
+    return BCOO(
+        (data, indices),
+        shape=(num_rows, block.num_features),
+        indices_sorted=part is None,  # they are not in the array of all processes
+        unique_indices=True,
+    )
+
+
+def sparse_parts(
+    features: Structure,
+    plan: BatchPlan,
+    reader: BatchReader,
+    epoch: int,
+    index: int,
+    assemble: Callable[[int], Batch] | None,
+) -> Structure:
+    """How each sparse input is to be served in the job that runs.
+
+    Args:
+        features: Structure of `CsrRows` and arrays: this process's batch.
+        plan: Which rows are in which batch.
+        reader: Knows how many values rows hold.
+        epoch: Epoch of the data.
+        index: Batch number.
+        assemble: Shard index -> the batch of another process, where a `transform` or
+            `augment` decides how many values it has; `None` where the rows do.
+
+    Returns:
+        A `SparsePart` for each input, or `None` where a batch is one process's own.
+
+    Raises:
+        ValueError: `shard` does not describe the job.
+    """
+    shared = distribution()
+    if shared is None:
+        return map_structure(lambda _: None, features)
+    if not joins_processes():
+        raise ValueError(
+            "`output` must be 'dense' where keras.distribution shares the batches of "
+            "one process out, which JAX cannot do with a BCOO; received "
+            "output='sparse'. Pass output='dense', or set no distribution."
+        )
+    own, count = place(shared)
+    if plan.shard[1] != count:
+        raise not_the_job(plan.shard, own, count)
+    others = [shard for shard in range(count) if shard != plan.shard[0]]
+    if assemble is None:
+        counts = [reader.stored(plan.batch(epoch, index, s).rows) for s in range(count)]
+    else:
+        batches = [features, *(assemble(shard).features for shard in others)]
+        counts = [map_structure(_stored, batch) for batch in batches]
+    return map_structure(
+        lambda *stored: SparsePart(own, count, padded_nse(max(stored))), *counts
+    )
+
+
+def _stored(leaf: Any) -> int:
+    return len(leaf.data) if isinstance(leaf, CsrRows) else 0
+
+
+def distribution() -> Any:
+    """Keras's distribution, if there is one and the backend is JAX."""
+    if uses_legacy_keras() or keras_backend() != "jax":
+        return None
+    import keras
+
+    return keras.distribution.distribution()
+
+
+def joins_processes() -> bool:
+    """Whether JAX runs in a job of several processes."""
+    import jax
+
+    return int(jax.process_count()) > 1
+
+
+def place(distribution: Any) -> tuple[int, int]:
+    """(index, count) of the parts that a batch is put together from."""
+    import jax
+    import keras
+
+    if isinstance(distribution, keras.distribution.DataParallel):
+        return jax.process_index(), jax.process_count()
+    # Processes that share a replica of the model are given the same rows.
+    replicas = min(distribution.num_model_replicas, jax.process_count())
+    return distribution.data_shard_id, replicas
+
+
+def not_the_job(shard: tuple[int, int], place: int, count: int) -> ValueError:
+    return ValueError(
+        f"`shard` must have count {count}, the number of processes that "
+        f"keras.distribution joins; received shard={shard}. Pass "
+        f"shard=current_shard(), which is ({place}, {count}) here."
+    )

@@ -1,0 +1,119 @@
+"""``convert``: files of other formats, into a store."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sequence_loader.cli.command import Subparsers, add_command, size
+
+
+def add_convert(commands: Subparsers) -> None:
+    """Describes ``convert``."""
+    parser = add_command(
+        commands,
+        "convert",
+        "write a store from .npz, svmlight, AnnData or MatrixMarket files",
+        "Writes the store DST from one or more files of the same format, whose rows "
+        "follow one another. Memory stays bounded, whatever their size, and nothing "
+        "is at DST before all of it is.",
+        "convert train.npz train.store --y labels.npy",
+        "convert part0.svm.gz part1.svm.gz train.store",
+        "convert cells.h5ad cells.store --label-column cell_type --layer counts",
+        "convert matrix.mtx.gz cells.store --transpose --dtype uint16",
+    )
+    parser.add_argument(
+        "source", nargs="+", metavar="SRC", help="the files, or directories of zarr"
+    )
+    parser.add_argument("path", metavar="DST", help="the store to create")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="npz, svmlight, anndata or matrix-market; by default that of the suffix",
+    )
+    parser.add_argument(
+        "--y",
+        metavar="FILE",
+        help="a .npy of targets, one for each row; text becomes classes",
+    )
+    parser.add_argument(
+        "--sample-weight", metavar="FILE", help="a .npy of weights, one for each row"
+    )
+    parser.add_argument(
+        "--dtype", metavar="NAME", help="type of the stored values, float32 for example"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the store at DST"
+    )
+    for what in ("feature", "class"):
+        parser.add_argument(
+            f"--{what}-names",
+            metavar="FILE",
+            help=f"a text of {what} names, one on each line",
+        )
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        help="show no progress bar",
+    )
+    anndata = parser.add_argument_group("AnnData")
+    anndata.add_argument("--layer", metavar="NAME", help="a layer instead of X")
+    anndata.add_argument(
+        "--label-column", metavar="NAME", help="a column of obs, for y"
+    )
+    svmlight = parser.add_argument_group("svmlight")
+    svmlight.add_argument(
+        "--num-features",
+        type=int,
+        metavar="N",
+        help="number of columns, where the last ones are unused",
+    )
+    base = svmlight.add_mutually_exclusive_group()
+    base.add_argument(
+        "--zero-based",
+        dest="zero_based",
+        action="store_true",
+        default=None,
+        help="columns count from 0; by default, from 1 if column 0 is unused",
+    )
+    base.add_argument(
+        "--one-based",
+        dest="zero_based",
+        action="store_false",
+        default=None,
+        help="columns count from 1",
+    )
+    svmlight.add_argument(
+        "--multilabel",
+        action="store_true",
+        default=None,
+        help="a row has any number of labels",
+    )
+    market = parser.add_argument_group("MatrixMarket")
+    market.add_argument(
+        "--transpose",
+        action="store_true",
+        default=None,
+        help="columns are the rows wanted, as in genes by cells",
+    )
+    parser.set_defaults(run=run_convert)
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """Runs ``convert``."""
+    from sequence_loader.importers.convert import convert
+
+    options = dict(vars(args))
+    for name in ("run", "command", "traceback"):
+        del options[name]
+    for name in ("feature_names", "class_names"):
+        if options[name] is not None:
+            options[name] = Path(options[name]).read_text("utf-8").splitlines()
+    with convert(**options) as store:
+        rows, features = store.shape
+        print(
+            f"{args.path}: {rows:,} rows, {features:,} features, {store.nnz:,} "
+            f"nonzeros of {store.dtype}, {size(store.nbytes)}"
+        )
+    return 0
