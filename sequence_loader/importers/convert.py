@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.checks import one_of, shown
-from sequence_loader.importers.anndata import read_anndata
+from sequence_loader.checks import shown
 from sequence_loader.importers.columns import Column, check_classes
-from sequence_loader.importers.matrix_market import read_matrix_market
-from sequence_loader.importers.npz import read_npz
+from sequence_loader.importers.formats import open_files
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
-from sequence_loader.importers.source import PACKED, Block, Source, SourceError
-from sequence_loader.importers.svmlight import read_svmlight
+from sequence_loader.importers.source import Block, Source, SourceError
 from sequence_loader.progress import ProgressBar
 from sequence_loader.store.blocks import checked_names
 from sequence_loader.store.format import MANIFEST
@@ -27,21 +24,6 @@ from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import PendingDirectory
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.writer import OWNED, StoreWriter
-
-FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
-    "npz": (read_npz, (".npz",), ()),
-    "svmlight": (
-        read_svmlight,
-        (".svmlight", ".svm", ".libsvm"),
-        ("num_features", "zero_based", "multilabel"),
-    ),
-    "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
-    "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
-}
-"""For each format its reader, the suffixes that name it, and the options it takes."""
-
-USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
-"""What some readers must know of the arguments for every format."""
 
 PathLike = str | os.PathLike[str]
 
@@ -138,7 +120,7 @@ def convert(
     targets, weights = Column("y", y, names), Column("sample_weight", sample_weight)
     shared = {"progress": progress, "class_names": names if y is None else None}
     sources = (
-        _opened(files, format, path.parent, options, shared)
+        open_files(files, format, path.parent, options, shared)
         if files
         else [_from_python(blocks, format, options)]
     )
@@ -176,60 +158,6 @@ def convert(
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)
-
-
-def format_of(path: Path) -> str:
-    """The format that the suffix of a file names.
-
-    Raises:
-        ValueError: No format has that suffix.
-    """
-    suffixes = path.suffixes
-    if suffixes and suffixes[-1] in PACKED:
-        suffixes.pop()
-    for name, (_, known, _) in FORMATS.items():
-        if suffixes and suffixes[-1] in known:
-            return name
-    listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
-    raise ValueError(
-        f"`format` must be given where the suffix is none of {listed}; received "
-        f"{path.name}. Pass one of {', '.join(FORMATS)}; convert what is in no such "
-        f"file from Python, in blocks."
-    )
-
-
-def _opened(
-    files: list[Path],
-    format: str | None,
-    scratch: Path,
-    options: dict[str, Any],
-    shared: dict[str, Any],
-) -> list[Source]:
-    for file in files:
-        if not file.exists():
-            raise FileNotFoundError(
-                f"`source` must name files; there is no {file}. Check the path; a "
-                f"pattern is expanded by glob.glob(pattern), or by the shell."
-            )
-    formats = [format_of(file) for file in files] if format is None else [format]
-    format = one_of("format", formats[0], list(FORMATS))
-    if len(set(formats)) > 1:
-        raise ValueError(
-            f"`source` must hold files of one format; received "
-            f"{', '.join(sorted(set(formats)))}. Convert each format to a store of "
-            f"its own, and open them as one."
-        )
-    reader, suffixes, known = FORMATS[format]
-    for name in options:
-        if name not in known:
-            owners = [each for each in FORMATS if name in FORMATS[each][2]]
-            raise TypeError(
-                f"`{name}` is an option of {', '.join(owners)} files; received a file "
-                f"of format {format}. Leave it out."
-            )
-    options = options | {name: shared[name] for name in USES.get(format, ())}
-    found: list[Source] = reader(files, scratch, **options)
-    return found
 
 
 def _from_python(

@@ -1,0 +1,97 @@
+"""The formats that `convert` reads: which reader, which suffixes, which options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sequence_loader.checks import one_of
+from sequence_loader.importers.anndata import read_anndata
+from sequence_loader.importers.matrix_market import read_matrix_market
+from sequence_loader.importers.npz import read_npz
+from sequence_loader.importers.source import PACKED, Source
+from sequence_loader.importers.svmlight import read_svmlight
+
+FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
+    "npz": (read_npz, (".npz",), ()),
+    "svmlight": (
+        read_svmlight,
+        (".svmlight", ".svm", ".libsvm"),
+        ("num_features", "zero_based", "multilabel"),
+    ),
+    "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
+    "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
+}
+"""For each format its reader, the suffixes that name it, and the options it takes."""
+
+USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
+"""What some readers must know of the arguments for every format."""
+
+
+def open_files(
+    files: list[Path],
+    format: str | None,
+    scratch: Path,
+    options: dict[str, Any],
+    shared: dict[str, Any],
+) -> list[Source]:
+    """Opens files of one format, with the options that are for it.
+
+    Args:
+        files: The files, whose rows follow one another.
+        format: A key of `FORMATS`; by default what the suffix of the files says.
+        scratch: Directory for temporary files.
+        options: What the caller gave of the options of formats, by name.
+        shared: The arguments for every format that some readers must know (`USES`).
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        TypeError: An option is of another format.
+        ValueError: The format is unknown, or the files are of several; or a file is
+            damaged (`SourceError`).
+    """
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(
+                f"`source` must name files; there is no {file}. Check the path; a "
+                f"pattern is expanded by glob.glob(pattern), or by the shell."
+            )
+    formats = [format_of(file) for file in files] if format is None else [format]
+    format = one_of("format", formats[0], list(FORMATS))
+    if len(set(formats)) > 1:
+        raise ValueError(
+            f"`source` must hold files of one format; received "
+            f"{', '.join(sorted(set(formats)))}. Convert each format to a store of "
+            f"its own, and open them as one."
+        )
+    reader, suffixes, known = FORMATS[format]
+    for name in options:
+        if name not in known:
+            owners = [each for each in FORMATS if name in FORMATS[each][2]]
+            raise TypeError(
+                f"`{name}` is an option of {', '.join(owners)} files; received a file "
+                f"of format {format}. Leave it out."
+            )
+    options = options | {name: shared[name] for name in USES.get(format, ())}
+    found: list[Source] = reader(files, scratch, **options)
+    return found
+
+
+def format_of(path: Path) -> str:
+    """The format that the suffix of a file names.
+
+    Raises:
+        ValueError: No format has that suffix.
+    """
+    suffixes = path.suffixes
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    for name, (_, known, _) in FORMATS.items():
+        if suffixes and suffixes[-1] in known:
+            return name
+    listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
+    raise ValueError(
+        f"`format` must be given where the suffix is none of {listed}; received "
+        f"{path.name}. Pass one of {', '.join(FORMATS)}; convert what is in no such "
+        f"file from Python, in blocks."
+    )
