@@ -26,7 +26,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from sequence_loader.backends.tensors import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.checks import shown
 
 if uses_legacy_keras():

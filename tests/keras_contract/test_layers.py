@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_contract.conftest import (
+from keras_contract.real_keras import (
     BACKEND,
     LEGACY,
     ON_TENSORFLOW,
