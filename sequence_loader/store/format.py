@@ -59,6 +59,11 @@ FORMAT = "sequence_loader.store"
 VERSION = 1
 MANIFEST = "manifest.json"
 ARRAYS = ("indptr", "indices", "data", "y", "sample_weight")
+SIDE_FILES = (
+    "vectorizer.json",
+    *(f"vectorizer_{name}.npy" for name in ("hashes", "df", "columns")),
+)
+"""What may lie beside them: the vectorizer that made the rows. Readers pass them by."""
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),

@@ -30,13 +30,14 @@ from sequence_loader.store.blocks import (
 from sequence_loader.store.format import (
     ARRAYS,
     MANIFEST,
+    SIDE_FILES,
     Manifest,
     array_path,
     index_dtype,
 )
 from sequence_loader.store.publishing import PendingDirectory
 
-OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS)])
+OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS), *SIDE_FILES])
 ENDED = "closed", "failed"
 """States in which nothing is left to discard."""
 
@@ -135,6 +136,11 @@ class StoreWriter:
                 self._check_like_before(name, values, rows.num_rows)
             self._guarded(lambda: self._write(rows, extras))
         return self
+
+    @property
+    def directory(self) -> Path:
+        """Where the store is until it is published: `SIDE_FILES` may be put there."""
+        return self._pending.directory
 
     def close(self) -> None:
         """Publishes the store. Does nothing the second time.

@@ -1,0 +1,320 @@
+"""Counted blocks -> the terms that become columns, and the rows of those.
+
+The passes of `NgramVectorizer.fit`, after the texts have been counted:
+
+1. `vectorizer_terms.merge`: the terms of all blocks -> vocabulary and df.
+2. Norms of rows, and sums of classes -> scores (`ngram_scores.best`).
+3. Names of the best -> columns.
+4. `rows`: blocks -> rows of these columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sequence_loader.order.permutation import Integers
+from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.text.ngram_options import NgramCounter, NgramOptions
+from sequence_loader.text.ngram_scores import ClassScores, best
+from sequence_loader.text.ngram_weights import (
+    Entries,
+    Floats,
+    Weighting,
+    entries_of,
+    rows_of,
+)
+from sequence_loader.text.spill import Column, Spill
+from sequence_loader.text.vectorizer_inputs import Labels
+from sequence_loader.text.vectorizer_terms import (
+    Links,
+    Located,
+    Vocabulary,
+    located,
+    merge,
+    ranges,
+)
+from sequence_loader.text.vectorizer_workers import in_threads
+
+_COUNTED = 1 << 16
+"""Frequencies from here on are counted as one."""
+NAMED = 1 << 21
+"""Terms whose names are held in memory: some 200 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What fitting found.
+
+    Attributes:
+        num_texts: How many texts there were.
+        hashes: uint64 array of shape (terms,), ascending: the vocabulary.
+        df: uint32 array of shape (terms,): how many texts have each.
+        chosen: int64 array of shape (columns,): the term of each column.
+        names: Of the columns, ascending.
+        min_df: The df that a term needed.
+        dropped: How many terms had less because of `memory`.
+    """
+
+    num_texts: int
+    hashes: Array
+    df: Array
+    chosen: Integers
+    names: tuple[str, ...]
+    min_df: float
+    dropped: int
+
+    def weighting(self, options: NgramOptions) -> Weighting:
+        """How values are computed."""
+        return Weighting(self.num_texts, options.sublinear_tf, options.norm)
+
+
+class NgramFit:
+    """The passes over counted blocks.
+
+    Args:
+        counter: What made them.
+        spills: The blocks, in the order of the texts.
+        labels: Of all texts.
+        scratch: A directory on a disk with room.
+        threads: That compute.
+    """
+
+    def __init__(
+        self,
+        counter: NgramCounter,
+        spills: Sequence[Spill],
+        labels: Labels,
+        scratch: Path,
+        threads: int,
+    ) -> None:
+        self.counter, self.options = counter, counter.options
+        self.blocks = located(spills)
+        self.num_texts = sum(each.block.rows for each in self.blocks)
+        self.labels, self._scratch, self._threads = labels, scratch, threads
+        self._norms: Column | None = None
+        self._links: Links
+        self._chosen: Integers
+        self._all = True
+        self.weighting = Weighting(
+            self.num_texts, self.options.sublinear_tf, self.options.norm
+        )
+
+    def run(self) -> Fitted:
+        """All passes but the last.
+
+        Raises:
+            ValueError: No term is left, or labels are missing.
+        """
+        scores = self._scores()
+        low, high = self.options.limits(self.num_texts)
+        low, dropped = self._within_memory(low, high)
+        vocabulary, links = merge(
+            self.blocks,
+            lambda df: (df >= low) & (df <= high),
+            self._scratch,
+            self._threads,
+        )
+        if links is None or not len(vocabulary):
+            raise ValueError(
+                f"no term is left of {self.num_texts} texts with min_df="
+                f"{self.options.min_df} and max_df={self.options.max_df}. Pass a lower "
+                f"min_df or a higher max_df, and texts with words of two letters."
+            )
+        self._links = links
+        chosen, names = self._columns(vocabulary, scores)
+        hashes, df = vocabulary.hashes, vocabulary.df
+        self._chosen, place = chosen, chosen
+        # As in TfidfVectorizer(max_features=...), others count no more, for norms
+        # either; those that SelectKBest leaves out do.
+        self._all = scores is not None or len(chosen) == len(hashes)
+        found = [hashes.mapped(), df.mapped()]
+        if not self._all:
+            terms = np.sort(chosen)
+            found = [hashes.pick(terms), df.pick(terms)]
+            place = np.searchsorted(terms, chosen)
+        return Fitted(self.num_texts, *found, place, names, low, dropped)
+
+    def rows(self) -> Iterator[CsrRows]:
+        """The rows of each block, float32, once the passes before have run."""
+        order = np.argsort(self._chosen)
+        terms = self._chosen[order]
+
+        def made(block: Located) -> CsrRows:
+            number, df, _ = self._linked(block)
+            place = np.searchsorted(terms, number)
+            chosen = terms.take(place, mode="clip") == number
+            arrays = block.read("docs"), block.read("counts"), block.read("df")
+            first, rows = block.first_row, block.block.rows
+            if self._norms is None:
+                entries, idf = self._entries(arrays, df, df > 0 if self._all else chosen)
+                weights = self.weighting.weights(entries, idf)
+                norms = self.weighting.norms(entries, weights, rows)
+            else:
+                norms = self._norms.read(first, first + rows)
+            entries, idf = self._entries(arrays, df, chosen)
+            values = self.weighting.weights(entries, idf)
+            values /= norms[entries.docs]
+            columns = order[place[chosen]]
+            return rows_of(
+                entries, values.astype(np.float32), columns, rows, len(terms)
+            )
+
+        return in_threads(made, self.blocks, self._threads)
+
+    def _scores(self) -> ClassScores | None:
+        """How columns are scored, if they are."""
+        select = self.options.select
+        if select is None:
+            return None
+        if self.labels.y is None:
+            raise ValueError(
+                f"`select={select!r}` needs the class of each text; received a source "
+                f"without `y`. Pass y=, or select=None."
+            )
+        rows = np.unique(self.labels.y, return_counts=True)[1]
+        return ClassScores(select, rows, self.options.norm is not None)
+
+    def _within_memory(self, low: float, high: float) -> tuple[float, int]:
+        """The least df with which the vocabulary has room, and what that drops."""
+        room = self.options.max_terms
+        if room is None:
+            return low, 0
+        counts = np.zeros(_COUNTED + 1, np.int64)
+        for merged in ranges(self.blocks, self._threads):
+            df = merged.df[(merged.df >= low) & (merged.df <= high)]
+            counts += np.bincount(np.minimum(df, _COUNTED), minlength=_COUNTED + 1)
+        above = np.cumsum(counts[::-1])[::-1]
+        if above[0] <= room:
+            return low, 0
+        if above[-1] > room:
+            raise ValueError(
+                f"`memory` must have room for the {above[-1]} terms that more than "
+                f"{_COUNTED} texts have; received {self.options.memory} bytes, room "
+                f"for {room}. Pass more."
+            )
+        raised = int(np.argmax(above <= room))
+        dropped = int(above[0] - above[raised])
+        warnings.warn(
+            f"memory={self.options.memory} has room for {room} of {above[0]} terms: "
+            f"min_df is {raised} instead of {low:g}, and {dropped} rarer terms are let "
+            f"go. Pass more memory to keep them.",
+            stacklevel=4,
+        )
+        return raised, dropped
+
+    def _columns(
+        self, vocabulary: Vocabulary, scores: ClassScores | None
+    ) -> tuple[Integers, tuple[str, ...]]:
+        """The term of each column, in the order of their names; and those."""
+        total = len(vocabulary)
+        count = min(self.options.max_features or total, total)
+        if count == total:
+            terms = np.arange(total)
+            found = np.zeros(total)
+        elif scores is None:
+            terms, found = self._commonest(vocabulary, count)
+        elif len(scores.rows) < 2:
+            raise ValueError(
+                f"`select={scores.score!r}` must have texts of two classes to choose "
+                f"{count} of {total} terms; received texts of one. Pass select=None."
+            )
+        else:
+            sums = self._sums(scores)
+            terms, found = best(scores, count, vocabulary.df, sums)
+        names = self._names(vocabulary, terms)
+        by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
+        if scores is None and count < total:
+            # As in CountVectorizer, also where equal ones end up.
+            order = (-found[by_name]).argsort()[:count]
+        else:
+            order = np.argsort(found[by_name], kind="stable")[-count:]
+        taken = by_name[np.sort(order)]
+        return terms[taken], tuple(names[i] for i in taken.tolist())
+
+    def _commonest(
+        self, vocabulary: Vocabulary, count: int
+    ) -> tuple[Integers, Floats]:
+        """The terms that occur most, and how often: all, where there are not too
+        many, since where equal ones end up depends on them."""
+        totals = np.zeros(len(vocabulary))
+        for block in self.blocks:
+            number, df, _ = self._linked(block)
+            counts, size = block.read("counts"), block.read("df")
+            sums = np.add.reduceat(counts, np.cumsum(size) - size, dtype=np.float64)
+            totals[number[df > 0]] += sums[df > 0]
+        if len(totals) <= NAMED:
+            return np.arange(len(totals)), totals
+        terms = np.flatnonzero(totals >= np.partition(totals, -count)[-count])
+        return terms, totals[terms]
+
+    def _sums(self, scores: ClassScores) -> Callable[[Integers], Floats]:
+        """Sums by class of some terms: one pass; the first also notes norms."""
+        codes = np.unique(self.labels.y, return_inverse=True)[1].astype(np.int32)
+        norms = Column(np.float64, self._scratch)
+
+        def part(block: Located, terms: Integers) -> tuple[Integers, Integers, Floats]:
+            number, df, place = self._linked(block)
+            first, rows = block.first_row, block.block.rows
+            arrays = block.read("docs"), block.read("counts"), block.read("df")
+            if self._norms is None:
+                entries, idf = self._entries(arrays, df, df > 0)
+                norm = self.weighting.exact_norms(entries, idf, place[df > 0], rows)
+                norms.write(first, norm)
+            else:
+                norm = self._norms.read(first, first + rows)
+            column = np.searchsorted(terms, number)
+            summed = terms.take(column, mode="clip") == number
+            entries, idf = self._entries(arrays, df, summed)
+            values = self.weighting.weights(entries, idf)
+            values /= norm[entries.docs]
+            code = codes[first : first + rows][entries.docs]
+            return column[summed][entries.term], code.astype(np.int64), values
+
+        def sums(terms: Integers) -> Floats:
+            total = np.zeros(len(terms) * scores.sums_per_column)
+            parts = in_threads(
+                lambda block: part(block, terms), self.blocks, self._threads
+            )
+            for column, code, values in parts:
+                scores.add(total, column, code, values)
+            self._norms = norms
+            return total
+
+        return sums
+
+    def _linked(self, block: Located) -> tuple[Array, Array, Array]:
+        """Number, df and place in the vocabulary of each term of a block."""
+        first = block.first_term
+        stop = first + block.num_terms
+        links = self._links
+        return (
+            links.number.read(first, stop),
+            links.df.read(first, stop),
+            links.place.read(first, stop),
+        )
+
+    def _entries(
+        self, arrays: tuple[Array, Array, Array], df: Array, keep: Array
+    ) -> tuple[Entries, Floats]:
+        """Entries of the terms to keep, and their idf."""
+        return entries_of(*arrays, keep), self.weighting.idf(df[keep])
+
+    def _names(self, vocabulary: Vocabulary, terms: Integers) -> list[str]:
+        """The names of terms, which ascend, looked up where they are first."""
+        places = vocabulary.place.pick(terms)
+        firsts = np.array([each.first_place for each in self.blocks])
+        owner = np.searchsorted(firsts, places, side="right") - 1
+        order = np.argsort(owner, kind="stable")
+        names = [""] * len(terms)
+        numbers, starts = np.unique(owner[order], return_index=True)
+        for number, mine in zip(numbers, np.split(order, starts[1:])):
+            block = self.blocks[number]
+            within = places[mine] - block.first_place
+            for i, name in zip(mine, self.counter.names(block, within)):
+                names[i] = name
+        return names
