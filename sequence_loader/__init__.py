@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BalancedSampler",
     "BlockShuffleSampler",
+    "NgramVectorizer",
     "Sampler",
+    "SequenceVectorizer",
     "SequentialSampler",
     "ShuffleSampler",
     "SparseBatchSequence",
@@ -45,6 +47,8 @@ __all__ = [
 
 # Imported when, and only when, they are asked for: one of them brings Keras.
 _HOMES = {
+    "NgramVectorizer": "sequence_loader.text.ngram_vectorizer",
+    "SequenceVectorizer": "sequence_loader.text.sequences",
     "SparseBatchSequence": "sequence_loader.feed.sequence",
     "SparseStore": "sequence_loader.store.sparse_store",
     "StoreError": "sequence_loader.store.format",

@@ -10,16 +10,15 @@ The passes of `NgramVectorizer.fit`, after the texts have been counted:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
-from sequence_loader.text.ngram_options import NgramCounter, NgramOptions
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.text.ngram_options import NgramCounter
 from sequence_loader.text.ngram_scores import ClassScores, best
 from sequence_loader.text.ngram_weights import (
     Entries,
@@ -36,12 +35,11 @@ from sequence_loader.text.vectorizer_terms import (
     Vocabulary,
     located,
     merge,
-    ranges,
+    names_at,
+    raised,
 )
 from sequence_loader.text.vectorizer_workers import in_threads
 
-_COUNTED = 1 << 16
-"""Frequencies from here on are counted as one."""
 NAMED = 1 << 21
 """Terms whose names are held in memory: some 200 MB."""
 
@@ -67,10 +65,6 @@ class Fitted:
     names: tuple[str, ...]
     min_df: float
     dropped: int
-
-    def weighting(self, options: NgramOptions) -> Weighting:
-        """How values are computed."""
-        return Weighting(self.num_texts, options.sublinear_tf, options.norm)
 
 
 class NgramFit:
@@ -112,7 +106,9 @@ class NgramFit:
         """
         scores = self._scores()
         low, high = self.options.limits(self.num_texts)
-        low, dropped = self._within_memory(low, high)
+        low, dropped = raised(
+            self.blocks, low, high, self.options.memory, self._threads
+        )
         vocabulary, links = merge(
             self.blocks,
             lambda df: (df >= low) & (df <= high),
@@ -132,10 +128,11 @@ class NgramFit:
         # As in TfidfVectorizer(max_features=...), others count no more, for norms
         # either; those that SelectKBest leaves out do.
         self._all = scores is not None or len(chosen) == len(hashes)
-        found = [hashes.mapped(), df.mapped()]
-        if not self._all:
+        if self._all:
+            found = hashes.mapped(), df.mapped()
+        else:
             terms = np.sort(chosen)
-            found = [hashes.pick(terms), df.pick(terms)]
+            found = hashes.pick(terms), df.pick(terms)
             place = np.searchsorted(terms, chosen)
         return Fitted(self.num_texts, *found, place, names, low, dropped)
 
@@ -151,7 +148,8 @@ class NgramFit:
             arrays = block.read("docs"), block.read("counts"), block.read("df")
             first, rows = block.first_row, block.block.rows
             if self._norms is None:
-                entries, idf = self._entries(arrays, df, df > 0 if self._all else chosen)
+                known = df > 0 if self._all else chosen
+                entries, idf = self._entries(arrays, df, known)
                 weights = self.weighting.weights(entries, idf)
                 norms = self.weighting.norms(entries, weights, rows)
             else:
@@ -171,41 +169,9 @@ class NgramFit:
         select = self.options.select
         if select is None:
             return None
-        if self.labels.y is None:
-            raise ValueError(
-                f"`select={select!r}` needs the class of each text; received a source "
-                f"without `y`. Pass y=, or select=None."
-            )
-        rows = np.unique(self.labels.y, return_counts=True)[1]
+        y = np.asarray(self.labels.y)
+        rows = np.unique(y, return_counts=True)[1]
         return ClassScores(select, rows, self.options.norm is not None)
-
-    def _within_memory(self, low: float, high: float) -> tuple[float, int]:
-        """The least df with which the vocabulary has room, and what that drops."""
-        room = self.options.max_terms
-        if room is None:
-            return low, 0
-        counts = np.zeros(_COUNTED + 1, np.int64)
-        for merged in ranges(self.blocks, self._threads):
-            df = merged.df[(merged.df >= low) & (merged.df <= high)]
-            counts += np.bincount(np.minimum(df, _COUNTED), minlength=_COUNTED + 1)
-        above = np.cumsum(counts[::-1])[::-1]
-        if above[0] <= room:
-            return low, 0
-        if above[-1] > room:
-            raise ValueError(
-                f"`memory` must have room for the {above[-1]} terms that more than "
-                f"{_COUNTED} texts have; received {self.options.memory} bytes, room "
-                f"for {room}. Pass more."
-            )
-        raised = int(np.argmax(above <= room))
-        dropped = int(above[0] - above[raised])
-        warnings.warn(
-            f"memory={self.options.memory} has room for {room} of {above[0]} terms: "
-            f"min_df is {raised} instead of {low:g}, and {dropped} rarer terms are let "
-            f"go. Pass more memory to keep them.",
-            stacklevel=4,
-        )
-        return raised, dropped
 
     def _columns(
         self, vocabulary: Vocabulary, scores: ClassScores | None
@@ -245,7 +211,8 @@ class NgramFit:
         for block in self.blocks:
             number, df, _ = self._linked(block)
             counts, size = block.read("counts"), block.read("df")
-            sums = np.add.reduceat(counts, np.cumsum(size) - size, dtype=np.float64)
+            starts = np.cumsum(size, dtype=np.int64) - size
+            sums = np.add.reduceat(counts, starts, dtype=np.float64)
             totals[number[df > 0]] += sums[df > 0]
         if len(totals) <= NAMED:
             return np.arange(len(totals)), totals
@@ -254,7 +221,8 @@ class NgramFit:
 
     def _sums(self, scores: ClassScores) -> Callable[[Integers], Floats]:
         """Sums by class of some terms: one pass; the first also notes norms."""
-        codes = np.unique(self.labels.y, return_inverse=True)[1].astype(np.int32)
+        y = np.asarray(self.labels.y)
+        codes = np.unique(y, return_inverse=True)[1].astype(np.int32)
         norms = Column(np.float64, self._scratch)
 
         def part(block: Located, terms: Integers) -> tuple[Integers, Integers, Floats]:
@@ -305,16 +273,6 @@ class NgramFit:
         return entries_of(*arrays, keep), self.weighting.idf(df[keep])
 
     def _names(self, vocabulary: Vocabulary, terms: Integers) -> list[str]:
-        """The names of terms, which ascend, looked up where they are first."""
+        """The names of terms, which ascend."""
         places = vocabulary.place.pick(terms)
-        firsts = np.array([each.first_place for each in self.blocks])
-        owner = np.searchsorted(firsts, places, side="right") - 1
-        order = np.argsort(owner, kind="stable")
-        names = [""] * len(terms)
-        numbers, starts = np.unique(owner[order], return_index=True)
-        for number, mine in zip(numbers, np.split(order, starts[1:])):
-            block = self.blocks[number]
-            within = places[mine] - block.first_place
-            for i, name in zip(mine, self.counter.names(block, within)):
-                names[i] = name
-        return names
+        return names_at(self.blocks, places, self.counter.names)

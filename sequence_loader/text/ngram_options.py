@@ -15,13 +15,13 @@ from sequence_loader.text import ngrams, words
 from sequence_loader.text.ngram_scores import Score
 from sequence_loader.text.ngram_weights import Norm
 from sequence_loader.text.ngrams import Analyzer, TermCounts
-from sequence_loader.text.vectorizer_inputs import BLOCK_CHARS, BLOCK_ROWS
+from sequence_loader.text.spill import Spill
+from sequence_loader.text.vectorizer_inputs import checked_texts, pieces
+from sequence_loader.text.vectorizer_terms import TERM_BYTES
 from sequence_loader.text.words import Hashes, WordRule
 
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"
 """scikit-learn's: the words that `words` finds."""
-TERM_BYTES = 12
-"""Of the vocabulary, in memory and on disk: a hash, and how many texts have it."""
 CALLABLE = "analyzer", "strip_accents", "tokenizer"
 """Options that may be functions, which are not written to files."""
 
@@ -86,11 +86,6 @@ class NgramOptions:
                 found[name] = {"function": getattr(found[name], "__qualname__", "?")}
         return found
 
-    @property
-    def max_terms(self) -> int | None:
-        """How many terms `memory` has room for."""
-        return None if self.memory is None else self.memory // TERM_BYTES
-
     def limits(self, num_texts: int) -> tuple[float, float]:
         """The least and the highest df of a term that is kept.
 
@@ -129,7 +124,7 @@ class NgramCounter:
             )
 
     def count(self, texts: Sequence[str]) -> TermCounts:
-        """The n-grams of at most `BLOCK_ROWS` texts."""
+        """The n-grams of a block of texts."""
         if self.rule is None:
             return ngrams.count_analyzed(texts, self.analyze)
         return ngrams.count_ngrams(
@@ -137,9 +132,16 @@ class NgramCounter:
         )
 
     def serve(self, item: Any) -> list[TermCounts]:
-        """The n-grams of some texts, or rows, in blocks of `BLOCK_CHARS`."""
-        texts = item if self._source is None else self._source.read(item)
-        return [self.count(part) for part in pieces(texts)]
+        """The n-grams of some texts, or rows, in blocks."""
+        if self._source is not None:
+            item = checked_texts(self._source.read(item), item)
+        return [self.count(part) for part in pieces(item)]
+
+    @staticmethod
+    def append(spill: Spill, counts: TermCounts) -> None:
+        """Writes a block."""
+        arrays = vars(counts).copy()
+        spill.append(len(counts.lengths), arrays.pop("span"), **arrays)
 
     def names(self, block: Any, order: Any) -> list[str]:
         """Names of terms of a block, see `ngrams.named`."""
@@ -186,19 +188,6 @@ class NgramCounter:
         made = vars(self).copy()
         made.pop("analyze", None)
         return made
-
-
-def pieces(texts: Sequence[str]) -> list[Sequence[str]]:
-    """Runs of texts of about `BLOCK_CHARS` characters, or one longer text."""
-    found, start, size = [], 0, 0
-    for i, text in enumerate(texts, 1):
-        size += len(text)
-        if size >= BLOCK_CHARS or i - start == BLOCK_ROWS:
-            found.append(texts[start:i])
-            start, size = i, 0
-    if start < len(texts):
-        found.append(texts[start:])
-    return found
 
 
 def require_sklearn(what: str) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
+from sequence_loader.arrays import Integers
 from sequence_loader.text.ngram_weights import Floats
 from sequence_loader.text.spill import Column
 
@@ -153,7 +153,7 @@ Sums = Callable[[Integers], Floats]
 
 
 def best(
-    scores: ClassScores, count: int, df: Column, sums: Sums, limit: int = SUMS_BYTES
+    scores: ClassScores, count: int, df: Column, sums: Sums
 ) -> tuple[Integers, Floats]:
     """The terms that are among the best `count`, and those that tie with the last.
 
@@ -162,12 +162,11 @@ def best(
         count: Less than there are.
         df: Of all terms.
         sums: Sums up some of them.
-        limit: Bytes of sums in memory.
 
     Returns:
         int64 array of the numbers of the terms, ascending, and their scores.
     """
-    most = max(limit // (8 * scores.sums_per_column), 1)
+    most = max(SUMS_BYTES // (8 * scores.sums_per_column), 1)
     terms, found = np.zeros(0, np.int64), np.zeros(0)
     common = _common(df, most)
 

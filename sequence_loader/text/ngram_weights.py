@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array, CsrRows
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.text.ngrams import sorted_places
 
 Floats = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ class Weighting:
     def _powers(self, weights: Floats) -> Floats:
         return weights * weights if self.norm == "l2" else weights
 
-    def _root(self, sums: Floats) -> Floats:
+    def _root(self, sums: Array) -> Floats:
         if self.norm is None:
             return np.ones(len(sums))
         sums[sums == 0.0] = 1.0  # a row without terms

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.text import words
 from sequence_loader.text.words import Hashes, WordRule, Words
 
@@ -193,7 +192,9 @@ def _grouped(hashes: Hashes, owners: Array) -> tuple[Integers, Integers, Integer
 
 def _sizes(counts: Integers, sizes: tuple[int, int]) -> Integers:
     """int64 array of shape (texts, sizes): n-grams of each n that each text has."""
-    return np.maximum(counts[:, None] + 1 - np.arange(sizes[0], sizes[1] + 1), 0)
+    lost = np.arange(sizes[0], sizes[1] + 1) - 1
+    found: Integers = np.maximum(counts[:, None] - lost, 0)
+    return found
 
 
 def _in_analyzer_order(

@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array
+
 
 CHUNK = 1 << 20
 """Values of a column that are read at a time."""
@@ -36,6 +37,10 @@ class Column:
 
     def __len__(self) -> int:
         return self._size
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()  # a map of it stays
 
     def append(self, values: Array) -> None:
         """Writes an array of shape (n,) at the end."""
@@ -69,7 +74,8 @@ class Column:
         """The whole, mapped: pages are read when they are looked at."""
         if not self._size:
             return np.empty(0, self.dtype)
-        return np.memmap(self.file, self.dtype, "r", shape=(self._size,))
+        mapped = np.memmap(self.file, self.dtype, "r", shape=(self._size,))
+        return mapped.view(np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,9 @@ class Spill:
     def close(self) -> None:
         """Closes the file; one without a name is gone."""
         self._file.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _write_at(file: IO[bytes], offset: int, values: Array) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import Array
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.format import BLOCK_BYTES, SIDE_FILES, digest_of
 from sequence_loader.store.publishing import PendingDirectory
@@ -80,11 +80,11 @@ def publish(
 
 def read(
     path: str | os.PathLike[str], kind: str
-) -> tuple[dict[str, Any], dict[str, Array]]:
+) -> tuple[dict[str, Any], dict[str, Array], str]:
     """Reads a vectorizer, and checks all of it.
 
     Returns:
-        What JSON held, and the arrays, mapped.
+        What JSON held; the arrays, mapped; and the digest of both.
 
     Raises:
         FileNotFoundError: There is none.
@@ -95,12 +95,13 @@ def read(
         text = (directory / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"there is no {MANIFEST} in {directory}. Pass what `save` wrote, or a store "
-            f"that `fit_write` or `write` made."
+            f"there is no {MANIFEST} in {directory}. Pass what `save` wrote, or a "
+            f"store that `fit_write` or `write` made."
         ) from None
     try:
         content = json.loads(text)
-        if content["format"] != FORMAT or content.pop("digest") != _digest(content):
+        digest = content.pop("digest")
+        if content["format"] != FORMAT or digest != _digest(content):
             raise ValueError("its digest is not that of its content")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise VectorizerError(
@@ -118,10 +119,11 @@ def read(
             f"{directory} holds a vectorizer of kind {shown(content['kind'])}, not "
             f"{kind!r}. Load it with the class that wrote it."
         )
-    return content, {
+    arrays = {
         name: _checked(_array_path(directory, name), entry)
         for name, entry in content["arrays"].items()
     }
+    return content, arrays, digest
 
 
 def kind_in(path: str | os.PathLike[str]) -> str | None:

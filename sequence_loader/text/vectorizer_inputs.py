@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
+from sequence_loader.workers.pickling import DESCRIPTION_BYTES, pickled
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -73,6 +74,16 @@ class TextSource:
         if waiting:
             yield start, start + len(waiting), waiting
 
+    def description(self) -> Any:
+        """The source, if a worker can be sent it rather than texts; or `None`."""
+        if not self.by_row or getattr(self.source, "read_here", False):
+            return None
+        try:
+            pickled(self.source, limit=DESCRIPTION_BYTES)
+        except Exception:  # it cannot be sent, or not without its rows
+            return None
+        return self.source
+
     def read(self, rows: Integers) -> list[str]:
         """The texts of some rows of a source that is read by row."""
         return checked_texts(self.source.read(rows), rows)
@@ -89,7 +100,9 @@ class TextSource:
             start += len(block)
 
 
-def checked_texts(texts: Any, rows: Sequence[int] | Integers | None = None) -> list[str]:
+def checked_texts(
+    texts: Any, rows: Sequence[int] | Integers | None = None
+) -> list[str]:
     """A list of str; raises TypeError where something else is among them."""
     if isinstance(texts, str | bytes):
         raise TypeError(
@@ -106,6 +119,19 @@ def checked_texts(texts: Any, rows: Sequence[int] | Integers | None = None) -> l
                     f"Decode bytes, and replace what is missing by ''."
                 )
         found = [str(text) for text in found]
+    return found
+
+
+def pieces(texts: Sequence[str]) -> list[Sequence[str]]:
+    """Runs of texts of about `BLOCK_CHARS` characters, or one longer text."""
+    found, start, size = [], 0, 0
+    for i, text in enumerate(texts, 1):
+        size += len(text)
+        if size >= BLOCK_CHARS or i - start == BLOCK_ROWS:
+            found.append(texts[start:i])
+            start, size = i, 0
+    if start < len(texts):
+        found.append(texts[start:])
     return found
 
 

@@ -96,7 +96,8 @@ class Part:
             ) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise VectorizerError(
-                f"{self.path} is no whole part: {error}. Write it again with `fit_part`."
+                f"{self.path} is no whole part: {error}. Write it again with "
+                f"`fit_part`."
             ) from None
         if content["made_with"] != json.loads(json.dumps(made_with)):
             raise VectorizerError(

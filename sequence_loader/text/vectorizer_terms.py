@@ -7,6 +7,7 @@ together in memory, give its terms: how many texts have each, and where it is fi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.text.ngrams import sorted_places
 from sequence_loader.text.spill import Block, Column, Spill
 from sequence_loader.text.vectorizer_workers import in_threads
@@ -23,6 +23,10 @@ from sequence_loader.text.words import Hashes
 
 RANGE_TERMS = 1 << 20
 """Terms of all blocks that are sorted at a time: some 100 MB."""
+TERM_BYTES = 12
+"""Of the vocabulary, in memory and on disk: a hash, and how many texts have it."""
+_COUNTED = 1 << 16
+"""Frequencies from here on are counted as one."""
 FINEST = 10
 """Bits of the hash that can tell ranges apart: 1024 ranges, 10**9 terms of blocks."""
 
@@ -52,7 +56,7 @@ class Vocabulary:
 
     Attributes:
         hashes: uint64.
-        df: uint32, how many texts have each; of words, how often each occurs.
+        df: uint32, how many texts have each; int64, how often each word occurs.
         place: int64, where it is first: the number of n-grams before it.
     """
 
@@ -110,8 +114,9 @@ def merge(
         threads: That sort.
         link: Whether to write links.
     """
+    often = np.uint32 if link else np.int64  # texts are fewer than words
     found = Vocabulary(
-        *(Column(kind, scratch) for kind in (np.uint64, np.uint32, np.int64))
+        *(Column(kind, scratch) for kind in (np.uint64, often, np.int64))
     )
     links = Links(*(Column(kind, scratch) for kind in (np.int32, np.uint32, np.int64)))
     for merged in ranges(blocks, threads):
@@ -134,6 +139,73 @@ def merge(
         found.df.append(merged.df[kept])
         found.place.append(merged.place[kept])
     return found, links if link else None
+
+
+def raised(
+    blocks: Sequence[Located],
+    low: float,
+    high: float,
+    memory: int | None,
+    threads: int,
+) -> tuple[float, int]:
+    """The least df with which the vocabulary has room, and how many terms that drops.
+
+    Args:
+        blocks: All of them.
+        low: The least df.
+        high: The highest.
+        memory: Bytes that the vocabulary may take; `None` for any.
+        threads: That sort.
+    """
+    if memory is None:
+        return low, 0
+    room = memory // TERM_BYTES
+    counts = np.zeros(_COUNTED + 1, np.int64)
+    for merged in ranges(blocks, threads):
+        df = merged.df[(merged.df >= low) & (merged.df <= high)]
+        counts += np.bincount(np.minimum(df, _COUNTED), minlength=_COUNTED + 1)
+    above = np.cumsum(counts[::-1])[::-1]
+    if above[0] <= room:
+        return low, 0
+    if above[-1] > room:
+        raise ValueError(
+            f"`memory` must have room for the {above[-1]} terms that at least "
+            f"{_COUNTED} texts have, {TERM_BYTES} bytes each; received {memory}. Pass "
+            f"more."
+        )
+    least = int(np.argmax(above <= room))
+    dropped = int(above[0] - above[least])
+    warnings.warn(
+        f"memory={memory} has room for {room} of {above[0]} terms: min_df is {least} "
+        f"instead of {low:g}, and {dropped} rarer terms are let go. Pass more memory "
+        f"to keep them.",
+        stacklevel=6,
+    )
+    return least, dropped
+
+
+def names_at(
+    blocks: Sequence[Located],
+    places: Integers,
+    names: Callable[[Located, Integers], list[str]],
+) -> list[str]:
+    """The names of terms, looked up in the blocks where they are first.
+
+    Args:
+        blocks: All of them.
+        places: Where the terms are first.
+        names: From a block and `order` of terms in it to their names.
+    """
+    firsts = np.array([each.first_place for each in blocks])
+    owner = np.searchsorted(firsts, places, side="right") - 1
+    order = np.argsort(owner, kind="stable")
+    found = [""] * len(places)
+    numbers, starts = np.unique(owner[order], return_index=True)
+    for number, mine in zip(numbers, np.split(order, starts[1:])):
+        block = blocks[number]
+        for i, name in zip(mine, names(block, places[mine] - block.first_place)):
+            found[i] = name
+    return found
 
 
 class Merged(NamedTuple):
@@ -177,7 +249,10 @@ def ranges(blocks: Sequence[Located], threads: int = 1) -> Iterator[Merged]:
 def _merged(
     blocks: Sequence[Located], cuts: Sequence[Integers], bits: int
 ) -> Merged:
-    hashes, df, place, slices = [], [], [], []
+    hashes: list[Array] = []
+    df: list[Array] = []
+    place: list[Array] = []
+    slices: list[tuple[int, int]] = []
     for each, cut in zip(blocks, cuts):
         first, last = cut.tolist()
         if first < last:

@@ -69,7 +69,7 @@ def in_processes(
     from sequence_loader.workers.process import WorkerProcess
 
     pickling.check_available()
-    description = pickling.dumps([serve])
+    description = pickling.pickled([serve])
     free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
     processes: list[WorkerProcess] = []
 

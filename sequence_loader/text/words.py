@@ -22,8 +22,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
+
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -175,9 +175,9 @@ def word_hashes(code: Array, start: Integers, stop: Integers) -> Hashes:
 
 def hashes_of(words: Sequence[str]) -> Hashes:
     """A hash of each string, as `word_hashes` gives it."""
-    stop = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
-    start = np.concatenate([[0], stop[:-1]]).astype(np.int64)
-    return word_hashes(code_points("".join(words)), start, stop)
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    stop = np.cumsum(lengths)
+    return word_hashes(code_points("".join(words)), stop - lengths, stop)
 
 
 def mixed(values: Hashes) -> Hashes:

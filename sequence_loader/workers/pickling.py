@@ -88,7 +88,7 @@ def description(readers: list[InputReader]) -> bytes:
     """
     for reader in readers:
         try:
-            _pickled(reader)
+            pickled(reader)
         except Exception as error:
             reason = str(error).rstrip(".") or type(error).__name__
             raise TypeError(
@@ -97,7 +97,7 @@ def description(readers: list[InputReader]) -> bytes:
                 f"cannot: {reason}. Leave it out of the transform, create it on first "
                 f"use inside of it, or pass use_multiprocessing=False for threads."
             ) from error
-    return _pickled(readers)
+    return pickled(readers)
 
 
 def _is_description(source: RowSource) -> bool:
@@ -110,13 +110,13 @@ def _is_description(source: RowSource) -> bool:
     if getattr(source, "read_here", False):
         return False
     try:
-        _pickled(source, limit=DESCRIPTION_BYTES)
+        pickled(source, limit=DESCRIPTION_BYTES)
     except Exception:  # cannot be sent, or is too large: it stays
         return False
     return True
 
 
-def _pickled(value: Any, limit: int | None = None) -> bytes:
+def pickled(value: Any, limit: int | None = None) -> bytes:
     """Pickles by value what a worker cannot import, or had better not.
 
     The first are lambdas, and what a script or notebook defines. The second is in

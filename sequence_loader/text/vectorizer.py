@@ -1,0 +1,404 @@
+"""What both vectorizers do: passes over texts, into a store, to files and back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from sequence_loader.arrays import Array
+from sequence_loader.checks import integer
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.store.opening import open_store
+from sequence_loader.store.sparse_store import SparseStore
+from sequence_loader.store.writer import StoreWriter
+from sequence_loader.text import vectorizer_files as files
+from sequence_loader.text.spill import Spill
+from sequence_loader.text.vectorizer_inputs import (
+    Labels,
+    TextSource,
+    checked_texts,
+    labels_of,
+)
+from sequence_loader.text.vectorizer_parts import Part, PartWriter, joined_labels
+from sequence_loader.text.vectorizer_passes import (
+    RowMaker,
+    count,
+    free,
+    joined,
+    served,
+    store,
+)
+
+PathLike = str | os.PathLike[str]
+Rows = Callable[[], Iterator[CsrRows]]
+"""The rows of each block, once the passes before have run."""
+Self = TypeVar("Self", bound="TextVectorizer")
+
+
+class TextVectorizer(ABC):
+    """Texts in, sparse rows out.
+
+    A subclass says how a block of texts is counted, what is learned from counted
+    blocks, and how texts become rows with it.
+    """
+
+    KIND: ClassVar[str]
+
+    _learned: Mapping[str, Any]
+    _arrays: Mapping[str, Array]
+    _saved: tuple[Path, str] | None = None
+    """Where the arrays lie, so that a pickle need not hold them; and their digest."""
+
+    def fit(
+        self: Self,
+        source: Any,
+        y: Any = None,
+        *,
+        workers: int = 1,
+        progress: bool = True,
+    ) -> Self:
+        """Learns the columns. Temporary files are in ``tempfile.gettempdir()``.
+
+        Args:
+            source: Texts: what `open_texts` gives, or another object with
+                ``num_rows`` and ``read(rows)``; a list, array or Series of str; or
+                any iterable of str, which is gone through once.
+            y: The class of each text, integers or text; by default ``source.y``.
+            workers: Processes that read and split texts, and threads that compute; 1
+                does all in this thread. More than 1 takes the extra ``workers``.
+            progress: Whether to show a progress bar, if standard error is a terminal.
+
+        Returns:
+            The vectorizer.
+
+        Raises:
+            TypeError: A text is no str, or `y` neither integers nor text.
+            ValueError: There are no texts or no terms, or `y` does not fit.
+            WorkerError: A worker failed.
+        """
+        with ExitStack() as stack:
+            self._fit(source, y, Path(tempfile.gettempdir()), workers, progress, stack)
+        return self
+
+    def fit_write(
+        self,
+        source: Any,
+        path: PathLike,
+        y: Any = None,
+        *,
+        workers: int = 1,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> SparseStore:
+        """Learns the columns, and writes the rows of the same texts into a store.
+
+        The texts are read once. Temporary files are beside `path`, without names: the
+        kernel removes them with the process, however it ends.
+
+        Args:
+            source: As in `fit`.
+            path: The store to create; the vectorizer is kept in it.
+            y: As in `fit`.
+            workers: As in `fit`.
+            overwrite: Whether to replace a store at `path`.
+            progress: As in `fit`.
+
+        Returns:
+            The store, open, with `y`, `class_names` and, of n-grams, `feature_names`.
+
+        Raises:
+            FileExistsError: Something is at `path` that may not be replaced.
+            OSError: The store cannot be written.
+            TypeError: As in `fit`.
+            ValueError: As in `fit`.
+            WorkerError: As in `fit`.
+        """
+        target = free(path, overwrite)
+        with ExitStack() as stack:
+            labels, rows = self._fit(
+                source, y, target.parent, workers, progress, stack
+            )
+            self._store(target, overwrite, labels, rows(), progress)
+        return open_store(target)
+
+    def transform(self, texts: Iterable[str]) -> Any:
+        """Rows of texts; what `SparseBatchSequence` takes as its `transform`.
+
+        Args:
+            texts: An iterable of str.
+
+        Returns:
+            ``csr_array`` of shape (texts, num_features).
+
+        Raises:
+            TypeError: A text is no str.
+            ValueError: The vectorizer was not fitted.
+        """
+        self._check_fitted()
+        return joined(self._rows(checked_texts(texts)), self.num_features).to_scipy()
+
+    def write(
+        self,
+        source: Any,
+        path: PathLike,
+        y: Any = None,
+        *,
+        workers: int = 1,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> SparseStore:
+        """Writes other texts into a store, with the columns that were learned.
+
+        Args:
+            source: As in `fit`; or the path of a part that `fit_part` made.
+            path: The store to create; the vectorizer is kept in it.
+            y: As in `fit`. Classes have the integers that they had in `fit`, by their
+                names, where there are names.
+            workers: As in `fit`.
+            overwrite: Whether to replace a store at `path`.
+            progress: As in `fit`.
+
+        Returns:
+            The store, open.
+
+        Raises:
+            FileExistsError: Something is at `path` that may not be replaced.
+            OSError: The store cannot be written.
+            TypeError: As in `fit`.
+            ValueError: The vectorizer was not fitted, or a class is not one of its.
+            WorkerError: As in `fit`.
+        """
+        self._check_fitted()
+        target = free(path, overwrite)
+        if isinstance(source, str | os.PathLike):
+            part = Part(source, self._made_with())
+            labels, made = part.labels, self._rows_of_part(part.spill)
+        else:
+            labels = labels_of(source, y)
+            texts = TextSource(source)
+            found = served(lambda sent: RowMaker(self._rows, sent), texts, workers)
+            made = (rows for blocks in found for rows in blocks)
+        labels = labels.like(self.class_names)
+        self._store(target, overwrite, labels, made, progress)
+        return open_store(target)
+
+    def fit_part(
+        self,
+        source: Any,
+        path: PathLike,
+        y: Any = None,
+        *,
+        workers: int = 1,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> Path:
+        """Counts some of the texts: one task of many, on any machine.
+
+        What it makes is what `merge` fits from, and what `write` can make a store of
+        without reading the texts again. The vectorizer learns nothing yet.
+
+        Args:
+            source: As in `fit`.
+            path: The directory to create, where all tasks can read it.
+            y: As in `fit`.
+            workers: As in `fit`.
+            overwrite: Whether to replace a part at `path`.
+            progress: As in `fit`.
+
+        Returns:
+            Its path.
+
+        Raises:
+            FileExistsError: Something is at `path` that may not be replaced.
+            OSError: The part cannot be written.
+            TypeError: As in `fit`.
+            ValueError: As in `fit`.
+            WorkerError: As in `fit`.
+        """
+        writer = PartWriter(path, overwrite)
+        try:
+            labels = self._count(source, y, writer.spill, workers, progress)
+            writer.publish(self._made_with(), labels)
+        except BaseException:
+            writer.discard()
+            raise
+        finally:
+            writer.spill.close()
+        return writer.path
+
+    def merge(self: Self, parts: Iterable[PathLike], *, workers: int = 1) -> Self:
+        """Learns the columns from parts: the same as `fit` from all of their texts.
+
+        Args:
+            parts: What `fit_part` gave, in the order of the texts.
+            workers: Threads that compute.
+
+        Returns:
+            The vectorizer.
+
+        Raises:
+            FileNotFoundError: A part is missing.
+            ValueError: Parts are damaged, or do not fit together; or as in `fit`.
+        """
+        found = [Part(path, self._made_with()) for path in parts]
+        if not found:
+            raise ValueError("`parts` must name at least one part; received none.")
+        try:
+            labels = joined_labels([part.labels for part in found])
+            spills = [part.spill for part in found]
+            self._learn(spills, labels, Path(tempfile.gettempdir()), workers)
+        finally:
+            for part in found:
+                part.spill.close()
+        return self
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Writes the fitted vectorizer into a directory: JSON and ``.npy`` files.
+
+        Args:
+            path: The directory to create.
+            overwrite: Whether to replace a vectorizer at `path`.
+
+        Returns:
+            Its path.
+
+        Raises:
+            FileExistsError: Something is at `path` that may not be replaced.
+            OSError: It cannot be written.
+            ValueError: The vectorizer was not fitted.
+        """
+        self._check_fitted()
+        return files.publish(path, self._content(), self._arrays, overwrite)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the texts that it was fitted with."""
+        names = self._learned.get("class_names")
+        return None if names is None else tuple(names)
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int:
+        """How many columns there are."""
+
+    @property
+    @abstractmethod
+    def _dtype(self) -> str:
+        """Of values in a store."""
+
+    @abstractmethod
+    def _made_with(self) -> dict[str, Any]:
+        """The options, as JSON."""
+
+    @abstractmethod
+    def _counter(self, source: Any) -> Any:
+        """What counts texts: ``serve(texts or rows)`` and ``append(spill, counts)``."""
+
+    def _check_labels(self, labels: Labels) -> None:
+        """Raises ValueError for labels with which it cannot learn."""
+
+    @abstractmethod
+    def _learn(
+        self, spills: Sequence[Spill], labels: Labels, scratch: Path, threads: int
+    ) -> Rows:
+        """Learns from counted blocks: sets `_learned` and `_arrays`."""
+
+    @abstractmethod
+    def _rows(self, texts: Sequence[str]) -> list[CsrRows]:
+        """Rows of texts, in blocks."""
+
+    @abstractmethod
+    def _rows_of_part(self, spill: Spill) -> Iterator[CsrRows]:
+        """Rows of counted blocks."""
+
+    def _check_fitted(self) -> None:
+        if not self._arrays:
+            raise ValueError(
+                f"this {type(self).__name__} was not fitted. Call fit, fit_write or "
+                f"merge first, or load one that was."
+            )
+
+    def _fit(
+        self,
+        source: Any,
+        y: Any,
+        scratch: Path,
+        workers: int,
+        progress: bool,
+        stack: ExitStack,
+    ) -> tuple[Labels, Rows]:
+        workers = integer("workers", workers, minimum=1)
+        spill = Spill.unnamed(scratch)
+        stack.callback(spill.close)
+        labels = self._count(source, y, spill, workers, progress)
+        return labels, self._learn([spill], labels, scratch, workers)
+
+    def _count(
+        self, source: Any, y: Any, spill: Spill, workers: int, progress: bool
+    ) -> Labels:
+        texts = TextSource(source)
+        labels = labels_of(source, y, texts.num_rows)
+        self._check_labels(labels)
+        count(self._counter, texts, labels, spill, workers, progress)
+        return labels
+
+    def _store(
+        self,
+        path: Path,
+        overwrite: bool,
+        labels: Labels,
+        made: Iterable[CsrRows],
+        progress: bool,
+    ) -> None:
+        writer = StoreWriter(
+            path,
+            self.num_features,
+            self._dtype,
+            overwrite=overwrite,
+            feature_names=self._learned.get("feature_names"),
+            class_names=labels.class_names,
+        )
+        digest = store(
+            writer, self._content(), self._arrays, labels.y, made, progress
+        )
+        self._saved = path, digest
+
+    def _content(self) -> dict[str, Any]:
+        return {"kind": self.KIND, "options": self._made_with(), **self._learned}
+
+    def _take(self, content: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        known = ("format", "version", "hash_version", "kind", "options", "arrays")
+        self._learned = {k: v for k, v in content.items() if k not in known}
+        self._arrays = arrays
+
+    def _load(self: Self, path: PathLike) -> Self:
+        content, arrays, digest = files.read(path, self.KIND)
+        self._take(content, arrays)
+        self._saved = Path(os.path.abspath(path)), digest
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).copy()
+        if self._saved is None:
+            state["_arrays"] = {k: np.array(v) for k, v in self._arrays.items()}
+        else:
+            state["_arrays"] = state["_learned"] = {}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._saved is not None:
+            path, digest = self._saved
+            self._load(path)
+            if self._saved[1] != digest:
+                raise files.VectorizerError(
+                    f"{path} holds another vectorizer than when this one was pickled. "
+                    f"Pickle it again."
+                )
