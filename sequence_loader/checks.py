@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
+
 
 def integer(
     name: str, value: object, *, minimum: int, maximum: int | None = None
@@ -27,14 +29,15 @@ def integer(
     bounds = f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
-            f"`{name}` must be an integer, {bounds}; received {shown(value)} of type "
-            f"{type(value).__name__}. Pass an int, for example {name}={minimum}."
+            f"{argument(name)} must be an integer, {bounds}; received {shown(value)} "
+            f"of type {type(value).__name__}. Pass an int, for example "
+            f"{argument(name, minimum)}."
         )
     number = int(value)
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(
-            f"`{name}` must be {bounds}; received {value}. "
-            f"Pass an int in that range, for example {name}={minimum}."
+            f"{argument(name)} must be {bounds}; received {value}. "
+            f"Pass an int in that range, for example {argument(name, minimum)}."
         )
     return number
 
@@ -46,7 +49,7 @@ def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
             return choice
     listed = ", ".join(repr(choice) for choice in choices)
     raise ValueError(
-        f"`{name}` must be one of {listed}; received {shown(value)}. "
+        f"{argument(name)} must be one of {listed}; received {shown(value)}. "
         f"Pass one of those values."
     )
 
@@ -78,9 +81,14 @@ def check_unmasked(name: str, value: Any) -> None:
 
 def check_real(name: str, dtype: np.dtype[Any]) -> None:
     """Raises TypeError unless values of `dtype` are booleans or real numbers."""
-    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
-    if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+    if not is_real(dtype):
         raise TypeError(
             f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
             f"example with {name}.astype('float32')."
         )
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype are booleans or real numbers."""
+    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
+    return dtype.kind in "biuf" or dtype.name == "bfloat16"

@@ -79,7 +79,7 @@ def npz(path: Path, kind: str = "csr", **arrays: Any) -> Path:
         ("csr", {"format": b"lil"}, "format csr, csc, coo, bsr, dia"),
         ("csr", {"shape": np.array([3])}, "shape (3,)"),
         ("csr", {"shape": np.array([-20, 6])}, "`indptr` must have shape"),
-        ("csr", {"shape": np.array([20, 0])}, "`num_features`"),
+        ("csr", {"shape": np.array([20, 0])}, "has no columns, and a store"),
         ("csc", {"indices": np.full(99, 20)}, "row 20 is out of range"),
         ("csc", {"indices": np.full(99, -2)}, "row -2 is out of range"),
         ("csc", {"indptr": np.arange(9)}, "`indptr` must have shape (7,)"),
@@ -248,14 +248,14 @@ def test_an_anndata_element_of_a_kind_nobody_knows(tmp_path: Path) -> None:
     anndata.AnnData(sp.csr_matrix(marked(3, 2))).write_h5ad(tmp_path / "a.h5ad")
     with h5py.File(tmp_path / "a.h5ad", "r+") as file:
         file["var/_index"].attrs["encoding-version"] = "9.9.9"
-    refused(tmp_path / "a.h5ad", tmp_path, "a.h5ad cannot be read as a AnnData file")
+    refused(tmp_path / "a.h5ad", tmp_path, "a.h5ad cannot be read as an AnnData file")
 
 
 def test_a_column_out_of_range_names_the_file(tmp_path: Path) -> None:
     matrix = marked(3, 4)
     matrix.indices[1] = 9
     sp.save_npz(tmp_path / "a.npz", matrix)
-    refused(tmp_path / "a.npz", tmp_path, "a.npz has a column index out of range")
+    refused(tmp_path / "a.npz", tmp_path, "a.npz` has a column index out of range")
 
 
 def test_a_pipe_that_would_be_read_twice(tmp_path: Path) -> None:
@@ -383,12 +383,14 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "20 in all; received 21", {"y": np.zeros(21)}),
         (path, "`y` must have one entry", {"y": 3}),
         (path, "`y` must hold numbers", {"y": np.array([{}] * 20)}),
-        (path, "`y` must hold numbers", {"y": pd.Series(["a", None] * 10)}),
-        (path, "`y` must be an array or a .npy file", {"y": "no.npy"}),
+        (path, "`y` must be known for each row; row 1, counted from 0, and 9 more has "
+         "None. Remove such rows", {"y": pd.Series(["a", None] * 10)}),
+        (path, "`y` must be an array, a .npy file, a text", {"y": "no.npy"}),
         (path, "`sample_weight` must hold numbers", {"sample_weight": ["a"] * 20}),
         (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),
         (path, "20 in all; received 21", {"sample_weight": np.zeros(21)}),
-        (path, "`y` must be an array, or a .npy file", {"y": tmp_path / "a.csv"}),
+        (path, "a.csv cannot be read: it has several columns: ['1', '2']. Name one of",
+         {"y": tmp_path / "a.csv"}),
         (path, "an archive of several", {"y": path}),
         (path, "texts with .astype(str)", {"y": tmp_path / "objects.npy"}),
         (path, "`dtype` must be one of", {"dtype": "complex64"}),
@@ -551,7 +553,7 @@ def test_class_names_that_do_not_fit(
     convert(marked(3, 2), tmp_path / "b.store", y=[[0.5], [9], [1]], class_names=["a"])
     texts = [["a", "b", "a"]] * 3
     convert(marked(3, 2), tmp_path / "d.store", y=texts, class_names=["a", "b"])
-    y = [[2], [0], [-1]]
+    y = [[2], [0], [1]]
     convert(marked(3, 2), tmp_path / "c.store", y=y, class_names=list("abc"))
 
 

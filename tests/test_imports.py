@@ -21,7 +21,7 @@ NEED_KERAS = {"feed.sequence", "feed.dataset_layout", "feed.dataset"}
 NEED_KERAS |= {"feed.checkpoint", "layers"}
 
 FLOORS = """
-    arrays checks forks progress _version
+    arguments arrays checks forks progress _version
     memory order
     rows
     store batches

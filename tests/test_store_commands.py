@@ -196,7 +196,7 @@ def test_info_of_every_kind_of_target(folder: Path) -> None:
         (["convert", "a.npz", "no/x.store"], "cannot write beside"),
         (["convert", "a.npz", "y.npy"], "or --overwrite to replace"),
         (["convert", "a.npz", "x.store", "--y", "no.npy"], "there is no no.npy"),
-        (["convert", "a.npz", "x.store", "--y", "a.svm"], "a.svm cannot be read: it"),
+        (["convert", "a.npz", "x.store", "--y", "a.svm"], "it looks like rows of svm"),
         (["convert", "a.npz", "x.store", "--y", "a.npz"], ": --y must be one array"),
         (["convert", "a.npz", "x.store", "--dtype", "text"], "--dtype must be one of"),
         (["convert", "a.npz", "x.store", "--multilabel"], "option of svmlight files"),

@@ -34,10 +34,23 @@ def add_convert(commands: Subparsers) -> None:
     parser.add_argument(
         "--y",
         metavar="FILE",
-        help="a .npy of targets, one for each row; text becomes classes",
+        help="targets, one for each row: a .npy, a text with one on each line (.gz, "
+        ".bz2, .xz), or TABLE.csv:COLUMN; text becomes classes",
     )
     parser.add_argument(
-        "--sample-weight", metavar="FILE", help="a .npy of weights, one for each row"
+        "--sample-weight", metavar="FILE", help="weights, one for each row, as --y"
+    )
+    parser.add_argument(
+        "--classes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="labels that are numbers are classes, too, such as -1 and 1, or 1 to k",
+    )
+    parser.add_argument(
+        "--missing-labels",
+        default="refuse",
+        choices=("refuse", "zero-weight"),
+        help="whether rows without a label are refused, or get the weight 0",
     )
     parser.add_argument(
         "--dtype", metavar="NAME", help="type of the stored values, float32 for example"

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from sequence_loader._version import __version__
+from sequence_loader.arguments import in_python, spelling
 from sequence_loader.cli.command import Subparsers, examples, failed, say
 from sequence_loader.cli.convert import add_convert
 from sequence_loader.cli.demo import add_demo
@@ -28,6 +29,8 @@ from sequence_loader.cli.verify import add_verify
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, ImportError)
 POSITIONAL = {"source": "SRC", "path": "DST"}
 """Arguments of `convert` that the command line gives no name."""
+SWITCHED_OFF = {"zero_based": "--one-based", "classes": "--no-classes"}
+"""Options that say that an argument is False."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, *where: say(
                 args.command, "warning", str(message)
             )
-            return int(args.run(args))
+            with spelling(lambda *given: _option(args, *given)):
+                return int(args.run(args))
     except KeyboardInterrupt:
         return failed(args.command, "interrupted", code=130)
     except BrokenPipeError:
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED_ERRORS as error:
         if args.traceback:
             raise
-        return failed(args.command, _reason(error, args))
+        return failed(args.command, _reason(error))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,17 +91,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _reason(error: Exception, args: argparse.Namespace) -> str:
-    """What an error says, with arguments as they are written on the command line."""
-    text = str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
-        text = f"{where}{error.strerror}"
-    text = text.replace("zero_based=False", "--one-based")
-    for name in vars(args):
-        option = POSITIONAL.get(name) or f"--{name.replace('_', '-')}"
-        text = text.replace(f"`{name}`", option).replace(f"{name}=True", option)
-    return text
+        return f"{where}{error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _option(args: argparse.Namespace, name: str, *value: object) -> str:
+    """An argument, perhaps with a value to pass, as it is written on a command line."""
+    if name in POSITIONAL:
+        return POSITIONAL[name]
+    if name not in vars(args):  # one that only Python has
+        return in_python(name, *value)
+    meant = value[0] if value else getattr(args, name)
+    if meant is False and name in SWITCHED_OFF:
+        return SWITCHED_OFF[name]
+    option = f"--{name.replace('_', '-')}"
+    return option if value in ((), (True,)) else f"{option} {meant}"
 
 
 COMMANDS: tuple[Callable[[Subparsers], None], ...] = (

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.checks import check_real
-from sequence_loader.importers.columns import class_places
+from sequence_loader.importers.labels import class_places
 from sequence_loader.importers.row_sort import entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
     Block,
     Source,
     SourceError,
+    check_real_values,
     reading,
     required,
 )
@@ -124,7 +124,7 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
             f"{path} has a {where} of encoding {kind!r}, which is not read. Write it "
             f"again with a current anndata, as csr_matrix, csc_matrix or an array."
         )
-    check_real(f"{path}: {where}", dtype)
+    check_real_values(f"{path}: {where}", dtype)
     size = (shape[0], shape[1])
     if kind == "csc_matrix":
         work = 2 * count * entry_bytes(size, dtype)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
-from sequence_loader.importers.columns import Column, check_classes
+from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import open_files
+from sequence_loader.importers.labels import LabelRule
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.source import Block, Source, SourceError
 from sequence_loader.progress import ProgressBar
@@ -40,6 +43,8 @@ def convert(
     progress: bool = True,
     feature_names: Iterable[str] | None = None,
     class_names: Iterable[str] | None = None,
+    classes: bool | None = None,
+    missing_labels: str = "refuse",
     metadata: dict[str, Any] | None = None,
     layer: str | None = None,
     label_column: str | None = None,
@@ -62,10 +67,11 @@ def convert(
         path: The store to create.
         format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
             by default what the suffix of the file says.
-        y: Targets for all rows, array-like or the path of a ``.npy`` file. Text
-            becomes integers, the places of the labels in `class_names`. Takes the
-            place of the labels in the source.
-        sample_weight: Array-like of shape (rows,), or the path of a ``.npy`` file.
+        y: Targets for all rows, in place of the labels in the source: array-like; or
+            the path of a ``.npy`` file, of a text with a label on each line (packed
+            or not), or ``"table.csv:column"``. Text and categories become integers,
+            the places of the labels in `class_names`.
+        sample_weight: Numbers of shape (rows,), given as `y` is.
         dtype: Type of the stored values. By default that of the source, where it
             has one; of text, float32 for real, int32 for integer and bool for
             pattern matrices.
@@ -75,6 +81,12 @@ def convert(
         class_names: What the integers in `y` stand for. Labels that are text are
             looked up in it, in which case it may hold more than occur; by default
             it holds those of the source.
+        classes: Whether labels that are numbers are classes as well, as -1 and 1 are,
+            or 1 to k. They are named by their digits, looked up in `class_names`,
+            and become places from 0.
+        missing_labels: What is done with a row that has no label (NaN, `None`, NA,
+            empty text, a place below 0): ``"refuse"``, or ``"zero-weight"``, which
+            gives it the label 0 and the `sample_weight` 0.
         metadata: A dict of anything JSON can hold, kept with the store.
         layer: anndata: a layer to read instead of `X`.
         label_column: anndata: a column of `obs` for `y`.
@@ -117,8 +129,14 @@ def convert(
         warnings.simplefilter("ignore")
         PendingDirectory(path, OWNED, MANIFEST, overwrite).discard()
     names = checked_names("class_names", class_names, None)
-    targets, weights = Column("y", y, names), Column("sample_weight", sample_weight)
-    shared = {"progress": progress, "class_names": names if y is None else None}
+    rule = LabelRule(names, classes, missing_labels)
+    targets = Column("y", y, names, bool(classes))
+    weights = Column("sample_weight", sample_weight)
+    shared = {
+        "progress": progress,
+        "class_names": names if y is None else None,
+        "classes": bool(classes) and y is None,
+    }
     sources = (
         open_files(files, format, path.parent, options, shared)
         if files
@@ -127,17 +145,17 @@ def convert(
     first = _first_of_alike(sources)
     if first.num_features == 0:
         raise SourceError(
-            f"{first.name} has no columns, and `num_features` must be at least 1. "
+            f"{first.name} has no columns, and a store has at least one feature. "
             f"Check that it is the file that was meant."
         )
-    classes = first.class_names if y is None else targets.class_names
+    found = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
         first.num_features,
         dtype=_dtype(sources) if dtype is None else dtype,
         overwrite=overwrite,
         feature_names=first.feature_names if feature_names is None else feature_names,
-        class_names=classes if names is None else names,
+        class_names=found if names is None else names,
         metadata=metadata,
     )
     work = [each.work for each in sources]
@@ -146,15 +164,10 @@ def convert(
     with writer, bar:
         for each in sources:
             made = each.blocks(bar.advance)
+            writer.block_name = each.name if files else "block"
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:
-                try:
-                    _write(writer, ready, targets, weights, names)
-                except ValueError as error:
-                    if not files or not str(error).startswith("`block` "):
-                        raise
-                    found = str(error).removeprefix("`block` ")
-                    raise SourceError(f"{each.name} {found}") from error
+                _write(writer, ready, targets, weights, rule, found is not None)
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)
@@ -166,8 +179,8 @@ def _from_python(
     given = [*options, *(["format"] if format is not None else [])]
     if given:
         raise TypeError(
-            f"`{given[0]}` is an option of files; received it with a source of blocks. "
-            f"Leave it out."
+            f"{argument(given[0])} is an option of files; received it with a source of "
+            f"blocks. Leave it out."
         )
     return read_blocks(blocks)
 
@@ -179,7 +192,7 @@ def _first_of_alike(sources: Sequence[Source]) -> Source:
             one, two = getattr(first, what), getattr(other, what)
             if one != two:
                 raise ValueError(
-                    f"the files of `source` must have the same features; "
+                    f"the files of {argument('source')} must have the same features; "
                     f"{other.name} has {what} {shown(two)}, and {first.name} has "
                     f"{shown(one)}. Select the same features, in the same order."
                 )
@@ -196,14 +209,17 @@ def _write(
     blocks: Iterator[Block],
     y: Column,
     sample_weight: Column,
-    class_names: tuple[str, ...] | None,
+    rule: LabelRule,
+    looked_up: bool,
 ) -> None:
     for block in blocks:
         start, stop = writer.num_rows, writer.num_rows + block.num_rows
         labels = y.part(start, stop, block.y)
-        if class_names is not None and labels is not None:
-            check_classes(labels, class_names)
         weights = sample_weight.part(start, stop, block.sample_weight)
+        if labels is not None:
+            if not looked_up and not sp.issparse(labels):
+                labels = rule.looked_up(labels)
+            labels, weights = rule.known(labels, weights, start, places=not looked_up)
         writer.append(block.rows, labels, weights)
 
 

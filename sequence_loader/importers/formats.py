@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import one_of
 from sequence_loader.importers.anndata import read_anndata
 from sequence_loader.importers.matrix_market import read_matrix_market
@@ -23,6 +24,9 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
 }
 """For each format its reader, the suffixes that name it, and the options it takes."""
+
+ALIASES = {"libsvm": "svmlight", "h5ad": "anndata", "mtx": "matrix-market"}
+"""How formats are called besides."""
 
 USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
 """What some readers must know of the arguments for every format."""
@@ -53,14 +57,15 @@ def open_files(
     for file in files:
         if not file.exists():
             raise FileNotFoundError(
-                f"`source` must name files; there is no {file}. Check the path; a "
-                f"pattern is expanded by glob.glob(pattern), or by the shell."
+                f"{argument('source')} must name files; there is no {file}. Check the "
+                f"path; a pattern is expanded by glob.glob(pattern), or by the shell."
             )
-    formats = [format_of(file) for file in files] if format is None else [format]
+    named = [ALIASES.get(format, format)] if format is not None else []
+    formats = named or [format_of(file) for file in files]
     format = one_of("format", formats[0], list(FORMATS))
     if len(set(formats)) > 1:
         raise ValueError(
-            f"`source` must hold files of one format; received "
+            f"{argument('source')} must hold files of one format; received "
             f"{', '.join(sorted(set(formats)))}. Convert each format to a store of "
             f"its own, and open them as one."
         )
@@ -69,8 +74,8 @@ def open_files(
         if name not in known:
             owners = [each for each in FORMATS if name in FORMATS[each][2]]
             raise TypeError(
-                f"`{name}` is an option of {', '.join(owners)} files; received a file "
-                f"of format {format}. Leave it out."
+                f"{argument(name)} is an option of {', '.join(owners)} files; received "
+                f"a file of format {format}. Leave it out."
             )
     options = options | {name: shared[name] for name in USES.get(format, ())}
     found: list[Source] = reader(files, scratch, **options)
@@ -83,7 +88,7 @@ def format_of(path: Path) -> str:
     Raises:
         ValueError: No format has that suffix.
     """
-    suffixes = path.suffixes
+    suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     for name, (_, known, _) in FORMATS.items():
@@ -91,7 +96,7 @@ def format_of(path: Path) -> str:
             return name
     listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
     raise ValueError(
-        f"`format` must be given where the suffix is none of {listed}; received "
-        f"{path.name}. Pass one of {', '.join(FORMATS)}; convert what is in no such "
-        f"file from Python, in blocks."
+        f"{argument('format')} must be given where the suffix is none of {listed}; "
+        f"received {path.name}. Pass one of {', '.join(FORMATS)}; convert what is in "
+        f"no such file from Python, in blocks."
     )

@@ -20,13 +20,13 @@ import scipy.sparse as sp
 from numpy.lib import format as npy
 
 from sequence_loader.arrays import Array
-from sequence_loader.checks import check_real
 from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
     Block,
     Source,
     SourceError,
+    check_real_values,
     reading,
 )
 from sequence_loader.importers.streams import csc_entries, csr_blocks, runs
@@ -71,7 +71,7 @@ def _read(path: Path, scratch: Path) -> Source:
             )
         data = archive.stream("data")
         work = archive.size
-    check_real(str(path), data.dtype)
+    check_real_values(str(path), data.dtype)
     found = _Matrix(path, kind, (shape[0], shape[1]), scratch)
     if kind in ("csc", "coo", "dia"):
         work = 2 * data.size * entry_bytes(found.shape, data.dtype)

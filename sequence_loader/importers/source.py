@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from sequence_loader.checks import is_real
 from sequence_loader.rows.csr import CsrRows
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -116,20 +117,35 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise SourceError(
-            f"{path} cannot be read as a {kind} file: {reason}. Check that it is "
-            f"whole and of that format, or write it again."
+            f"{path} cannot be read as {'an' if kind[0] in 'AEIO' else 'a'} {kind} "
+            f"file: {reason}. Check that it is whole and of that format, or write it "
+            f"again."
         ) from error
 
 
 def open_text(path: Path) -> BinaryIO:
     """Opens a file, through a decompressor if its suffix names one."""
-    return cast(BinaryIO, PACKED.get(path.suffix, open)(path, "rb"))
+    return cast(BinaryIO, PACKED.get(path.suffix.lower(), open)(path, "rb"))
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
     """Pieces of about `TEXT_BYTES` that end where a line ends."""
     while piece := file.read(TEXT_BYTES):
         yield piece if piece.endswith(b"\n") else piece + file.readline()
+
+
+def check_real_values(what: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError unless a store can hold what is in a file.
+
+    Args:
+        what: The file, and where in it.
+        dtype: Of the values.
+    """
+    if not is_real(dtype):
+        raise TypeError(
+            f"{what} holds values of dtype {dtype}, and a store holds real numbers. "
+            f"Write the file again with numbers, of a complex matrix with matrix.real."
+        )
 
 
 def required(module: str, extra: str, what: str) -> Any:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.importers.source import (
@@ -77,16 +78,17 @@ def read_svmlight(
     shift = 0 if zero_based is True or (zero_based == "auto" and spill.low < 1) else 1
     if spill.low < shift and spill.high >= 0:
         raise SourceError(
-            f"`zero_based` is {zero_based}, but a row has column {spill.low}; received "
-            f"{', '.join(map(str, paths[:3]))}. Pass zero_based=True."
+            f"{argument('zero_based')} is {zero_based}, but a row has column "
+            f"{spill.low}; received {', '.join(map(str, paths[:3]))}. Pass "
+            f"{argument('zero_based', True)}."
         )
     found = max(spill.high + 1 - shift, 1)
     if num_features is not None and num_features < found:
         other_base = not shift and spill.low >= 1
         raise SourceError(
-            f"`num_features` must be at least {found}, for the columns in use; "
-            f"received {num_features}. Leave it out"
-            f"{', or pass zero_based=False' if other_base else ''}."
+            f"{argument('num_features')} must be at least {found}, for the columns in "
+            f"use; received {num_features}. Leave it out"
+            f"{', or pass ' + argument('zero_based', False) if other_base else ''}."
         )
     labels = spill.labels.tolist() if multilabel else []
     classes = [str(int(n) if n.is_integer() else n) for n in labels]
@@ -163,7 +165,8 @@ class _Spill:
                 number, wrong = number + middle, wrong[middle:]
         labels = wrong[0].split()[:1]
         several = labels and b"," in labels[0] and not self._multilabel
-        hint = "; pass multilabel=True for rows of several labels" if several else ""
+        mend = f"; pass {argument('multilabel', True)} for rows of several labels"
+        hint = mend if several else ""
         return ValueError(f"line {number}: {str(error).rstrip('.')}{hint}")
 
     def blocks(

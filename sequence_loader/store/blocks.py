@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.store.format import DTYPES, dtype_named
+from sequence_loader.store.format import ARRAYS, DTYPES, dtype_named
 
 PIECE = 1 << 20
 """Values that are checked, converted and written at a time: some 30 MB of memory."""
 
 
-def as_csr(block: Any, num_features: int) -> CsrRows:
-    """Any matrix as CSR rows that are safe to slice."""
-    check_unmasked("block", block)
+def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
+    """Any matrix as CSR rows that are safe to slice; errors call it `name`."""
+    check_unmasked(name, block)
     if isinstance(block, CsrRows):
         rows = block
         shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
@@ -35,15 +36,15 @@ def as_csr(block: Any, num_features: int) -> CsrRows:
         shape = block.shape
     if len(shape) != 2 or shape[1] != num_features:
         raise ValueError(
-            f"`block` must have shape (rows, {num_features}); received {shape}. Pass "
+            f"`{name}` must have shape (rows, {num_features}); received {shape}. Pass "
             f"blocks with the number of features the writer was made for."
         )
     if not isinstance(block, CsrRows):
-        check_real("block", block.dtype)
+        check_real(name, block.dtype)
         if not sp.issparse(block):
             block = _nonzeros(block)
         elif block.format != "csr":
-            _check_damage(block)
+            _check_damage(block, name)
             block = block.tocsr()
         rows = CsrRows(block.indptr, block.indices, block.data, num_features)
     indptr, stored = rows.indptr, min(len(rows.indices), len(rows.data))
@@ -54,7 +55,7 @@ def as_csr(block: Any, num_features: int) -> CsrRows:
         or (indptr[1:] < indptr[:-1]).any()
     ):
         raise ValueError(
-            f"`block` is a damaged CSR matrix: `indptr` must have {shape[0] + 1} "
+            f"`{name}` is a damaged CSR matrix: `indptr` must have {shape[0] + 1} "
             f"entries that start at 0, do not decrease and end within the {stored} "
             f"stored values; received {len(indptr)}: {shown(indptr)}. Build it again "
             f"from its entries."
@@ -69,7 +70,7 @@ def _nonzeros(block: Array) -> Any:
     return CsrRows(indptr, column, block[row, column], block.shape[1])
 
 
-def _check_damage(block: Any) -> None:
+def _check_damage(block: Any, name: str) -> None:
     """scipy's compiled conversions trust what they are given."""
     try:
         if hasattr(block, "check_format"):
@@ -80,7 +81,7 @@ def _check_damage(block: Any) -> None:
                     raise ValueError(f"an index of axis {axis} is out of range")
     except ValueError as error:
         raise ValueError(
-            f"`block` is a damaged {block.format.upper()} matrix: {error}. Build it "
+            f"`{name}` is a damaged {block.format.upper()} matrix: {error}. Build it "
             f"again from its entries."
         ) from None
 
@@ -112,9 +113,12 @@ def converted(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
         else:
             kept = np.isfinite(result) | ~np.isfinite(values)
     if not kept.all():
+        mend = "Pass all of it in one dtype, from the first block on"
+        if name not in ARRAYS:
+            mend = f"Pass {argument('dtype', values.dtype.name)}, or convert it first"
         raise ValueError(
             f"`{name}` holds {values[~kept].flat[0]}, which {dtype} cannot hold. "
-            f"Write it with a wider dtype, or convert it first."
+            f"{mend}."
         )
     return result
 
@@ -129,16 +133,22 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     array: Array = np.asarray(values)
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
-            f"`{name}` must have one entry for each of the {num_rows} rows of the "
-            f"block; received shape {array.shape}. Pass the entries of these rows."
+            f"{argument(name)} must have one entry for each of the {num_rows} rows of "
+            f"the block; received shape {array.shape}. Pass the entries of these rows."
         )
     if array.dtype.kind in "OUST":
         raise TypeError(
-            f"`{name}` must hold numbers; received dtype {array.dtype}. Encode labels "
-            f"as integers, pass their names as class_names=[...], and convert an "
-            f"array of objects with astype."
+            f"{argument(name)} must hold numbers; received dtype {array.dtype}. Encode "
+            f"labels as integers, pass their names as class_names=[...], and convert "
+            f"an array of objects with astype."
         )
     dtype = checked_dtype(array.dtype, name)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        row = int(np.argwhere(np.isnan(array))[0][0])
+        raise ValueError(
+            f"{argument(name)} must be known for each row; that of row {row} of the "
+            f"block is NaN. Leave such rows out, or give them 0 and the weight 0."
+        )
     if array.dtype.isnative:
         return array
     return array.astype(dtype)  # its bytes are written as they are
@@ -151,8 +161,8 @@ def checked_weights(values: Any, num_rows: int) -> Array | None:
         return None
     if array.ndim != 1:
         raise ValueError(
-            f"`sample_weight` must be of shape (rows,); received {array.shape}. Pass "
-            f"one number for each row."
+            f"{argument('sample_weight')} must be of shape (rows,); received "
+            f"{array.shape}. Pass one number for each row."
         )
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
@@ -168,14 +178,14 @@ def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
         found = np.dtype(object)
     if found.name not in DTYPES:
         raise TypeError(
-            f"`{name}` must be one of {', '.join(DTYPES)}; received {shown(dtype)}. "
-            f"Pass one of those, for example 'float32'."
+            f"{argument(name)} must be one of {', '.join(DTYPES)}; received "
+            f"{shown(dtype)}. Pass one of those, for example 'float32'."
         )
     return dtype_named(found.name)
 
 
 def checked_names(
-    argument: str, names: Iterable[str] | None, count: int | None
+    what: str, names: Iterable[str] | None, count: int | None
 ) -> tuple[str, ...] | None:
     """Names as a tuple; `count` of them where it is given."""
     if names is None:
@@ -184,13 +194,13 @@ def checked_names(
     found = tuple(str(name) for name in given if isinstance(name, str))
     if isinstance(names, str) or len(found) != len(given):
         raise TypeError(
-            f"`{argument}` must be a sequence of text; received {shown(names)}. Pass "
-            f"for example list(map(str, names))."
+            f"{argument(what)} must be a sequence of text; received {shown(names)}. "
+            f"Pass for example list(map(str, names))."
         )
     if count is not None and len(found) != count:
         raise ValueError(
-            f"`{argument}` must have {count} entries, one for each feature; received "
-            f"{len(found)}. Pass the names of all features."
+            f"{argument(what)} must have {count} entries, one for each feature; "
+            f"received {len(found)}. Pass the names of all features."
         )
     return found
 

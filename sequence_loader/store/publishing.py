@@ -27,6 +27,9 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+from sequence_loader.arguments import argument
+
+
 YOUNG, MOMENT = 1.0, 0.05
 """Seconds: a directory so young is perhaps not locked yet, and is so a moment later."""
 
@@ -86,7 +89,7 @@ class PendingDirectory:
                 raise FileExistsError(
                     errno.EEXIST,
                     f"another writer published {self.path} first; this store was not "
-                    f"published. Pass another path, or overwrite=True",
+                    f"published. Pass another path, or {argument('overwrite', True)}",
                 )
             self._replace()
         self._owner = 0  # there is nothing to discard any more
@@ -128,8 +131,8 @@ class PendingDirectory:
         if not self._overwrite:
             raise FileExistsError(
                 errno.EEXIST,
-                f"{self.path} exists. Pass another path, or overwrite=True to replace "
-                f"a store",
+                f"{self.path} exists. Pass another path, or "
+                f"{argument('overwrite', True)} to replace a store",
             )
         is_ours = self.path.is_dir() and not self.path.is_symlink()
         found = _listed(self.path) if is_ours else set()
@@ -143,8 +146,9 @@ class PendingDirectory:
             )  # fmt: skip
             raise FileExistsError(
                 errno.EEXIST,
-                f"{self.path} {what}, so it is not a store, and overwrite=True "
-                f"replaces nothing else. Pass another path, or remove it yourself",
+                f"{self.path} {what}, so it is not a store, and "
+                f"{argument('overwrite', True)} replaces nothing else. Pass another "
+                f"path, or remove it yourself",
             )
 
 

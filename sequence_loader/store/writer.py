@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
 from sequence_loader.rows.csr import CsrRows, canonical
@@ -93,6 +94,7 @@ class StoreWriter:
         )
         self._metadata = checked_metadata(metadata)
         self.num_rows = self.nnz = 0
+        self.block_name = "block"  # for messages; `convert` says which file
         self._lock = threading.Lock()
         self._owner: int | None = None  # the thread that has it
         self._state = "closed"  # until there is something to discard
@@ -127,7 +129,7 @@ class StoreWriter:
         """
         with self._in_turn():
             self._check_open()
-            rows = as_csr(block, self.num_features)
+            rows = as_csr(block, self.num_features, self.block_name)
             extras = {
                 "y": checked_extra("y", y, rows.num_rows),
                 "sample_weight": checked_weights(sample_weight, rows.num_rows),
@@ -226,15 +228,15 @@ class StoreWriter:
         late = file is None and values is not None and self.num_rows > 0
         if late or (file is not None and values is None and num_rows > 0):
             raise ValueError(
-                f"`{name}` must come with every block or with none; this block "
+                f"{argument(name)} must come with every block or with none; this block "
                 f"{'lacks it' if values is None else 'is the first to have it'}. "
                 f"Pass `{name}` in each call of append."
             )
         if file is not None and values is not None:
             if values.shape[1:] != file.tail:
                 raise ValueError(
-                    f"`{name}` must have rows of shape {file.tail}, as in the first "
-                    f"block; received {values.shape[1:]}. Reshape it."
+                    f"{argument(name)} must have rows of shape {file.tail}, as in the "
+                    f"first block; received {values.shape[1:]}. Reshape it."
                 )
             converted(name, values, file.dtype)
 
@@ -262,10 +264,11 @@ class StoreWriter:
                 file.write(converted(name, values, file.dtype))
         for piece in pieces(rows):
             ids = np.arange(self.num_rows, self.num_rows + piece.num_rows)
-            piece = canonical(piece, "block", ids)
+            piece = canonical(piece, self.block_name, ids)
             self._files["indptr"].write(piece.indptr[1:] + self.nnz)
             self._files["indices"].write(piece.indices)
-            self._files["data"].write(converted("block", piece.data, self.dtype))
+            values = converted(self.block_name, piece.data, self.dtype)
+            self._files["data"].write(values)
             self.num_rows += piece.num_rows
             self.nnz += len(piece.indices)
 

@@ -1,0 +1,298 @@
+"""Labels by name: a class is looked up, and a label that is missing is never a class.
+
+One rule for `y`, for AnnData, svmlight and text files. Text and categories are
+classes, and so are numbers where `classes` asks for it. A class becomes its place
+among the names. What is missing is masked until `LabelRule` refuses it, or weights
+its row 0.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.arguments import argument
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import one_of, shown
+
+ABSENT = frozenset(["", "nan", "NaN", "NA", "<NA>", "N/A", "null", "NULL"])
+"""Text that says that there is no label, unless `class_names` holds it: what NumPy,
+pandas, R and SQL write in its place."""
+MISSING = ("refuse", "zero-weight")
+"""What can be done with rows whose label is missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Labels that are classes.
+
+    Attributes:
+        names: The classes, each once, in the order that they have by default.
+        codes: Integer array of shape (rows, ...): places in `names`, or -1.
+        numbers: Whether the names are those of numbers, so that ``1.0`` is ``1``.
+    """
+
+    names: tuple[str, ...]
+    codes: Integers
+    numbers: bool = False
+
+
+def named(values: Any, *, numbers: bool = False) -> Named | Array:
+    """Tells classes from numbers.
+
+    Args:
+        values: Array of shape (rows, ...) of text, objects or numbers; a pandas
+            Categorical, or a Series of one.
+        numbers: Whether numbers are classes as well.
+
+    Returns:
+        Classes; or numbers, masked where one is missing. Objects that are neither
+        text nor numbers are returned as they are.
+    """
+    if not isinstance(getattr(values, "dtype", None), np.dtype):
+        values = getattr(values, "array", values)  # of a Series, with what NumPy lacks
+    if hasattr(values, "categories"):
+        return Named(tuple(map(str, values.categories)), np.asarray(values.codes))
+    nullable = hasattr(values, "isna") and not isinstance(values.dtype, np.dtype)
+    array: Array = np.asarray(values, object) if nullable else np.asanyarray(values)
+    if array.dtype.kind in "OT":
+        array = _of_objects(np.asarray(array, object))
+    if array.dtype.kind == "S":
+        found, codes = np.unique(array, return_inverse=True)
+        texts = tuple(name.decode("utf-8") for name in found.tolist())
+        return Named(texts, codes.reshape(array.shape))
+    if array.dtype.kind == "U" or (numbers and array.dtype.kind in "biuf"):
+        absent = np.ma.getmaskarray(array)
+        found, codes = np.unique(np.ma.getdata(array), return_inverse=True)
+        codes = np.where(absent, -1, codes.reshape(array.shape))
+        if array.dtype.kind == "U":
+            return Named(tuple(map(str, found)), codes)
+        return Named(tuple(map(number_name, found.tolist())), codes, True)
+    return array
+
+
+def number_name(number: Any) -> str:
+    """What a class is called whose label is a number: ``1`` for 1.0."""
+    whole = isinstance(number, float) and number.is_integer()
+    return str(int(number) if whole else number)
+
+
+def names_of(labels: Iterable[Named]) -> tuple[str, ...]:
+    """The classes of all of these, when no names are given to look them up in."""
+    labels = list(labels)
+    found = dict.fromkeys(name for each in labels for name in each.names)
+    names = [name for name in found if name not in ABSENT]
+    if any(each.numbers for each in labels):
+        names.sort(key=float)
+    return tuple(names)
+
+
+def placed(labels: Named, class_names: Sequence[str]) -> Integers:
+    """Each label as the place of its class among the names.
+
+    Returns:
+        int32 array of the shape of `labels.codes`, masked where a label is missing.
+
+    Raises:
+        ValueError: A class that occurs is not among the names, or a name occurs twice.
+    """
+    known = frozenset(class_names)
+    used = np.unique(labels.codes[labels.codes >= 0]).tolist()
+    used = [
+        code
+        for code in used
+        if labels.names[code] in known or labels.names[code] not in ABSENT
+    ]
+    places: Array = np.full(len(labels.names) + 1, -1, np.int32)  # the last: of -1
+    places[used] = class_places(
+        [labels.names[code] for code in used], class_names, numbers=labels.numbers
+    )
+    found: Integers = places[labels.codes]
+    return np.ma.array(found, mask=found < 0) if (found < 0).any() else found
+
+
+def class_places(
+    names: Sequence[str], class_names: Sequence[str], *, numbers: bool = False
+) -> Integers:
+    """The place of each of `names` among `class_names`.
+
+    Args:
+        names: What is looked up.
+        class_names: Where.
+        numbers: Whether ``1.0`` and ``+1`` are the name ``1``.
+
+    Returns:
+        int32 array of shape (names,).
+
+    Raises:
+        ValueError: One is not among them, or one of them occurs twice.
+    """
+    key = _number if numbers else str
+    known = {key(name): place for place, name in enumerate(class_names)}
+    if len(known) < len(class_names):
+        raise ValueError(
+            f"{argument('class_names')} must be different names; received "
+            f"{shown(class_names)}. Pass each once."
+        )
+    missing = [name for name in names if key(name) not in known]
+    if missing:
+        raise ValueError(
+            f"{argument('class_names')} must hold every label of the rows; received "
+            f"{shown(tuple(class_names))}, without {shown(missing)}. Add what is "
+            f"missing, in any place."
+        )
+    return np.array([known[key(name)] for name in names], np.int32)
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """What labels are, as the caller of `convert` said, asked block by block.
+
+    Attributes:
+        class_names: The names of classes, or `None`.
+        classes: Whether numbers are classes. `None`: they are not, and must not look
+            like the names of some.
+        missing: ``"refuse"``; or ``"zero-weight"``, which gives rows without a label
+            the label 0 and the weight 0.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    classes: bool | None = None
+    missing: str = "refuse"
+
+    def __post_init__(self) -> None:
+        one_of("missing_labels", self.missing, MISSING)
+        one_of("classes", self.classes, (True, False, None))
+
+    def looked_up(self, y: Any) -> Any:
+        """Labels of a block as numbers: classes as their places among the names.
+
+        Args:
+            y: Labels of a few rows, of any kind.
+
+        Raises:
+            ValueError: A class has no name; or numbers may be classes, or places.
+        """
+        found = named(y, numbers=bool(self.classes))
+        if isinstance(found, Named) and self.class_names is not None:
+            return placed(found, self.class_names)
+        if isinstance(found, Named) and found.numbers:
+            raise ValueError(
+                f"{argument('class_names')} must be given where labels in blocks are "
+                f"classes, since later blocks may hold others; received "
+                f"{argument('classes', True)} alone. Pass all names."
+            )
+        if isinstance(found, Named):
+            return y
+        if self.classes is None and self.class_names and _one_integer_a_row(found):
+            keys = list(map(_number, self.class_names))
+            if keys != list(range(len(keys))) and str not in map(type, keys):
+                raise ValueError(
+                    f"{argument('classes')} must be given where both labels and "
+                    f"{argument('class_names')} are numbers; received "
+                    f"{shown(self.class_names)}. Pass {argument('classes', True)} to "
+                    f"look labels up among the names, or "
+                    f"{argument('classes', False)} where they are places, from 0."
+                )
+        return found
+
+    def known(
+        self, y: Any, sample_weight: Any, first: int, *, places: bool
+    ) -> tuple[Any, Any]:
+        """Refuses rows whose label is missing, or gives them the weight 0.
+
+        Args:
+            y: Labels of some rows, numbers of shape (n, ...). Masked, or NaN, is
+                missing; and less than 0 where it is a place among names.
+            sample_weight: Array of shape (n,), or `None`.
+            first: The number of the first row.
+            places: Whether one integer a row is a place among the names.
+
+        Returns:
+            Labels, in which 0 stands for those that are missing, and weights.
+
+        Raises:
+            ValueError: A label is missing, or is no class.
+        """
+        if sp.issparse(y):
+            y = y.toarray()
+        y = np.asanyarray(y)
+        if y.ndim == 0:  # the writer refuses it
+            return y, sample_weight
+        values: Array = np.ma.getdata(y)
+        absent = np.ma.getmaskarray(y).copy()
+        places = places and self.class_names is not None and _one_integer_a_row(y)
+        if values.dtype.kind == "f":
+            absent |= np.isnan(values)
+        elif places and values.dtype.kind == "i":
+            absent |= values < 0
+        lacking = absent.any(axis=tuple(range(1, y.ndim)))
+        if lacking.any() and self.missing == "refuse":
+            rows = first + np.flatnonzero(lacking)
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            hint = f"; or {argument('classes', True)} where -1 is a class" * places
+            raise ValueError(
+                f"{argument('y')} must be known for each row; row {rows[0]}, counted "
+                f"from 0,{more} has {shown(y[lacking][0].tolist())}. Remove such rows, "
+                f"label them, or pass {argument('missing_labels', 'zero-weight')}"
+                f"{hint}."
+            )
+        needed = int(values[~lacking].max(initial=-1)) + 1 if places else 0
+        if needed > len(self.class_names or ()):
+            raise ValueError(
+                f"{argument('class_names')} must name each class, of which "
+                f"{argument('y')} has {needed}, counted from 0; received "
+                f"{len(self.class_names or ())}: {shown(self.class_names)}. Pass all "
+                f"names, or none."
+            )
+        if self.missing == "refuse":
+            return values, sample_weight
+        weights = np.ones(len(values), np.float32)
+        if sample_weight is not None:
+            weights = np.array(sample_weight)
+        weights[lacking] = 0
+        return np.where(absent, values.dtype.type(0), values), weights
+
+
+def _one_integer_a_row(y: Array) -> bool:
+    return y.dtype.kind in "biu" and 0 < y.size == len(y)
+
+
+def _of_objects(array: Array) -> Array:
+    """Text or numbers out of objects: masked where one is missing."""
+    pandas: Any = sys.modules.get("pandas")  # or there is no NA
+    if pandas is not None:
+        absent = np.asarray(pandas.isna(array))
+    else:
+        lacking = [value is None or value != value for value in array.flat]
+        absent = np.array(lacking, bool).reshape(array.shape)
+    present = array[~absent].tolist()
+    kind: Any = None
+    if present and all(isinstance(value, str) for value in present):
+        kind = str
+    else:
+        try:
+            kind = np.array(present, None if present else float).dtype
+        except ValueError:  # lists of several lengths
+            return array
+        if kind.kind not in "biuf":
+            return array
+    filled = array.copy()
+    filled[absent] = kind() if kind is str else kind.type(0)
+    made: Array = filled.astype(kind)
+    return np.ma.array(made, mask=absent) if absent.any() else made
+
+
+def _number(name: str) -> Any:
+    """What a name is looked up by where labels are numbers: ``1`` and ``1.0`` alike."""
+    for kind in (int, float):
+        try:
+            return kind(name)
+        except ValueError:
+            continue
+    return name

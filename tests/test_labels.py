@@ -1,0 +1,295 @@
+"""Labels by name: looked up, whoever gives them; what is missing is never a class."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from store_data import marked, same
+
+from sequence_loader import StoreWriter, convert
+from sequence_loader.cli.main import main
+from sequence_loader.importers.labels import Named, named, names_of, placed
+
+NAMES = st.lists(st.sampled_from(["T", "B", "NK", "", "10", "9", "é"]), min_size=1)
+
+
+def labels_of(store: Any) -> list[str]:
+    """The class of each row by its name."""
+    return [store.class_names[place] for place in store.y]
+
+
+@given(labels=NAMES, kind=st.sampled_from(["array", "object", "category"]),
+       seed=st.integers(0, 99))
+def test_a_name_is_the_same_class_wherever_names_stand(
+    labels: list[str], kind: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    order = list(rng.permutation(["T", "B", "unused", "NK", "10", "9", "é"]))
+    values: Any = np.array(labels, object if kind == "object" else str)
+    if kind == "category":
+        values = pd.Categorical(labels, categories=rng.permutation(sorted(set(labels))))
+    found = named(values)
+    assert isinstance(found, Named)
+    for names in (order, names_of([found])):
+        places = placed(found, names)
+        back = [None if place is np.ma.masked else names[place] for place in places]
+        assert back == [label or None for label in labels]
+
+
+@given(
+    numbers=st.lists(st.sampled_from([-1, 1, 2, 3, 10]), min_size=1),
+    kind=st.sampled_from([int, float, "Int64"]),
+)
+def test_numbers_are_classes_in_their_order(numbers: list[int], kind: Any) -> None:
+    found = named(pd.Series(numbers, dtype=kind), numbers=True)
+    assert isinstance(found, Named)
+    names = names_of([found])
+    assert names == tuple(map(str, sorted(set(numbers))))
+    assert [int(names[place]) for place in placed(found, names)] == numbers
+    other = ["10.0", "+3", "-1", "2", "1"]
+    assert [float(other[place]) for place in placed(found, other)] == numbers
+
+
+def test_numbers_as_classes_from_every_source(tmp_path: Path) -> None:
+    labels = [-1, 1, 1, -1]
+    (tmp_path / "y.txt").write_text("-1\n+1\n1.0\n-1\n")
+    for y, rows in (
+        (labels, marked(4, 3)),
+        (tmp_path / "y.txt", marked(4, 3)),
+        (np.array(labels, float), marked(4, 3)),
+        (None, [(marked(4, 3)[:2], labels[:2]), (marked(4, 3)[2:], labels[2:])]),
+    ):
+        store = convert(
+            rows, tmp_path / "a.store", y=y, classes=True, overwrite=True,
+            class_names=["1", "-1"],
+        )  # fmt: skip
+        assert store.y.tolist() == [1, 0, 0, 1] and store.class_names == ("1", "-1")
+    store = convert(marked(4, 3), tmp_path / "b.store", y=labels, classes=True)
+    assert store.y.tolist() == [0, 1, 1, 0] and store.class_names == ("-1", "1")
+    with pytest.raises(ValueError, match="without .'1', '-1'|without .'-1', '1'"):
+        convert(marked(4, 3), tmp_path / "c.store", y=labels, classes=True,
+                class_names=["0", "2"])
+
+
+def test_numbers_beside_names_that_are_numbers(tmp_path: Path) -> None:
+    """Label 0 may be the first of the names, or the one called 0."""
+    with pytest.raises(ValueError, match="`classes` must be given where both labels"):
+        convert(marked(3, 2), tmp_path / "a.store", y=[0, 1, 2],
+                class_names=list("210"))
+    for classes, expected in ((True, [2, 1, 0]), (False, [0, 1, 2])):
+        store = convert(marked(3, 2), tmp_path / "a.store", y=[0, 1, 2],
+                        class_names=list("210"), classes=classes, overwrite=True)
+        assert store.y.tolist() == expected
+    for names in (list("012"), list("abc"), ["a", "1", "0"]):
+        store = convert(marked(3, 2), tmp_path / "a.store", y=[0, 1, 2],
+                        class_names=names, overwrite=True)
+        assert store.y.tolist() == [0, 1, 2]
+
+
+TEXT = "b\na\n\u00e9 x\nb\n"
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("packed", ["", ".gz", ".BZ2"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_labels_in_a_text_file(
+    ending: str, packed: str, mark: str, tmp_path: Path
+) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".BZ2": bz2.compress}[packed]
+    text = (mark + TEXT).replace("\n", ending)
+    for written in (text, text.removesuffix(ending)):
+        (tmp_path / f"y.txt{packed}").write_bytes(pack(written.encode()))
+        store = convert(
+            marked(4, 3), tmp_path / "a.store", y=tmp_path / f"y.txt{packed}",
+            overwrite=True,
+        )  # fmt: skip
+        assert store.class_names == ("a", "b", "\u00e9 x")
+        assert store.y.tolist() == [1, 0, 2, 1]
+
+
+@pytest.mark.parametrize("pieces", [1, 1 << 22])
+def test_numbers_in_a_text_file(
+    pieces: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sequence_loader.importers.source.TEXT_BYTES", pieces)
+    monkeypatch.setattr("sequence_loader.importers.column_files.ROWS", 2)
+    for text, y in (
+        ("3\n-1\n07\n", np.array([3, -1, 7])),
+        ("3\n.5\n1e3\n", np.array([3, 0.5, 1000])),
+        (f"{2**53 + 1}\n1\n1\n", np.array([2**53 + 1, 1, 1])),
+    ):
+        (tmp_path / "y.txt").write_text(text)
+        rows = "".join(f"a;{line}\n" for line in text.split())
+        (tmp_path / "y.csv").write_text(f"name;y\n{rows}")
+        for source in (tmp_path / "y.txt", f"{tmp_path}/y.csv:y"):
+            store = convert(marked(3, 2), tmp_path / "a.store", y=source,
+                            sample_weight=source, overwrite=True)
+            assert store.y.dtype == y.dtype and store.y.tolist() == y.tolist()
+            assert np.allclose(store.sample_weight, y)
+
+
+def test_a_column_of_a_table(tmp_path: Path) -> None:
+    text = 'id,"cell, type",n\n1,"a, b",5\n2,"x ""y""",6\n3,"two\nlines",7\n'
+    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(b"id\ty\n1\tb\n2\ta\n3\tb\n"))
+    for table, labels in (
+        (f"{tmp_path}/t.csv:cell, type", ["a, b", 'x "y"', "two\nlines"]),
+        (f"{tmp_path}/t.tsv.gz:y", ["b", "a", "b"]),
+    ):
+        store = convert(marked(3, 2), tmp_path / "a.store", y=table, overwrite=True)
+        assert labels_of(store) == labels
+    store = convert(marked(3, 2), tmp_path / "b.store", y=f"{tmp_path}/t.csv:n")
+    assert store.y.tolist() == [5, 6, 7] and store.class_names is None
+    (tmp_path / "bare.csv").write_text("5,b\n6,a\n7,b\n")
+    store = convert(marked(3, 2), tmp_path / "c.store", y=f"{tmp_path}/bare.csv:1")
+    assert labels_of(store) == ["b", "a", "b"]
+    (tmp_path / "short.csv").write_text("id,y\n1,2\n3\n")
+    (tmp_path / "twice.csv").write_text("y,y\n1,2\n")
+    (tmp_path / "large.txt").write_text(f"1\n2\n{2**64}\n")
+    (tmp_path / "bytes.txt").write_bytes(b"a\0\n")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9\n")
+    (tmp_path / "one.csv").write_text("y\n1\n2\n3\n")
+    for name, said in (
+        ("t.csv:no", "it has 0 columns 'no': ['id', 'cell, type', 'n']. Name one of"),
+        ("t.csv", "it has several columns: "),
+        ("twice.csv:y", "it has 2 columns 'y'"),
+        ("short.csv:y", "line 3 has 1 entries, and the first one 2"),
+        ("large.txt", "integers beyond int64"),
+        ("bytes.txt", "it is no text"),
+        ("latin.txt", "can't decode byte 0xe9"),
+        ("one.csv", "one.csv:NAME if its first line is a name."),
+        ("no.csv:y", "there is no"),
+    ):
+        with pytest.raises((ValueError, OSError)) as caught:
+            convert(marked(3, 2), tmp_path / "d.store", y=f"{tmp_path}/{name}")
+        assert said in str(caught.value)
+    assert not (tmp_path / "d.store").exists()
+
+
+MISSING = {
+    "NaN": np.array([1.0, np.nan, 0]),
+    "columns": np.array([[1.0, 2], [3, np.nan], [0, 0]]),
+    "Int64": pd.Series([1, None, 0], dtype="Int64"),
+    "objects": np.array([1, None, 0], object),
+    "masked": np.ma.array([1, 5, 0], mask=[0, 1, 0]),
+    "float16": np.array([1, np.nan, 0], np.float16),
+    "text": ["b", None, "a"],
+    "text of NumPy": np.array(["b", np.nan, "a"]),
+    "list with nan": ["b", float("nan"), "a"],
+    "string": pd.Series(["b", pd.NA, "a"], dtype="string"),
+    "category": pd.Series(pd.Categorical(["b", None, "a"])),
+    "bytes": np.array([b"b", b"", b"a"]),
+    "sparse": sp.csr_array([[1.0], [np.nan], [0]]),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_a_missing_label_is_refused_or_weighted_0(kind: str, tmp_path: Path) -> None:
+    y = MISSING[kind]
+    with pytest.raises(ValueError, match="`y` must be known for each row; row 1,"):
+        convert(marked(3, 2), tmp_path / "a.store", y=y)
+    assert not list(tmp_path.iterdir())
+    zero = {"missing_labels": "zero-weight"}
+    store = convert(marked(3, 2), tmp_path / "a.store", y=y, **zero)
+    assert store.sample_weight.tolist() == [1, 0, 1]
+    assert store.y[0].max() in (1, 2) and store.y[2].max() == 0
+    assert not np.isnan(store.y).any() and store.y[1].min() == 0
+    if store.class_names:
+        assert store.class_names == ("a", "b")
+    weighted = convert(marked(3, 2), tmp_path / "b.store", y=y, **zero,
+                       sample_weight=[2, 3, 4])
+    assert weighted.sample_weight.tolist() == [2, 0, 4]
+    if kind in ("NaN", "float16", "Int64", "masked"):
+        blocks = [(marked(3, 2), y)]
+        with pytest.raises(ValueError, match="`y` must be known for each row; row 1"):
+            convert(blocks, tmp_path / "c.store")
+        store = convert(blocks, tmp_path / "c.store", **zero)
+        assert store.sample_weight.tolist() == [1, 0, 1]
+
+
+def test_missing_labels_in_text_and_blocks(tmp_path: Path) -> None:
+    for text, y in (("1\n\n0\n", [1, 0, 0]), ("b\nNA\na\n", [1, 0, 0]),
+                    ("0.5\nnan\n0\n", [0.5, 0, 0])):  # fmt: skip
+        (tmp_path / "y.txt").write_text(text)
+        with pytest.raises(ValueError, match="row 1, counted from 0, has"):
+            convert(marked(3, 2), tmp_path / "a.store", y=tmp_path / "y.txt")
+        store = convert(marked(3, 2), tmp_path / "a.store", y=tmp_path / "y.txt",
+                        missing_labels="zero-weight", overwrite=True)
+        assert store.y.tolist() == y and store.sample_weight.tolist() == [1, 0, 1]
+        shutil.rmtree(tmp_path / "a.store")
+    named_nan = convert(marked(3, 2), tmp_path / "b.store", y=["NA", "b", "NA"],
+                        class_names=["b", "NA"])
+    assert named_nan.y.tolist() == [1, 0, 1] and named_nan.sample_weight is None
+    blocks = [(marked(2, 2), ["T", "B"]), (marked(1, 2), ["T"])]
+    store = convert(blocks, tmp_path / "c.store", class_names=["B", "NK", "T"])
+    assert store.y.tolist() == [2, 0, 2]
+    with pytest.raises(ValueError, match="row 3, counted from 0, and 1 more has -1"):
+        convert([(marked(2, 2), [0, 1]), (marked(3, 2), [0, -1, -1])],
+                tmp_path / "d.store", class_names=["B", "T"])
+    with pytest.raises(ValueError, match="`missing_labels` must be one of 'refuse'"):
+        convert(marked(1, 2), tmp_path / "d.store", y=[1], missing_labels="drop")
+    with pytest.raises(ValueError, match="`class_names` must be given where labels"):
+        convert([(marked(1, 2), [1])], tmp_path / "d.store", classes=True)
+
+
+def test_a_writer_takes_no_missing_numbers(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        for extra in ({"y": [1, np.nan]}, {"sample_weight": [1, np.nan], "y": [1, 2]}):
+            with pytest.raises(ValueError, match="that of row 1 of the block is NaN"):
+                writer.append(marked(2, 2), **extra)
+
+
+def test_the_command_line_says_its_own_names(tmp_path: Path, capsys: Any) -> None:
+    sp.save_npz(tmp_path / "a.npz", marked(3, 2))
+    (tmp_path / "y.txt").write_text("1\n\n-1\n")
+    (tmp_path / "names.txt").write_text("-1\n1\n")
+    start = ["convert", f"{tmp_path}/a.npz", f"{tmp_path}/a.store"]
+    y = ["--y", f"{tmp_path}/y.txt"]
+    for extra, said in (
+        (["--one-based"], "--one-based is an option of svmlight files"),
+        (["--zero-based"], "--zero-based is an option of svmlight files"),
+        (y, "--y must be known for each row; row 1, counted from 0, has None. Remove "
+         "such rows, label them, or pass --missing-labels zero-weight."),
+        (["--y", f"{tmp_path}/`y`.npy"], "`y`.npy"),  # as the user wrote it
+        ([*y, "--missing-labels=zero-weight", "--class-names", f"{tmp_path}/names.txt"],
+         "Pass --classes to look labels up among the names, or --no-classes where"),
+        (["--format", "csv"], "--format must be one of"),
+        (["--dtype", "bool"], "bool cannot hold. Pass --dtype float32, or"),
+    ):  # fmt: skip
+        assert main([*start, *extra]) == 1
+        assert said in capsys.readouterr().err
+    assert main([*start, *y, "--classes", "--missing-labels", "zero-weight"]) == 0
+    with pytest.raises(ValueError, match="`y` must"):
+        convert(marked(3, 2), tmp_path / "a.store", y=[1], overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "packed"),
+    [("a.MTX", None, False), ("a.mtx.GZ", None, True), ("a.txt", "mtx", False),
+     ("b.SVM", None, False), ("b.txt", "libsvm", False), ("b.LibSVM.gz", None, True)],
+)  # fmt: skip
+def test_suffixes_and_names_of_formats(
+    name: str, format: str | None, packed: bool, tmp_path: Path
+) -> None:
+    text = b"1 1:5 2:6\n"
+    if name.startswith("a"):
+        text = b"%%MatrixMarket matrix array real general\n1 2\n5\n6\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if packed else text)
+    store = convert(tmp_path / name, tmp_path / "a.store", format=format)
+    assert same(store[:], sp.csr_array(np.array([[5, 6]], "float32")))
+
+
+def test_complex_numbers_name_the_file(tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "a.npz", marked(3, 2).astype("complex128"))
+    with pytest.raises(TypeError, match="a.npz holds values of dtype complex128, and"):
+        convert(tmp_path / "a.npz", tmp_path / "a.store")
