@@ -130,7 +130,7 @@ def main() -> None:
             f"{time.perf_counter() - start - made_after:.2f} s after it is asked for"
         )
         seconds(sequence, range(1, 60))
-        pids = [one.pid for one in sequence._batch_workers._crew.processes]
+        pids = [one.pid for one in sequence._pipeline.workers._crew.processes]
         shares = ", ".join(f"{private_megabytes(pid):.0f}" for pid in pids)
         print(f"memory of each process: {shares} MB (PSS)")
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.sources import traits_of
 from sequence_loader.store import array_file as store_array
 from sequence_loader.store import blocks as store_blocks
 from sequence_loader.store import format as store_format
@@ -70,10 +71,11 @@ def dropped(path: Path) -> None:
 
 def batch_of(source: Any, plan: BatchPlan, epoch: int, index: int) -> Any:
     """What a sequence does, without a word about the warnings."""
-    if hasattr(source, "look_ahead"):
+    ahead = traits_of(source).look_ahead
+    if ahead is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            source.look_ahead(plan, epoch, index)
+            ahead(plan, epoch, index)
     return source.read(plan.batch(epoch, index).rows).to_scipy()
 
 

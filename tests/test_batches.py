@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader.batches.reader import BatchReader
-from sequence_loader.order.plan import BatchRows
+from sequence_loader.order.plan import PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 
 ROWS, FEATURES = 23, 6
@@ -23,7 +23,7 @@ LABELS = np.arange(ROWS) * 10
 def read(reader, rows, weights=None):
     rows = np.array(rows, dtype=np.int64)
     weights = None if weights is None else np.array(weights, np.float32)
-    return reader.read(BatchRows(rows, weights))
+    return reader.read(PlannedBatch(0, 0, rows, weights, 0))
 
 
 def array(block):
@@ -356,7 +356,7 @@ def test_values_of_rows_are_counted_without_serving_them(chosen):
     inputs = {"csr": csr(ROWS, FEATURES), "twice": twice, "dense": ENCODED,
               "own": Doubled()}
     expected = int((ENCODED[rows] != 0).sum())
-    found = BatchReader(inputs).stored(rows)
+    found = BatchReader(inputs).count_values(rows)
     assert found == {
         "csr": expected, "twice": 2 * expected, "dense": 0, "own": 2 * expected,
     }

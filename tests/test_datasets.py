@@ -130,8 +130,8 @@ def test_the_graph_makes_dense_what_is_sparse_enough(x, options, expected):
     sequence = SparseBatchSequence(
         x, batch_size=8, **{"dtype": "float32", "output": "dense", **options}
     )
-    (batch,) = sequence._prepare_all(0, range(1), densify=False)
-    layout = Layout(batch, sequence._plan, sequence._assembler)
+    (batch,) = sequence._pipeline.batches(0, range(1), densify=False)
+    layout = Layout(batch, sequence._plan, sequence._pipeline.assembler)
     assert layout.in_graph == expected
 
 
@@ -354,7 +354,7 @@ def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
         x, np.arange(512), batch_size=64, shuffle=True, output=output, max_queue_size=2
     )
     dataset = sequence.to_tf_dataset()
-    pool = sequence._assembler.pool
+    pool = sequence._pipeline.assembler.pool
     dense_bytes, sparse_bytes = 64 * 20_000 * 4, x.nnz // 8 * (8 + 8 + 4)
     batch_bytes = dense_bytes if output == "dense" else sparse_bytes
 

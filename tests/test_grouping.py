@@ -24,8 +24,8 @@ from sequence_loader import (
     open_store,
 )
 from sequence_loader.batches.groups import (
-    AT_ONCE,
-    AT_ONCE_BYTES,
+    GROUP_BATCHES,
+    GROUP_BYTES,
     GroupReader,
     group_size,
 )
@@ -95,14 +95,13 @@ def test_they_are_what_is_read_one_by_one(reader, plan, stretches):
         for index in range(first, first + length):
             index %= plan.num_batches
             expected = reader.read(plan.batch(epoch, index))
-            assert_same(groups.read(plan, epoch, index), expected)
+            assert_same(groups.read(plan, plan.batch(epoch, index)), expected)
 
 
 @given(readers(), plans(), st.integers(1, 9))
 def test_reading_together_is_reading_one_by_one(reader, plan, count):
     planned = [plan.batch(0, i) for i in range(min(count, plan.num_batches))]
-    together = plan.together(0, 0, len(planned))
-    found = reader.read_together(together, plan.batch_size)
+    found = reader.read_together(plan, 0, range(len(planned)))
     for batch, rows in zip(found, planned, strict=True):
         assert_same(batch, reader.read(rows))
 
@@ -128,8 +127,8 @@ def test_groups_are_read_from_the_third_batch_in_order():
     counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in range(plan.num_batches):
-        groups.read(plan, 0, index)
-        assert len(groups._ready) < AT_ONCE
+        groups.read(plan, plan.batch(0, index))
+        assert len(groups._ready) < GROUP_BATCHES
     assert counts == [2, 2, 32, 25]
     assert not groups._ready
 
@@ -140,19 +139,19 @@ def test_an_order_that_is_not_followed_costs_nothing(order):
     counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in order:
-        groups.read(plan, 0, index)
+        groups.read(plan, plan.batch(0, index))
     assert set(counts) <= {1, 2} and len(counts) == len(list(order))
 
 
 def test_large_batches_are_read_one_by_one():
-    assert group_size(0) == group_size(AT_ONCE_BYTES // AT_ONCE) == AT_ONCE
-    assert group_size(AT_ONCE_BYTES // 2) == 2
-    assert group_size(AT_ONCE_BYTES) == group_size(10 * AT_ONCE_BYTES) == 1
-    reader = Counting(np.zeros((ROWS, AT_ONCE_BYTES // 16), np.float64))
+    assert group_size(0) == group_size(GROUP_BYTES // GROUP_BATCHES) == GROUP_BATCHES
+    assert group_size(GROUP_BYTES // 2) == 2
+    assert group_size(GROUP_BYTES) == group_size(10 * GROUP_BYTES) == 1
+    reader = Counting(np.zeros((ROWS, GROUP_BYTES // 16), np.float64))
     counts = reader.counts
     groups, plan = GroupReader(reader, owns=False), plan_of()
     for index in range(8):
-        groups.read(plan, 0, index)
+        groups.read(plan, plan.batch(0, index))
     assert set(counts) == {2}
 
 
@@ -166,7 +165,7 @@ def test_rows_that_grow_longer_are_read_in_smaller_groups():
     groups = GroupReader(reader, owns=False)
     plan = BatchPlan(ROWS, SequentialSampler(), 2)
     for index in range(plan.num_batches):
-        groups.read(plan, 0, index)
+        groups.read(plan, plan.batch(0, index))
     assert counts == [2, 2, 32, 4, 4, 4, 4, 4, 4, 1]
 
 
@@ -278,7 +277,7 @@ def test_what_is_ready_is_given_to_one_thread_alone():
 
             def ask(groups: Any = groups, found: Any = found) -> None:
                 for index in range(plan.num_batches):
-                    found.append((index, groups.read(plan, 0, index)))
+                    found.append((index, groups.read(plan, plan.batch(0, index))))
 
             threads = [threading.Thread(target=ask) for _ in range(4)]
             for thread in threads:
@@ -297,7 +296,7 @@ def test_what_is_ready_is_given_to_one_thread_alone():
 def test_nothing_that_is_ready_is_pickled():
     groups, plan = GroupReader(BatchReader(encoded()), owns=True), plan_of()
     for index in range(5):
-        groups.read(plan, 0, index)
+        groups.read(plan, plan.batch(0, index))
     assert groups._ready
     copied = pickle.loads(pickle.dumps(groups))
     assert not copied._ready and copied._owns

@@ -220,7 +220,7 @@ def test_a_plan_over_a_huge_source_costs_nothing(size, remainder):
 
 def test_a_batch_much_larger_than_the_data_is_padded_quickly():
     plan = BatchPlan(3, ShuffleSampler(1), 100_000, "pad", (1, 4))
-    rows, weights = plan.batch(0, 0)
+    _, _, rows, weights, _ = plan.batch(0, 0)
     order = ShuffleSampler(1).rows(3, 0, 0, 3)
     assert rows.tolist() == order[np.arange(100_000, 200_000) % 3].tolist()
     assert not weights.any()

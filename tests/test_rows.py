@@ -271,11 +271,12 @@ def test_what_lies_in_a_file(tmp_path):
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     read = np.frombuffer(whole, np.uint8)
     for array in (mapped, mapped[2:], np.asarray(mapped), read):
-        assert DenseSource(array).waits
+        assert DenseSource(array).traits.threads_help
     sent = pickle.loads(pickle.dumps(mapped))
     for array in (ENCODED, mapped.copy(), np.asarray(mapped.copy()), sent):
-        assert not DenseSource(array).waits
+        assert not DenseSource(array).traits.threads_help
     rows = sp.csr_array(ENCODED)
     np.save(tmp_path / "data.npy", rows.data)
     rows.data = np.load(tmp_path / "data.npy", mmap_mode="r")
-    assert CsrSource(rows).waits and not CsrSource(sp.csr_array(ENCODED)).waits
+    assert CsrSource(rows).traits.threads_help
+    assert not CsrSource(sp.csr_array(ENCODED)).traits.threads_help

@@ -57,7 +57,7 @@ def test_what_is_written_is_read(
         shape=matrix.shape,
     )
     taken = store.take(np.array(rows, np.int64))
-    assert store.stored(np.array(rows, np.int64)) == taken.nnz
+    assert store.traits.count_values(np.array(rows, np.int64)) == taken.nnz
     expected = bits[np.array(rows, np.int64)]
     assert taken.data.tobytes() == expected.data.tobytes()
     assert np.array_equal(taken.indices, expected.indices)

@@ -145,7 +145,7 @@ class TestAsking:
 
         def asked_for(plan: BatchPlan, epoch: int, index: int) -> set[int]:
             slow_filling._bytes.clear()
-            store.look_ahead(plan, epoch, index)
+            store.traits.look_ahead(plan, epoch, index)
             return slow_filling.rows(store)
 
         def rows_of_batches(
@@ -179,7 +179,7 @@ class TestAsking:
         monkeypatch.setattr(store_reader, "LARGE", LARGE)
         plan = BatchPlan(3000, ShuffleSampler(1), 100)
         for index in range(plan.num_batches):
-            store.look_ahead(plan, 0, index)
+            store.traits.look_ahead(plan, 0, index)
         assert slow_filling.rows(store) == set()
 
     def test_a_sampler_that_fails_fails_where_it_is_read(
@@ -193,7 +193,7 @@ class TestAsking:
 
         plan = BatchPlan(3000, Failing(), 100)
         for index in range(3):
-            store.look_ahead(plan, 0, index)
+            store.traits.look_ahead(plan, 0, index)
         with pytest.raises(KeyError, match="the sampler failed"):
             plan.batch(0, 3)
 
@@ -273,7 +273,7 @@ class TestCacheFiller:
         reader = store._reader()
         assert isinstance(reader, MapReader) and reader._filler is None
         dropped(tmp_path / "a.store")
-        store.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
+        store.traits.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
         store.close()
         assert not threads_named("cache-filler")
         assert len(os.listdir("/proc/self/fd")) < open_files
@@ -301,7 +301,7 @@ class TestCacheFiller:
     def test_ends_with_the_store(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(200, 50))
         dropped(tmp_path / "a.store")
-        store.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
+        store.traits.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
         del store
         for thread in threads_named("cache-filler"):
             thread.join(timeout=10)

@@ -66,7 +66,7 @@ def test_the_filling_ends_where_the_store_is_closed(
     monkeypatch.setattr(page_cache, "will_need", lambda *_: slow.wait(0.05))
     monkeypatch.setattr(page_cache, "STEP", 1)
     monkeypatch.setattr(store_reader, "resident", lambda files: False)
-    store.look_ahead(PLAN, 0, 0)
+    store.traits.look_ahead(PLAN, 0, 0)
     # While the reader is referred to, nothing but close ends the thread.
     reader = store._reader()
     assert isinstance(reader, MapReader) and reader._filler is not None
@@ -88,7 +88,7 @@ def test_threads_that_begin_at_once_start_one_filling(
 
     def look_ahead(_: int) -> None:
         begin.wait()
-        store.look_ahead(PLAN, 0, 0)
+        store.traits.look_ahead(PLAN, 0, 0)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(look_ahead, range(4)))

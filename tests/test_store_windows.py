@@ -247,7 +247,7 @@ class TestWindows:
         with pytest.warns(UserWarning) as caught:
             for _ in range(2):
                 for index in indices.tolist():
-                    big.look_ahead(plan, 0, index)
+                    big.traits.look_ahead(plan, 0, index)
         (warning,) = caught
         assert "shuffle=False to fit" in str(warning.message)
 
@@ -255,7 +255,7 @@ class TestWindows:
         plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
         for epoch in range(3):  # a warning would be an error
             for index in (0, 1, 0, *range(1, 300), *range(plan.num_batches)):
-                big.look_ahead(plan, epoch, index)
+                big.traits.look_ahead(plan, epoch, index)
 
     def test_a_uniform_order_is_told_once_what_blocks_would_give(
         self, big: SparseStore
@@ -264,7 +264,7 @@ class TestWindows:
         with pytest.warns(UserWarning) as caught:
             for epoch in range(2):
                 for index in range(plan.num_batches):
-                    big.look_ahead(plan, epoch, index)
+                    big.traits.look_ahead(plan, epoch, index)
         (warning,) = caught
         assert 'shuffle="block" reads 16 neighbouring rows' in str(warning.message)
         assert "times as fast" in str(warning.message)
@@ -296,7 +296,7 @@ class TestWindows:
         big.close()
         assert not threads_named("sequence_loader-window")
         with pytest.raises(ValueError, match="the store is closed"):
-            big.look_ahead(plan, 0, 60)
+            big.traits.look_ahead(plan, 0, 60)
 
     @pytest.mark.timeout(60)
     def test_closing_ends_one_that_is_being_read_and_waits_for_it(
@@ -317,7 +317,7 @@ class TestWindows:
         assert isinstance(reader, WindowReader)
         plan = BatchPlan(4000, SequentialSampler(), 8)
         for index in range(2):
-            big.look_ahead(plan, 0, index)
+            big.traits.look_ahead(plan, 0, index)
             assert begun.acquire(timeout=30)
         closing = threading.Thread(target=big.close)
         closing.start()
@@ -357,7 +357,7 @@ class TestWindows:
             store = open_store(sys.argv[1], memory=40_000)
             plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
             def right(index):
-                store.look_ahead(plan, 0, index)
+                store.traits.look_ahead(plan, 0, index)
                 rows = plan.batch(0, index).rows
                 return same(store.read(rows).to_scipy(), expected[rows])
             for index in range(20):
@@ -382,7 +382,7 @@ class TestWindows:
                 store = open_store(sys.argv[1], memory=memory)
                 plan = BatchPlan(4000, BlockShuffleSampler(1), 8)
                 for index in range(3):
-                    store.look_ahead(plan, 0, index)
+                    store.traits.look_ahead(plan, 0, index)
             print("done")
         """
         for _ in range(3):
@@ -417,7 +417,7 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
             for epoch in range(4):
                 most.append(0)
                 for index in range(plan.num_batches):
-                    store.look_ahead(plan, epoch, index)
+                    store.traits.look_ahead(plan, epoch, index)
                     store.read(plan.batch(epoch, index).rows)
                     most[-1] = max(most[-1], anonymous() - start)
             kind = type(store._reader()).__name__

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import sequence_loader
 from sequence_loader import SparseBatchSequence, StoreWriter, WorkerError, open_store
+from sequence_loader.rows.sources import Traits
 from sequence_loader.workers import pickling as sending
 from sequence_loader.workers import prefetch as workers
 from sequence_loader.workers.channel import loads, receive, send
@@ -75,7 +76,7 @@ def make(x=None, transform=double, **options):
 
 
 def worker_pids(sequence):
-    return [process.pid for process in sequence._batch_workers._crew.processes]
+    return [process.pid for process in sequence._pipeline.workers._crew.processes]
 
 
 def assert_same(batch, other):
@@ -199,9 +200,9 @@ def test_a_batch_out_of_order_is_split_only_where_that_changes_no_byte(families)
         sequence = families[kind][2]
         sequence.set_epoch(7)
         sequence[3], sequence[6]
-        found = sequence._batch_workers
+        found = sequence._pipeline.workers
         assert found._splits == splits
-        tasks = found._tasks(7, 1, sequence._plan)
+        tasks = found._tasks(sequence._plan, sequence._plan.batch(7, 1))
         assert len(tasks) == (2 if splits else 1)
         rows = np.concatenate([task.job.rows for task in tasks])
         assert rows.tolist() == sequence.batch_rows(1).tolist()
@@ -213,10 +214,10 @@ def test_batches_are_prepared_ahead_while_they_are_asked_for_in_order():
     with make(max_queue_size=4, batch_size=2) as sequence:
         for index in range(6):
             sequence[index]
-        ahead = list(sequence._batch_workers._cache)
+        ahead = list(sequence._pipeline.workers._cache)
         assert ahead == [(0, index) for index in range(6, 10)]
         sequence[20]
-        assert not sequence._batch_workers._cache
+        assert not sequence._pipeline.workers._cache
 
 
 @given(
@@ -269,7 +270,7 @@ def test_workers_get_no_data_and_import_no_backend(nothing_left):
 
     x = np.zeros((200, 5000), dtype=np.float32)
     with make(x, look) as sequence:
-        size = len(sending.description(list(sequence._batch_workers._sent.values())))
+        size = len(sending.description(list(sequence._pipeline.workers._sent.values())))
         assert size < 5_000
         sequence[0], sequence[1]
 
@@ -282,7 +283,7 @@ def test_a_source_that_pickles_small_is_read_in_the_worker():
             return np.stack([rows, np.full(len(rows), os.getpid())], axis=1)
 
     class Here(Numbers):
-        read_here = True
+        traits = Traits(stays_here=True)
 
     for source, transform, here in [
         (Numbers(), None, False), (Here(), double, True)
@@ -538,7 +539,7 @@ def test_a_worker_that_dies_idle_is_an_error_of_the_next_batch(
 def wait_until_idle(sequence):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        tasks = list(sequence._batch_workers._cache.values())
+        tasks = list(sequence._pipeline.workers._cache.values())
         if all(task.future.done() for task in tasks):
             return
         time.sleep(0.01)
@@ -630,7 +631,7 @@ def test_ctrl_c_at_the_terminal_spoils_no_batch_that_is_asked_for_later(nothing_
 
 def test_workers_last_over_epochs_and_are_started_again_after_close(nothing_left):
     with make() as sequence:
-        assert sequence._batch_workers._crew is None  # first use starts them
+        assert sequence._pipeline.workers._crew is None  # first use starts them
         list(sequence)
         pids = worker_pids(sequence)
         assert len(pids) == 2 and "2 worker processes, running" in repr(sequence)
@@ -729,7 +730,7 @@ def test_a_dataset_keeps_batches_in_flight_and_leaves_nothing_running():
         for batch in sequence.to_tf_dataset().take(5):
             seen.append(batch[0].numpy())
         wait_until_idle(sequence)
-        assert len(sequence._batch_workers._cache) <= 10
+        assert len(sequence._pipeline.workers._cache) <= 10
         for found, expected in zip(seen, plain_batches):
             assert (found == expected).all()
         pids = worker_pids(sequence)

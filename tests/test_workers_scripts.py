@@ -60,7 +60,7 @@ def fit(sequence, dataset=False):
     model.fit(feed, epochs=2, shuffle=False, verbose=0)
 
 def pids(sequence):
-    return [process.pid for process in sequence._batch_workers._crew.processes]
+    return [process.pid for process in sequence._pipeline.workers._crew.processes]
 """
 
 

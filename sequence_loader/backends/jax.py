@@ -19,10 +19,8 @@ import numpy as np
 
 from sequence_loader.backends.coo import fill_coo, padded_nse
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
-from sequence_loader.batches.reader import Batch, BatchReader
 from sequence_loader.batches.structures import Structure, map_structure
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
 
 
@@ -64,22 +62,16 @@ def bcoo(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> An
 
 def sparse_parts(
     features: Structure,
-    plan: BatchPlan,
-    reader: BatchReader,
-    epoch: int,
-    index: int,
-    assemble: Callable[[int], Batch] | None,
+    shard: tuple[int, int],
+    count_values: Callable[[int], Structure],
 ) -> Structure:
     """How each sparse input is to be served in the job that runs.
 
     Args:
         features: Structure of `CsrRows` and arrays: this process's batch.
-        plan: Which rows are in which batch.
-        reader: Knows how many values rows hold.
-        epoch: Epoch of the data.
-        index: Batch number.
-        assemble: Shard index -> the batch of another process, where a `transform` or
-            `augment` decides how many values it has; `None` where the rows do.
+        shard: ``(index, count)`` of the sequence.
+        count_values: Shard index -> how many values the batch of that process holds
+            in each input, at most.
 
     Returns:
         A `SparsePart` for each input, or `None` where a batch is one process's own.
@@ -97,21 +89,12 @@ def sparse_parts(
             "output='sparse'. Pass output='dense', or set no distribution."
         )
     own, count = place(shared)
-    if plan.shard[1] != count:
-        raise not_the_job(plan.shard, own, count)
-    others = [shard for shard in range(count) if shard != plan.shard[0]]
-    if assemble is None:
-        counts = [reader.stored(plan.batch(epoch, index, s).rows) for s in range(count)]
-    else:
-        batches = [features, *(assemble(shard).features for shard in others)]
-        counts = [map_structure(_stored, batch) for batch in batches]
+    if shard[1] != count:
+        raise not_the_job(shard, own, count)
+    counts = map(count_values, range(count))
     return map_structure(
-        lambda *stored: SparsePart(own, count, padded_nse(max(stored))), *counts
+        lambda *values: SparsePart(own, count, padded_nse(max(values))), *counts
     )
-
-
-def _stored(leaf: Any) -> int:
-    return len(leaf.data) if isinstance(leaf, CsrRows) else 0
 
 
 def distribution() -> Any:

@@ -28,9 +28,14 @@ from sequence_loader.batches.targets import (
     weight_sources,
 )
 from sequence_loader.checks import shown
-from sequence_loader.order.plan import BatchPlan, BatchRows
+from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.sources import RowSource, as_row_source, is_input_list
+from sequence_loader.rows.sources import (
+    RowSource,
+    as_row_source,
+    is_input_list,
+    traits_of,
+)
 
 
 class Batch(NamedTuple):
@@ -97,27 +102,22 @@ class BatchReader:
         self._check_lengths()
         self.inputs: Structure = self._with_transforms(transform)
         self._widths: dict[str, tuple[int, ...]] = {}
-        read = [*self.sources, *leaves(self._targets)]
-        self._looking_ahead = list(  # a store may be features and targets as well
-            {id(each): each for each in read if hasattr(each, "look_ahead")}.values()
-        )
-
-    @property
-    def has_targets(self) -> bool:
-        """Whether batches have targets."""
-        return self._targets is not None
+        # By identity: a store may be features and targets as well.
+        read = {id(each): each for each in (*self.sources, *leaves(self._targets))}
+        ahead = [traits_of(source).look_ahead for source in read.values()]
+        self._looking_ahead = [hint for hint in ahead if hint is not None]
 
     @property
     def sources(self) -> list[RowSource]:
         """The row sources of the features."""
         return leaves(self._features)
 
-    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
+    def look_ahead(self, plan: BatchPlan, epoch: int, number: int) -> None:
         """Tells sources that can read ahead which batch is about to be read."""
-        for source in self._looking_ahead:
-            source.look_ahead(plan, epoch, index)
+        for hint in self._looking_ahead:
+            hint(plan, epoch, number)
 
-    def read(self, batch: BatchRows, features: Structure | None = None) -> Batch:
+    def read(self, batch: PlannedBatch, features: Structure | None = None) -> Batch:
         """Reads one batch.
 
         Args:
@@ -157,26 +157,30 @@ class BatchReader:
         parts = self._features, self._targets, self._weights
         sources = [s for part in parts if part is not None for s in leaves(part)]
         return not self.has_transform and all(
-            getattr(source, "joins_reads", False) for source in sources
+            traits_of(source).reads_together for source in sources
         )
 
     def read_together(
-        self, batches: BatchRows, batch_size: int, *, copy: bool = False
+        self, plan: BatchPlan, epoch: int, numbers: range, *, copy: bool = False
     ) -> list[Batch]:
-        """What `read` gives for each of several batches, from one reading.
+        """What `read` gives for each of several neighbours, from one reading.
 
         Args:
-            batches: Row ids and padding of all, one after another.
-            batch_size: Rows in a batch; the last one may have fewer.
+            plan: Which rows are in which batch.
+            epoch: Epoch of the data.
+            numbers: Numbers of the batches.
             copy: Whether their sparse features must not be views of common arrays.
 
         Returns:
             The batches. Features that are views are each in a place of their own.
         """
+        for number in numbers:
+            self.look_ahead(plan, epoch, number)
+        batches = plan.together(epoch, numbers.start, numbers.stop)
         whole, count = self.read(batches), len(batches.rows)
         spans = [
-            (start, min(start + batch_size, count))
-            for start in range(0, count, batch_size)
+            (start, min(start + plan.batch_size, count))
+            for start in range(0, count, plan.batch_size)
         ]
         return [
             Batch(
@@ -198,7 +202,7 @@ class BatchReader:
         """
         return map_structure(lambda reader: reader.serve(rows), self.inputs)
 
-    def stored(self, rows: Integers) -> Structure:
+    def count_values(self, rows: Integers) -> Structure:
         """How many values some rows of the sources hold, at most.
 
         Args:
@@ -207,25 +211,26 @@ class BatchReader:
         Returns:
             Structure of integers; 0 for sources of dense rows.
         """
-        return map_structure(lambda source: _stored(source, rows), self._features)
+        return map_structure(lambda source: _count_values(source, rows), self._features)
 
     @property
-    def waits(self) -> bool:
-        """Whether several threads read more than one does.
+    def threads_help(self) -> bool:
+        """Whether several threads read faster than the one that asks.
 
-        They do so of a map of a file on a disk, and perhaps through code of the
-        user's. Rows in memory, and those of a store, which reads ahead itself, they
-        take in turns, up to four times as slowly as the one who asks.
+        Files that are mapped, and code of the user's, gain from threads. Rows in
+        memory, and those of a store, which reads ahead itself, are taken up to four
+        times as slowly by several.
         """
         return self.may_be_slow or any(
-            getattr(source, "waits", False) for source in self.sources
+            traits_of(source).threads_help for source in self.sources
         )
 
     @property
     def may_be_slow(self) -> bool:
         """Whether a batch comes through code of the user's, of whatever cost."""
-        own = any(not hasattr(source, "joins_reads") for source in self.sources)
-        return self.has_transform or own
+        return self.has_transform or not all(
+            traits_of(source).fast for source in self.sources
+        )
 
     @property
     def has_transform(self) -> bool:
@@ -299,8 +304,8 @@ def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:
     return map_structure(lambda leaf: leaf[start:stop].copy(), part)
 
 
-def _stored(source: RowSource, rows: Integers) -> int:
-    count = getattr(source, "stored", None)
+def _count_values(source: RowSource, rows: Integers) -> int:
+    count = traits_of(source).count_values
     if count is not None:
         return int(count(rows))
     block = source.read(rows)  # a source of the user's own

@@ -5,7 +5,7 @@ everything else happens in the graph:
 
     range(1) -> epoch                     when an iteration starts
     -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
-    -> arrays of these batches            `parallel_calls` at once, in order
+    -> arrays of these batches            the pipeline's `parallel_calls` at once
     -> structure, SparseTensors
     -> prefetch                           `prefetch` batches
     -> the last batch, made when it is asked for
@@ -20,8 +20,7 @@ prefetching that marks the epoch costs a sixth of the time of a sparse batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,44 +28,24 @@ import tensorflow as tf
 
 from sequence_loader.arrays import Array
 from sequence_loader.backends.which_keras import keras_backend
-from sequence_loader.batches.assembler import Assembler
-from sequence_loader.batches.reader import Batch
 from sequence_loader.feed.dataset_layout import Layout
-from sequence_loader.order.plan import BatchPlan
+from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.workers.pool import ended, visits
 
 
-@dataclass(frozen=True)
-class DatasetSource:
-    """What a dataset takes from a sequence.
-
-    Attributes:
-        plan: Which rows are in which batch.
-        assembler: Where memory comes from, and the served output.
-        prepare: (epoch, batch numbers, densify) -> these batches, features as
-            `CsrRows` or arrays; called from several threads at once.
-        current_epoch: () -> the epoch that an iteration starting now serves.
-        served: Called with an epoch once its last batch has been handed out.
-        one_by_one: Whether a batch may take long, so that none waits for the next.
-        parallel_calls: How many batches are prepared at once; 1 adds no threads.
-        prefetch: How many batches are kept ready; may be 0.
-    """
-
-    plan: BatchPlan
-    assembler: Assembler
-    prepare: Callable[[int, range, bool], Iterator[Batch]]
-    current_epoch: Callable[[], int]
-    served: Callable[[int], None]
-    one_by_one: bool
-    parallel_calls: int
-    prefetch: int
-
-
-def make_dataset(source: DatasetSource) -> tf.data.Dataset:
+def make_dataset(
+    pipeline: Pipeline,
+    begin: Callable[[], int],
+    served: Callable[[int], None],
+    prefetch: int,
+) -> tf.data.Dataset:
     """Builds the dataset.
 
     Args:
-        source: What the sequence provides.
+        pipeline: Makes the batches; called from several threads at once.
+        begin: () -> the epoch that an iteration starting now serves.
+        served: Called with an epoch once its last batch has been handed out.
+        prefetch: How many batches are kept ready; may be 0.
 
     Returns:
         A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
@@ -75,16 +54,15 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
     Raises:
         ValueError: The output is one that TensorFlow's pipelines cannot carry.
     """
-    plan, assembler = source.plan, source.assembler
-    _check_output(assembler.output)
-    (example,) = source.prepare(source.current_epoch(), range(1), False)
-    layout = Layout(example, plan, assembler)
+    plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
+    _check_output(pipeline.assembler.output)
+    (example,) = pipeline.batches(begin(), range(1), densify=False)
+    layout = Layout(example, plan, pipeline.assembler)
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
     as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
     last = plan.num_batches - 1
-    one_by_one = source.one_by_one or source.parallel_calls > 1
-    at_once = 1 if one_by_one else layout.at_once
+    at_once = 1 if pipeline.one_by_one else layout.at_once
 
     def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
         """The flat arrays of `count` batches.
@@ -97,14 +75,16 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
             wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
         with visits:
-            batches = source.prepare(int(epoch), wanted, not layout.in_graph)
+            batches = pipeline.batches(
+                int(epoch), wanted, densify=not layout.in_graph
+            )
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
                 one = layout.flatten(next(batches))
                 flat += one
             if last in wanted:
-                source.served(int(epoch))
+                served(int(epoch))
         return flat + one * (count - len(wanted))
 
     def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
@@ -121,40 +101,40 @@ def make_dataset(source: DatasetSource) -> tf.data.Dataset:
         """Batches `start` to `stop`, a call for each."""
 
         @as_it_is
-        def served(index: Any) -> Any:
+        def one(index: Any) -> Any:
             return fetch(epoch, index, 1, rows)[0]
 
-        return tf.data.Dataset.range(start, stop).map(served, **parallel)
+        return tf.data.Dataset.range(start, stop).map(one, **parallel)
 
     def groups(epoch: Any) -> Any:
         """All batches but the last, `at_once` in a call."""
 
         @as_it_is
-        def served(first: Any) -> Any:
+        def group(first: Any) -> Any:
             batches = fetch(epoch, first, at_once, plan.batch_size)
             each = map(tf.data.Dataset.from_tensors, batches)
-            group = functools.reduce(lambda one, other: one.concatenate(other), each)
-            return group.take(last - first)
+            joined = functools.reduce(lambda one, other: one.concatenate(other), each)
+            return joined.take(last - first)
 
-        return tf.data.Dataset.range(0, last, at_once).flat_map(served)
+        return tf.data.Dataset.range(0, last, at_once).flat_map(group)
 
     @as_it_is
     def iteration(_: Any) -> tf.data.Dataset:
         epoch = tf.numpy_function(
-            lambda: np.int64(source.current_epoch()), [], tf.int64
+            lambda: np.int64(begin()), [], tf.int64
         )
         epoch.set_shape(())
         if at_once > 1:
             ahead = groups(epoch)
-        elif source.parallel_calls > 1:
+        elif parallel_calls > 1:
             ahead = ones(
                 epoch, 0, last, plan.batch_size,
-                num_parallel_calls=source.parallel_calls, deterministic=True,
+                num_parallel_calls=parallel_calls, deterministic=True,
             )
         else:  # even one parallel call has a queue and a thread
             ahead = ones(epoch, 0, last, plan.batch_size)
-        if source.prefetch:
-            ahead = ahead.prefetch(source.prefetch)
+        if prefetch:
+            ahead = ahead.prefetch(prefetch)
         rows = len(plan.batch(0, last).rows)
         return ahead.concatenate(ones(epoch, last, last + 1, rows))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -31,6 +32,7 @@ from sequence_loader.batches.reader import Batch, BatchReader
 from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.epochs import EpochTracker
+from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.position import Position, checked_epoch
 from sequence_loader.order.row_ids import checked_subset
@@ -52,7 +54,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     for one answer a row, in order, leave `shuffle` and `remainder` as they are.
     Batch `i` is made in five stages:
 
-    1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`BatchRows`)
+    1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`PlannedBatch`)
     2. `BatchReader`: row ids -> sparse rows, targets, weights (`Batch`), with the
        user's `transform`, which `Workers` may run ahead and elsewhere
     3. `Assembler`: -> features of the served dtype, dense in recycled memory or
@@ -152,30 +154,40 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         else:
             super().__init__(workers=1, use_multiprocessing=False)
         self._seed_given = seed is not None
-        self._seed = checked_seed(seed)
+        seed = checked_seed(seed)
         self._shuffle = shuffle
-        self._reader = BatchReader(x, y, sample_weight, transform)
-        self._parallel_calls = max(count, 1)
-        self._batch_workers = Workers(
-            self._reader, count, use_multiprocessing, self._queue_size
-        )
-        self._plan = BatchPlan(
-            num_rows=self._reader.num_rows,
-            sampler=chosen_sampler(sampler, shuffle, self._seed),
-            batch_size=batch_size,
-            remainder=remainder,
-            shard=shard,
-            subset=checked_subset(rows, self._reader.num_rows),
-        )
-        self._assembler = Assembler(
-            output,
-            floatx() if dtype is None else dtype,
-            augment,
-            num_inputs=len(self._reader.sources),
-        )
+        reader = BatchReader(x, y, sample_weight, transform)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
-        self._groups = GroupReader(self._reader, owns=as_read)
+        self._pipeline = Pipeline(
+            workers=Workers(reader, count, use_multiprocessing, self._queue_size),
+            plan=BatchPlan(
+                num_rows=reader.num_rows,
+                sampler=chosen_sampler(sampler, shuffle, seed),
+                batch_size=batch_size,
+                remainder=remainder,
+                shard=shard,
+                subset=checked_subset(rows, reader.num_rows),
+            ),
+            assembler=Assembler(
+                output,
+                floatx() if dtype is None else dtype,
+                augment,
+                num_inputs=len(reader.sources),
+            ),
+            reader=reader,
+            groups=GroupReader(reader, owns=as_read),
+            seed=seed,
+            parallel_calls=max(count, 1),
+        )
         self._reset_tracking(epoch=0)
+
+    @property
+    def _plan(self) -> BatchPlan:
+        return self._pipeline.plan
+
+    @property
+    def _output(self) -> str:
+        return self._pipeline.assembler.output
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -194,7 +206,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     @property
     def seed(self) -> int:
         """The seed given, or the one drawn."""
-        return self._seed
+        return self._pipeline.seed
 
     @property
     def epoch(self) -> int:
@@ -230,10 +242,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             WorkerError: A worker failed.
             RuntimeError: It would use TensorFlow or JAX in a forked process.
         """
-        if self._assembler.output == "sparse":
+        if self._output == "sparse":
             check_not_forked("seq[i] with output='sparse'")
         index = self._checked_index(index)
-        check_read(self._assembler.output)
+        check_read(self._output)
         epoch = self._epochs.epoch
         if uses_legacy_keras():
             self._thread.reads = True
@@ -241,26 +253,19 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         else:
             drives = getattr(self._thread, "drives", False)
             self._epochs.read(index, by_driver=drives)
-        batch = self._prepare(epoch, index)
+        batch = self._pipeline.batch(epoch, index)
         features = self._served(batch.features, epoch, index)
         return Batch(features, batch.targets, batch.weights).packed()
 
     def _served(self, features: Structure, epoch: int, index: int) -> Structure:
         """Stage 4."""
-        pool = self._assembler.pool
-        if self._assembler.output != "sparse":
+        if self._output != "sparse":
             return map_structure(
                 lambda f: to_csr(f) if isinstance(f, CsrRows) else f, features
             )
-        changed = self._reader.has_transform or self._assembler.augment is not None
-        parts = sparse_parts(
-            features,
-            self._plan,
-            self._reader,
-            epoch,
-            index,
-            partial(self._prepare_other, epoch, index) if changed else None,
-        )
+        pool = self._pipeline.assembler.pool
+        count = partial(self._pipeline.count_values, features, epoch, index)
+        parts = sparse_parts(features, self._plan.shard, count)
         return map_structure(
             lambda f, part: to_sparse(f, pool, part) if isinstance(f, CsrRows) else f,
             features,
@@ -271,61 +276,12 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         """The batches of the current epoch, in order; `set_epoch` starts the next."""
         return (self[index] for index in range(len(self)))
 
-    def _prepare(
-        self,
-        epoch: int,
-        index: int,
-        *,
-        by_threads: bool = False,
-        densify: bool = True,
-    ) -> Batch:
-        """Stages 1 to 3; `by_threads`, when several threads ask side by side."""
-        self._reader.look_ahead(self._plan, epoch, index)
-        features = self._batch_workers.features(epoch, index, self._plan, by_threads)
-        if features is None and not by_threads:
-            batch = self._groups.read(self._plan, epoch, index)
-        else:
-            batch = self._reader.read(self._plan.batch(epoch, index), features)
-        return self._assemble(batch, epoch, index, densify)
-
-    def _prepare_all(
-        self, epoch: int, indices: range, densify: bool
-    ) -> Iterator[Batch]:
-        """Stages 1 to 3 of neighbouring batches, for `to_tf_dataset`."""
-        if len(indices) == 1 or not self._reader.reads_together:
-            by_threads = self._parallel_calls > 1
-            for index in indices:
-                yield self._prepare(
-                    epoch, index, by_threads=by_threads, densify=densify
-                )
-            return
-        for index in indices:
-            self._reader.look_ahead(self._plan, epoch, index)
-        planned = self._plan.together(epoch, indices.start, indices.stop)
-        batches = self._reader.read_together(planned, self._plan.batch_size)
-        for index, batch in zip(indices, batches):
-            yield self._assemble(batch, epoch, index, densify)
-
-    def _assemble(
-        self, batch: Batch, epoch: int, index: int, densify: bool
-    ) -> Batch:
-        """Stage 3."""
-        shard, count = self._plan.shard
-        number = index * count + shard
-        return self._assembler.assemble(batch, self._seed, epoch, number, densify)
-
-    def _prepare_other(self, epoch: int, index: int, shard: int) -> Batch:
-        """Stages 1 to 3 for another process of the job, to learn the sizes."""
-        batch = self._reader.read(self._plan.batch(epoch, index, shard))
-        number = index * self._plan.shard[1] + shard
-        return self._assembler.assemble(batch, self._seed, epoch, number)
-
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
         check_epoch(self._plan.shard)
-        if self._assembler.output == "csr" and keras_backend() != "jax":
+        if self._output == "csr" and keras_backend() != "jax":
             rows = self._plan.batch(self.epoch, 0).rows
-            check_no_scipy(leaves(self._reader.read_features(rows)))
+            check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
         self._thread.drives = True
         self._epochs.begin()
 
@@ -360,31 +316,24 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             ValueError: The output is ``"csr"``, or sparse on the torch backend.
             RuntimeError: This is a forked process.
         """
-        from sequence_loader.feed.dataset import DatasetSource, make_dataset
+        from sequence_loader.feed.dataset import make_dataset
 
         check_not_forked("to_tf_dataset()")
         return make_dataset(
-            DatasetSource(
-                plan=self._plan,
-                assembler=self._assembler,
-                prepare=self._prepare_all,
-                current_epoch=self._begin_iteration,
-                served=self._epochs.advance_from,
-                one_by_one=self._reader.may_be_slow
-                or self._assembler.augment is not None,
-                parallel_calls=self._parallel_calls,
-                prefetch=self._queue_size,
-            )
+            self._pipeline,
+            begin=self._begin_iteration,
+            served=self._epochs.advance_from,
+            prefetch=self._queue_size,
         )
 
     def _begin_iteration(self) -> int:
-        check_dataset(self._assembler.output)
-        self._batch_workers.resume()
+        check_dataset(self._output)
+        self._pipeline.workers.resume()
         return self.epoch
 
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold."""
-        return Position(self.epoch, self._seed, self._plan).described()
+        return Position(self.epoch, self.seed, self._plan).described()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues at the start of the epoch that `state` names.
@@ -398,14 +347,14 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             TypeError: `state` is not a dict.
             ValueError: It describes another order; both sides are printed.
         """
-        own = Position(self.epoch, self._seed, self._plan)
+        own = Position(self.epoch, self.seed, self._plan)
         found = own.moved_to(state, self._shuffle, reseed=not self._seed_given)
-        self._seed, self._plan = found.seed, found.plan
+        self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
         self.set_epoch(found.epoch)
 
     def close(self) -> None:
         """Ends the workers. The sequence can be used again, and starts new ones."""
-        self._batch_workers.close()
+        self._pipeline.workers.close()
 
     def __enter__(self) -> SparseBatchSequence:
         """The sequence itself; it is closed at the end of the `with` block."""
@@ -426,10 +375,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         shard = f", shard={plan.shard}" if plan.shard[1] > 1 else ""
         return (
             f"<SparseBatchSequence of {self.num_rows} rows in {len(self)} batches of "
-            f"{plan.batch_size}, output={self._assembler.output!r}, "
-            f"order={type(plan.sampler).__name__}, seed={self._seed}{shard}, "
+            f"{plan.batch_size}, output={self._output!r}, "
+            f"order={type(plan.sampler).__name__}, seed={self.seed}{shard}, "
             f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
-            f"{self._batch_workers}>"
+            f"{self._pipeline.workers}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -23,18 +23,35 @@ from sequence_loader.order.samplers import Sampler
 REMAINDERS = ("keep", "drop", "pad")
 
 
-class BatchRows(NamedTuple):
-    """What goes into one batch.
+ROWS_SHOWN = 16
+
+
+class PlannedBatch(NamedTuple):
+    """What goes into one batch, or into several neighbours.
 
     Attributes:
+        epoch: Epoch of the data.
+        number: Number of the batch in this process, or of the first one.
         rows: int64 array of shape (batch,), row ids of the source; not to be
             written to.
         weights: float32 array of shape (batch,), 0 where the row is padding and 1
             elsewhere; `None` unless ``remainder="pad"``.
+        place: Number of the batch among those of all processes.
     """
 
+    epoch: int
+    number: int
     rows: Integers
     weights: npt.NDArray[np.float32] | None
+    place: int
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.rows[:ROWS_SHOWN].tolist()))
+        more = ", ..." if len(self.rows) > ROWS_SHOWN else ""
+        return (
+            f"batch {self.number} of epoch {self.epoch} "
+            f"({len(self.rows)} rows: {shown}{more})"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,27 +128,28 @@ class BatchPlan:
         """Whether all batches have exactly `batch_size` rows."""
         return self.remainder != "keep" or self.length % self.batch_size == 0
 
-    def batch(self, epoch: int, index: int, shard: int | None = None) -> BatchRows:
+    def batch(self, epoch: int, number: int, shard: int | None = None) -> PlannedBatch:
         """The rows of one batch.
 
         Args:
             epoch: Epoch of the data, from 0.
-            index: Batch number in ``[0, num_batches)``.
+            number: Batch number in ``[0, num_batches)``.
             shard: Index of another process, whose batch is asked for.
 
         Returns:
             Row ids and weights. Padding repeats rows from the start of the epoch.
         """
-        shard = self.shard[0] if shard is None else shard
-        start = index * self.global_batch_size + shard * self.batch_size
+        index, count = self.shard
+        place = number * count + (index if shard is None else shard)
+        start = place * self.batch_size
         stop = start + self.batch_size
+        weights = None
         if stop <= self.length:
             rows = self.positions(epoch, start, stop)
-            if self.remainder != "pad":
-                return BatchRows(rows, None)
-            weights = np.ones(self.batch_size, np.float32)
+            if self.remainder == "pad":
+                weights = np.ones(self.batch_size, np.float32)
         elif self.remainder == "keep":
-            return BatchRows(self.positions(epoch, start, self.length), None)
+            rows = self.positions(epoch, start, self.length)
         else:
             places = np.arange(start, stop)
             if self.length < self.batch_size:
@@ -140,7 +158,7 @@ class BatchPlan:
                 runs = _runs(start, stop, self.length)
                 rows = np.concatenate([self.positions(epoch, *run) for run in runs])
             weights = (places < self.length).astype(np.float32)
-        return BatchRows(rows, weights if self.remainder == "pad" else None)
+        return PlannedBatch(epoch, number, rows, weights, place)
 
     def rows_ahead(self, epoch: int, first: int, stop: int) -> Integers:
         """The rows of several batches, one after another.
@@ -164,7 +182,7 @@ class BatchPlan:
             pieces.insert(0, self.positions(epoch, first * size, drawn * size))
         return np.concatenate(pieces)
 
-    def together(self, epoch: int, first: int, stop: int) -> BatchRows:
+    def together(self, epoch: int, first: int, stop: int) -> PlannedBatch:
         """What `batch` gives for each of several batches, one after another.
 
         Args:
@@ -172,13 +190,13 @@ class BatchPlan:
             first: Number of the first batch.
             stop: The batch after the last one, at most `num_batches`.
         """
-        rows = self.rows_ahead(epoch, first, stop)
-        if self.remainder != "pad":
-            return BatchRows(rows, None)
-        weights = np.ones(len(rows), np.float32)
-        if stop == self.num_batches:  # no other has padding
-            weights[-self.batch_size :] = self.batch(epoch, stop - 1).weights
-        return BatchRows(rows, weights)
+        rows, weights = self.rows_ahead(epoch, first, stop), None
+        if self.remainder == "pad":
+            weights = np.ones(len(rows), np.float32)
+            if stop == self.num_batches:  # no other has padding
+                weights[-self.batch_size :] = self.batch(epoch, stop - 1).weights
+        place = first * self.shard[1] + self.shard[0]
+        return PlannedBatch(epoch, first, rows, weights, place)
 
     def stretch(self, first: int, most: int) -> int:
         """Where to stop reading ahead, so that neighbouring rows are read once.

@@ -1,16 +1,18 @@
 """Row sources: what rows can be taken from, behind one small interface.
 
 A row source must be picklable, and `read` must be pure and safe to call from
-several threads at once. What `read` returns decides what can be done with it:
-sparse rows and arrays can be served as they are, other items only after a
-`transform` has turned them into numbers.
+several threads at once. It may say in `traits` how it is best read, and bring `y` and
+`sample_weight`, which a sequence takes where it is given none. What `read` returns
+decides what can be done with it: sparse rows and arrays can be served as they are,
+other items only after a `transform` has turned them into numbers.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -19,12 +21,39 @@ import scipy.sparse as sp
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_not_empty, check_real, check_unmasked, shown
 from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
 
 Block: TypeAlias = CsrRows | Array | Any
 """Some rows: canonical `CsrRows`, an array, or (items) any sequence."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How the rows of a source are best read; the defaults suit any source.
+
+    Attributes:
+        fast: Whether rows are taken faster than they can be sent to another process.
+        reads_together: Whether one reading of several batches costs less than several.
+        threads_help: Whether threads read faster than the one that asks, as they do
+            from a map of a file on a disk.
+        stays_here: Whether the source must not be opened again in worker processes,
+            which then are sent its rows.
+        count_values: ``rows -> int``: how many values these rows hold, at most; where
+            it is `None`, they are read to be counted.
+        look_ahead: ``(plan, epoch, number) -> None``: batch `number` of `plan` is
+            about to be read, which is a `BatchPlan` and the same object for as long
+            as the order is the same. A hint to read the next ones.
+    """
+
+    fast: bool = False
+    reads_together: bool = False
+    threads_help: bool = True
+    stays_here: bool = False
+    count_values: Callable[[Integers], int] | None = None
+    look_ahead: Callable[[BatchPlan, int, int], None] | None = None
 
 
 @runtime_checkable
@@ -47,6 +76,15 @@ class RowSource(Protocol):
         """
 
 
+def traits_of(source: RowSource) -> Traits:
+    """What a source says of itself in its attribute `traits`, if it has one."""
+    traits: Traits = getattr(source, "traits", _ANY)
+    return traits
+
+
+_ANY = Traits()
+
+
 class CsrSource:
     """Rows of a scipy sparse matrix in memory; a CSR matrix is used without a copy.
 
@@ -61,7 +99,6 @@ class CsrSource:
     """
 
     numeric = True
-    joins_reads = True
 
     def __init__(self, matrix: Any, name: str = "x") -> None:
         check_not_empty(name, matrix.shape)
@@ -75,8 +112,13 @@ class CsrSource:
         self.num_rows = self.matrix.num_rows
         self.num_features = self.matrix.num_features
         self.name = name
-        self.waits = _is_mapped(self.matrix.indices) or _is_mapped(self.matrix.data)
         self._check()
+
+    @property
+    def traits(self) -> Traits:
+        """See `Traits`."""
+        mapped = _is_mapped(self.matrix.indices) or _is_mapped(self.matrix.data)
+        return Traits(True, True, threads_help=mapped, count_values=self._count_values)
 
     def _check(self) -> None:
         """Finds damage while the user is looking; `read` checks each batch again."""
@@ -93,8 +135,7 @@ class CsrSource:
         """See `RowSource.read`."""
         return read_rows(self.matrix, rows, self._pool, self.name, rows)
 
-    def stored(self, rows: Integers) -> int:
-        """How many values the given rows hold, before duplicates are summed."""
+    def _count_values(self, rows: Integers) -> int:
         indptr = self.matrix.indptr
         return int((indptr[rows + 1] - indptr[rows]).sum())
 
@@ -123,23 +164,23 @@ class DenseSource:
     """
 
     numeric = True
-    joins_reads = True
 
     def __init__(self, array: Array, name: str = "x") -> None:
         check_not_empty(name, array.shape)
         check_real(name, array.dtype)
         self.array = array
-        self.waits = _is_mapped(array)
         self.num_rows = len(array)
+
+    @property
+    def traits(self) -> Traits:
+        """See `Traits`."""
+        mapped = _is_mapped(self.array)
+        return Traits(True, True, threads_help=mapped, count_values=lambda rows: 0)
 
     def read(self, rows: Integers) -> Array:
         """See `RowSource.read`."""
         taken: Array = np.asarray(self.array).take(rows, axis=0)
         return taken
-
-    def stored(self, rows: Integers) -> int:
-        """None: see `CsrSource.stored`."""
-        return 0
 
 
 class ItemSource:
@@ -223,6 +264,3 @@ def is_input_list(value: list[Any]) -> bool:
 def _all_real(table: Any) -> bool:
     kinds = [table.dtype] if hasattr(table, "dtype") else list(table.dtypes)
     return all(getattr(kind, "kind", "O") in "biuf" for kind in kinds)
-
-
-Items: TypeAlias = Sequence[Any]

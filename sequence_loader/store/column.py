@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.rows.sources import Traits
 
 Reopen = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, which give the array again in another process."""
@@ -22,7 +23,7 @@ class StoreColumn(np.ndarray[Any, Any]):
     """
 
     numeric = True
-    joins_reads = True
+    traits = Traits(True, True, threads_help=False, count_values=lambda rows: 0)
     _reopen: Reopen | None = None
     _check: Callable[[], None] | None = None
 

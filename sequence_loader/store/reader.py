@@ -20,9 +20,9 @@ from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, shown
 from sequence_loader.memory.free_memory import free_memory
 from sequence_loader.memory.page_cache import CacheFiller, resident
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.parts import StoreParts
-from sequence_loader.store.window import Plan
 from sequence_loader.store.window_reader import WindowReader
 
 WINDOW_BYTES = 112 << 20
@@ -44,8 +44,8 @@ class StoreReader(Protocol):
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order; see `SparseStore.read`."""
 
-    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
-        """Says that a batch is about to be read; see `SparseStore.look_ahead`."""
+    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
+        """Says that a batch is about to be read; see `Traits`."""
 
     def close(self) -> None:
         """Ends what reads ahead, and waits for it."""
@@ -64,13 +64,13 @@ class MapReader:
         self._once = threading.Lock()  # taken once, and never waited for
         # A plan, an epoch, and of neighbouring batches that were asked for the first
         # and the one after the last.
-        self._asked: tuple[Plan | None, int, int, int] = (None, 0, 0, 0)
+        self._asked: tuple[BatchPlan | None, int, int, int] = (None, 0, 0, 0)
 
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order."""
         return self._parts.gather(rows)
 
-    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
         """Starts to fill the page cache, the first time; helps while that lasts."""
         if self._filler is None and self._once.acquire(blocking=False):
             files = self._parts.files
@@ -80,7 +80,7 @@ class MapReader:
         if large and self._filler is not None and self._filler.filling:
             self._ask(plan, epoch, index)
 
-    def _ask(self, plan: Plan, epoch: int, index: int) -> None:
+    def _ask(self, plan: BatchPlan, epoch: int, index: int) -> None:
         """Asks for a batch and, where batches are read in order, for the next ones.
 
         Threads may do so at once: at worst some rows are asked for twice.

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows, DamagedRows
+from sequence_loader.rows.sources import Traits
 from sequence_loader.store.column import StoreColumn
 from sequence_loader.store.format import StoreError
 from sequence_loader.store.local import closed
 from sequence_loader.store.parts import StoreParts
 from sequence_loader.store.reader import StoreReader, checked_memory, choose_reader
-from sequence_loader.store.window import Plan
 from sequence_loader.store.window_reader import WindowReader
 
 
@@ -126,41 +127,26 @@ class SparseStore:
                 f"verify() finds all that is wrong."
             ) from None
 
-    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
-        """Says that a batch is about to be read, so that the next ones can be fetched.
+    @property
+    def traits(self) -> Traits:
+        """How the rows are best read: windows are followed, and read once."""
+        windows = isinstance(self._reader(), WindowReader)
+        return Traits(
+            fast=True,
+            reads_together=not windows,
+            threads_help=False,
+            stays_here=windows,
+            count_values=self._count_values,
+            look_ahead=self._look_ahead,
+        )
 
-        A hint: `read` gives the same rows without it. `SparseBatchSequence` calls it.
+    def _look_ahead(self, plan: BatchPlan, epoch: int, number: int) -> None:
+        self._reader().look_ahead(plan, epoch, number)
 
-        Args:
-            plan: The `BatchPlan`; the same object for as long as it is the same.
-            epoch: The epoch.
-            index: Number of the batch.
-        """
-        self._reader().look_ahead(plan, epoch, index)
-
-    def stored(self, rows: Integers) -> int:
-        """How many values the given rows hold, without reading them.
-
-        Args:
-            rows: int64 array of shape (n,), each in ``[0, num_rows)``.
-
-        Raises:
-            StoreError: A file is damaged.
-            ValueError: The store is closed.
-        """
+    def _count_values(self, rows: Integers) -> int:
         self._check_open()
         located = self._parts.locate(np.sort(rows))
         return int((located.stops - located.starts).sum())
-
-    @property
-    def joins_reads(self) -> bool:
-        """Whether several batches had better be read at once: windows are followed."""
-        return not self.read_here
-
-    @property
-    def read_here(self) -> bool:
-        """Whether other processes had better be sent rows: windows are read once."""
-        return isinstance(self._reader(), WindowReader)
 
     def take(self, rows: npt.ArrayLike) -> Any:
         """The given rows as a ``scipy.sparse.csr_array``, in that order.

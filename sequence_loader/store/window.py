@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Protocol
 
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.parts import Located, StoreParts
-
-
-class Plan(Protocol):
-    """What there is to know of the batches to come: a `BatchPlan`."""
-
-    @property
-    def num_batches(self) -> int:
-        """The number of batches in an epoch."""
-
-    @property
-    def batch_size(self) -> int:
-        """Rows in a batch, the last one perhaps excepted."""
-
-    @property
-    def sampler(self) -> Any:
-        """The order."""
-
-    def rows_ahead(self, epoch: int, first: int, stop: int) -> Integers:
-        """The rows of batches ``first .. stop - 1``, one after another."""
-
-    def stretch(self, first: int, most: int) -> int:
-        """Where to stop reading ahead, at most `most` batches on."""
-
-    def cuts(self, stop: int) -> bool:
-        """Whether to stop before batch `stop` cuts one of the sampler's windows."""
 
 
 class Window:
@@ -96,7 +71,7 @@ class Window:
         pool, name = self._parts.pool, self._parts.name
         return read_rows(values, places, pool, name, rows, must_ascend=True)
 
-    def run(self, plan: Plan, epoch: int) -> None:
+    def run(self, plan: BatchPlan, epoch: int) -> None:
         """Reads the window."""
         try:
             try:
@@ -112,7 +87,7 @@ class Window:
             self._memory, self.finished = None, time.perf_counter()
             self._done.set()
 
-    def _locate(self, plan: Plan, epoch: int) -> Located:
+    def _locate(self, plan: BatchPlan, epoch: int) -> Located:
         """Finds how many batches fit, and where their rows lie."""
         first, stop, size = self.first, self._stop, plan.batch_size
         self._stop = first  # should it fail

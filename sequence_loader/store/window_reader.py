@@ -29,11 +29,12 @@ import warnings
 from sequence_loader.arrays import Integers
 from sequence_loader.forks import renew_after_fork
 from sequence_loader.memory.buffers import BufferPool
+from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import BlockShuffleSampler, ShuffleSampler
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.part import GAP
 from sequence_loader.store.parts import StoreParts
-from sequence_loader.store.window import Plan, Window
+from sequence_loader.store.window import Window
 
 FIRST = 1 << 20
 """Bytes of the first window where reading begins; each is four times as large as the
@@ -82,7 +83,7 @@ class WindowReader:
         # What is read now, and perhaps what follows it.
         self._windows: list[Window] = []
         self._threads: list[threading.Thread] = []
-        self._stream: tuple[Plan, int] | None = None
+        self._stream: tuple[BatchPlan, int] | None = None
         self._frontier = 0  # the first batch that no window has held
         self._limit = FIRST
         self._asked: dict[int, int] = {}  # by each thread, the last batch
@@ -100,7 +101,7 @@ class WindowReader:
                 return found
         return self._parts.read(rows)
 
-    def look_ahead(self, plan: Plan, epoch: int, index: int) -> None:
+    def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
         """Says that a batch is about to be read; what follows it is read ahead.
 
         Args:
@@ -128,7 +129,7 @@ class WindowReader:
         for window in getattr(self, "_windows", ()):
             window.cancelled = True
 
-    def _follow(self, plan: Plan, epoch: int, index: int) -> None:
+    def _follow(self, plan: BatchPlan, epoch: int, index: int) -> None:
         windows = self._windows
         if self._stream != (plan, epoch):
             if self._stream is None or self._stream[0] is not plan:
@@ -198,7 +199,7 @@ class WindowReader:
         self._limit = min(4 * self._limit, max(self._budget, FIRST))
         self._waited, self._since = 0.0, time.perf_counter()
 
-    def _next_stop(self, plan: Plan, first: int) -> tuple[int, bool]:
+    def _next_stop(self, plan: BatchPlan, first: int) -> tuple[int, bool]:
         """Where the next window ends, and whether it is read by itself."""
 
         def stop_within(nbytes: float) -> int:
@@ -214,7 +215,7 @@ class WindowReader:
                 return alone, True
         return beside, False
 
-    def _messages(self, plan: Plan) -> list[str]:
+    def _messages(self, plan: BatchPlan) -> list[str]:
         found = []
         if isinstance(plan.sampler, ShuffleSampler):
             block, rows = BlockShuffleSampler(0), max(self._parts.num_rows, 1)

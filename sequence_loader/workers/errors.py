@@ -3,35 +3,11 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sequence_loader.arrays import Integers
-
-ROWS_SHOWN = 16
-
-
-class Job(NamedTuple):
-    """The rows one worker is given.
-
-    Attributes:
-        epoch: Epoch of the data.
-        batch: Number of the batch.
-        rows: int64 array of shape (n,), row ids: the batch's, or some of them.
-    """
-
-    epoch: int
-    batch: int
-    rows: Integers
-
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.rows[:ROWS_SHOWN].tolist()))
-        more = ", ..." if len(self.rows) > ROWS_SHOWN else ""
-        return (
-            f"batch {self.batch} of epoch {self.epoch} "
-            f"({len(self.rows)} rows: {shown}{more})"
-        )
+from sequence_loader.order.plan import PlannedBatch
 
 
 class WorkerError(RuntimeError):
@@ -48,13 +24,13 @@ class WorkerError(RuntimeError):
     def __init__(
         self,
         message: str,
-        job: Job | None = None,
+        job: PlannedBatch | None = None,
         pid: int | None = None,
         exit_code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.epoch = None if job is None else job.epoch
-        self.batch = None if job is None else job.batch
+        self.batch = None if job is None else job.number
         self.rows = np.zeros(0, np.int64) if job is None else job.rows
         self.pid = pid
         self.exit_code = exit_code
@@ -69,14 +45,16 @@ class WorkerError(RuntimeError):
         return self.exit_code == -signal.SIGINT
 
 
-def raised_in_thread(error: BaseException, job: Job) -> WorkerError:
+def raised_in_thread(error: BaseException, job: PlannedBatch) -> WorkerError:
     """The error of a transform in a thread, whose own traceback is its cause."""
     return WorkerError(
         f"a worker thread failed on {job}: {type(error).__name__}: {error}", job
     )
 
 
-def raised_in_process(summary: str, trace: str, job: Job, pid: int) -> WorkerError:
+def raised_in_process(
+    summary: str, trace: str, job: PlannedBatch, pid: int
+) -> WorkerError:
     """The error of a transform in another process.
 
     Args:
@@ -93,7 +71,7 @@ def raised_in_process(summary: str, trace: str, job: Job, pid: int) -> WorkerErr
     )
 
 
-def died(pid: int, exit_code: int | None, job: Job | None) -> WorkerError:
+def died(pid: int, exit_code: int | None, job: PlannedBatch | None) -> WorkerError:
     """The error of a process that is gone."""
     if exit_code is None:
         how = "closed its connection and did not exit"
@@ -115,7 +93,7 @@ def died(pid: int, exit_code: int | None, job: Job | None) -> WorkerError:
     )
 
 
-def closed(job: Job) -> WorkerError:
+def closed(job: PlannedBatch) -> WorkerError:
     """The error of a batch that was under way when the sequence was closed."""
     return WorkerError(
         f"the sequence was closed, or interrupted by Ctrl-C, before {job} was ready. "
@@ -124,7 +102,7 @@ def closed(job: Job) -> WorkerError:
     )
 
 
-def stuck(worker: str, seconds: float, job: Job) -> str:
+def stuck(worker: str, seconds: float, job: PlannedBatch) -> str:
     """The warning about a worker that does not answer."""
     return (
         f"{worker} has been busy for {seconds:.0f} seconds with {job}. It is waited "

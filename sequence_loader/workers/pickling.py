@@ -13,7 +13,13 @@ from typing import Any
 
 from sequence_loader.batches.inputs import InputReader
 from sequence_loader.checks import shown
-from sequence_loader.rows.sources import CsrSource, DenseSource, ItemSource, RowSource
+from sequence_loader.rows.sources import (
+    CsrSource,
+    DenseSource,
+    ItemSource,
+    RowSource,
+    traits_of,
+)
 
 BACKENDS = ("tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch")
 """What no worker is made to import: each costs seconds and hundreds of megabytes,
@@ -61,8 +67,7 @@ def travels(reader: InputReader) -> bool:
     """
     if reader.transform is not None:
         return True
-    known = CsrSource, DenseSource, ItemSource
-    return not isinstance(reader.source, known) and not hasattr(reader.source, "nnz")
+    return reader.source is not None and not traits_of(reader.source).fast
 
 
 def sent(reader: InputReader) -> InputReader:
@@ -70,7 +75,7 @@ def sent(reader: InputReader) -> InputReader:
 
     Rows in memory are taken from here and sent with each job: no worker has a copy
     of the data, and none has to be made for them. So are those of a source that
-    says ``read_here``, which reads ahead, and would do so once in each worker.
+    says ``stays_here``, which reads ahead, and would do so once in each worker.
     """
     if reader.source is None or _is_description(reader.source):
         return reader
@@ -107,7 +112,7 @@ def _is_description(source: RowSource) -> bool:
             return False
     elif isinstance(source, CsrSource | DenseSource):
         return False
-    if getattr(source, "read_here", False):
+    if traits_of(source).stays_here:
         return False
     try:
         pickled(source, limit=DESCRIPTION_BYTES)

@@ -24,9 +24,10 @@ from typing import TypeAlias
 from sequence_loader.arrays import Array
 from sequence_loader.batches.inputs import InputReader
 from sequence_loader.forks import renew_after_fork
+from sequence_loader.order.plan import PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers import errors
-from sequence_loader.workers.errors import Job, WorkerError
+from sequence_loader.workers.errors import WorkerError
 from sequence_loader.workers.process import PATIENCE, WorkerProcess
 
 Served: TypeAlias = "list[CsrRows | Array]"
@@ -44,7 +45,7 @@ class Task:
         started: Time of ``time.monotonic`` at which that began, or `None`.
     """
 
-    def __init__(self, job: Job, crew: Crew) -> None:
+    def __init__(self, job: PlannedBatch, crew: Crew) -> None:
         self.job, self.crew = job, crew
         self.future: Future[Served] = Future()
         self.worker = ""
@@ -85,7 +86,7 @@ class Crew:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> Task:
+    def submit(self, job: PlannedBatch) -> Task:
         """Has a worker do it, some time."""
         task = Task(job, self)
         self._tasks.put(task)
@@ -151,7 +152,7 @@ class Crew:
         if process is not None:
             self._dismiss(process)
 
-    def _serve(self, job: Job, process: WorkerProcess | None) -> Served:
+    def _serve(self, job: PlannedBatch, process: WorkerProcess | None) -> Served:
         rows, answers = job.rows, {}
         if process is not None:
             work = [
@@ -164,7 +165,7 @@ class Crew:
             for i, reader in enumerate(self._readers)
         ]
 
-    def _failure(self, error: BaseException, job: Job) -> WorkerError:
+    def _failure(self, error: BaseException, job: PlannedBatch) -> WorkerError:
         if self.closed:
             return errors.closed(job)
         if isinstance(error, WorkerError):

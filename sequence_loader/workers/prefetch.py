@@ -26,10 +26,10 @@ import numpy as np
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, leaves, map_structure
-from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers import errors, pickling
-from sequence_loader.workers.errors import Job, WorkerError
+from sequence_loader.workers.errors import WorkerError
 from sequence_loader.workers.interrupts import watch
 from sequence_loader.workers.pool import Crew, Served, Task, ended, visits
 from sequence_loader.workers.process import PATIENCE
@@ -79,7 +79,7 @@ class Workers:
             pickling.description(list(self._sent.values()))
         self.processes = bool(self._sent)
         self._only_reads = not reader.has_transform and not self.processes
-        useless = count < 2 or (self._only_reads and not reader.waits)
+        useless = count < 2 or (self._only_reads and not reader.threads_help)
         self.count = count if self.processes or not useless else 0
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
@@ -102,19 +102,18 @@ class Workers:
         return os.getpid() != self._pid
 
     def features(
-        self, epoch: int, batch: int, plan: BatchPlan, by_threads: bool = False
+        self, plan: BatchPlan, planned: PlannedBatch, by_threads: bool = False
     ) -> Structure | None:
         """The features of a batch; called from several threads at once.
 
         Args:
-            epoch: Epoch of the data.
-            batch: Number of the batch.
             plan: What is in which batch.
+            planned: One of its batches.
             by_threads: Whether as many threads as there are workers ask side by
                 side, and may as well read the rows themselves.
 
         Returns:
-            What ``reader.read_features`` returns; `None` if the caller had better
+            What ``reader.read_features`` returns; `None` if the caller is to
             call that.
 
         Raises:
@@ -124,14 +123,14 @@ class Workers:
             return None
         if _in_main_thread():
             self.resume()
-            return self._features(epoch, batch, plan)
+            return self._features(plan, planned)
         with visits:
             if self._interrupted or ended.is_set():
-                raise errors.closed(Job(epoch, batch, plan.batch(epoch, batch).rows))
-            return self._features(epoch, batch, plan)
+                raise errors.closed(planned)
+            return self._features(plan, planned)
 
-    def _features(self, epoch: int, batch: int, plan: BatchPlan) -> Structure:
-        tasks = self._tasks(epoch, batch, plan)
+    def _features(self, plan: BatchPlan, planned: PlannedBatch) -> Structure:
+        tasks = self._tasks(plan, planned)
         try:
             parts = [self._structured(self._result(task)) for task in tasks]
         except WorkerError:
@@ -179,27 +178,26 @@ class Workers:
             self._finalizer.atexit = False
         return self._crew
 
-    def _tasks(self, epoch: int, batch: int, plan: BatchPlan) -> list[Task]:
+    def _tasks(self, plan: BatchPlan, planned: PlannedBatch) -> list[Task]:
         """The tasks that give a batch, and those ahead of it set going."""
         with self._lock:
             crew = self._start()
             crew.raise_deaths()
-            rows = plan.batch(epoch, batch).rows
-            found = self._cache.pop((epoch, batch), None)
+            epoch, rows = planned.epoch, planned.rows
+            found = self._cache.pop((epoch, planned.number), None)
             if found is not None and _is_good(found, rows):
                 tasks = [found]
             else:
                 parts = [rows]
                 if self._splits and len(rows) > 1:
                     parts = np.array_split(rows, min(self.count, len(rows)))
-                tasks = [crew.submit(Job(epoch, batch, part)) for part in parts]
-            ahead = self._readahead.asked(epoch, batch, plan.num_batches)
+                tasks = [crew.submit(planned._replace(rows=part)) for part in parts]
+            ahead = self._readahead.asked(epoch, planned.number, plan.num_batches)
             if ahead is None:
                 self._drop(len(self._cache))
             for number in ahead or ():
                 if (epoch, number) not in self._cache:
-                    job = Job(epoch, number, plan.batch(epoch, number).rows)
-                    self._cache[epoch, number] = crew.submit(job)
+                    self._cache[epoch, number] = crew.submit(plan.batch(epoch, number))
             self._drop(len(self._cache) - self._limit)
         return tasks
 

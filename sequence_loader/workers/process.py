@@ -25,10 +25,10 @@ from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from typing import Any
 
+from sequence_loader.order.plan import PlannedBatch
 from sequence_loader.workers import errors
 from sequence_loader.workers.channel import loads, receive, send
 from sequence_loader.workers.child import BOOTSTRAP
-from sequence_loader.workers.errors import Job
 from sequence_loader.workers.pickling import dumps
 
 PATIENCE = 2.0
@@ -82,7 +82,7 @@ class WorkerProcess:
         """Whether it can be given a job."""
         return self.idle and self._process.poll() is None
 
-    def ask(self, work: list[Any], job: Job) -> list[Any]:
+    def ask(self, work: list[Any], job: PlannedBatch) -> list[Any]:
         """Has the worker serve some rows.
 
         Args:

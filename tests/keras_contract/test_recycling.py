@@ -98,7 +98,7 @@ def trained_with(
         seed=9,
         output=output,
     )
-    sequence._assembler.pool = pool
+    sequence._pipeline.assembler.pool = pool
     feed = sequence.to_tf_dataset() if road == "dataset" else sequence
     model.fit(feed, epochs=2, shuffle=False, verbose=0)
     return model.get_weights()
@@ -170,7 +170,7 @@ class Consumer(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.sequence = SparseBatchSequence(self.x, batch_size=BATCH)
-        self.pool = self.sequence._assembler.pool
+        self.pool = self.sequence._pipeline.assembler.pool
         self.live: dict[int, tuple[int, Any]] = {}
         self.count = 0
 

@@ -1,0 +1,137 @@
+"""Stages 1 to 3 of a batch, composed: (epoch, number) -> an assembled `Batch`.
+
+Who reads the features of a batch:
+
+    asked for        condition                                read by
+    ---------        ---------                                -------
+    by `seq[i]`      workers run: there is a transform, or    `Workers`: prepared ahead
+                     code or a disk that threads help with    in order, else split
+    by `seq[i]`      in order, small, of fast sources         `GroupReader`: several at
+                                                              once, the next kept ready
+    by `seq[i]`      otherwise                                `BatchReader`, here
+    by a dataset     several numbers in a call                `BatchReader`, together
+    by a dataset     threads of `tf.data` ask side by side    `Workers` if they are
+                                                              processes or transform,
+                                                              else `BatchReader`, here
+    by a dataset     one number at a time                     as by `seq[i]`
+    of another       what it holds is to be counted           `BatchReader`, here
+    process
+
+Whoever reads it, a batch has the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sequence_loader.arrays import Array
+from sequence_loader.batches.assembler import Assembler
+from sequence_loader.batches.groups import GroupReader
+from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.structures import Structure, map_structure
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.rows.csr import CsrRows
+from sequence_loader.workers.prefetch import Workers
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Makes the batches of a sequence. Safe to share by threads; picklable.
+
+    Attributes:
+        plan: Stage 1: (epoch, number) -> `PlannedBatch`.
+        reader: Stage 2: -> `Batch` of rows, targets and weights.
+        groups: Stage 2 of several small batches at a time.
+        workers: Stage 2, the features, ahead and elsewhere.
+        assembler: Stage 3: -> `Batch` of the served dtype.
+        seed: What `augment` draws from, with the epoch and the batch.
+        parallel_calls: How many threads of a dataset ask side by side.
+    """
+
+    plan: BatchPlan
+    reader: BatchReader
+    groups: GroupReader
+    workers: Workers
+    assembler: Assembler
+    seed: int
+    parallel_calls: int
+
+    def batch(
+        self,
+        epoch: int,
+        number: int,
+        *,
+        by_threads: bool = False,
+        densify: bool = True,
+    ) -> Batch:
+        """One batch.
+
+        Args:
+            epoch: Epoch of the data.
+            number: Number of the batch.
+            by_threads: Whether several threads ask side by side.
+            densify: See `Assembler.assemble`.
+        """
+        planned = self.plan.batch(epoch, number)
+        self.reader.look_ahead(self.plan, epoch, number)
+        features = self.workers.features(self.plan, planned, by_threads)
+        if features is None and not by_threads:
+            read = self.groups.read(self.plan, planned)
+        else:
+            read = self.reader.read(planned, features)
+        return self._assembled(read, epoch, planned.place, densify)
+
+    def batches(self, epoch: int, numbers: range, *, densify: bool) -> Iterator[Batch]:
+        """Neighbouring batches, for a dataset; see `batch`."""
+        plan, shard = self.plan, self.plan.shard
+        if len(numbers) == 1 or not self.reader.reads_together:
+            by_threads = self.parallel_calls > 1
+            for number in numbers:
+                yield self.batch(
+                    epoch, number, by_threads=by_threads, densify=densify
+                )
+            return
+        for number, read in zip(
+            numbers, self.reader.read_together(plan, epoch, numbers)
+        ):
+            place = number * shard[1] + shard[0]
+            yield self._assembled(read, epoch, place, densify)
+
+    def count_values(
+        self, features: Structure, epoch: int, number: int, shard: int
+    ) -> Structure:
+        """How many values the batch of a process of the job holds, at most.
+
+        Args:
+            features: The assembled batch of this process.
+            epoch: Epoch of the data.
+            number: Number of the batch.
+            shard: Index of the process.
+
+        Returns:
+            An integer for each input.
+        """
+        planned = self.plan.batch(epoch, number, shard)
+        if not self.reader.has_transform and self.assembler.augment is None:
+            return self.reader.count_values(planned.rows)
+        if shard != self.plan.shard[0]:
+            read = self.reader.read(planned)
+            features = self._assembled(read, epoch, planned.place, True).features
+        return map_structure(_count_values, features)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a batch may take long, so that none is to wait for the next."""
+        return (
+            self.parallel_calls > 1
+            or self.reader.may_be_slow
+            or self.assembler.augment is not None
+        )
+
+    def _assembled(self, read: Batch, epoch: int, place: int, densify: bool) -> Batch:
+        return self.assembler.assemble(read, self.seed, epoch, place, densify)
+
+
+def _count_values(leaf: CsrRows | Array) -> int:
+    return len(leaf.data) if isinstance(leaf, CsrRows) else 0
