@@ -21,13 +21,8 @@ from sequence_loader.demo.corpus import (
     collect_docstrings,
     texts_in,
 )
-from sequence_loader.demo.guide import (
-    BATCH_SIZE,
-    DROPOUT,
-    batch_generator,
-    drop_entries,
-    ngram_features,
-)
+from sequence_loader.demo.guide import BATCH_SIZE, dense_batches, ngram_features
+from sequence_loader.demo.speed import GENERATOR, SEQUENCE, Figure, Speeds
 
 WORDS = " ".join(f"word{i}" for i in range(MIN_WORDS))
 
@@ -40,7 +35,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess:
         [sys.executable, "-m", "sequence_loader", *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
         env=environment,
     )
 
@@ -48,7 +43,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess:
 # --- the demo as a whole ---------------------------------------------------------
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(540)
 def test_a_quick_demo_learns_and_says_what_it_did():
     done = run_command("demo", "--quick")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -66,11 +61,13 @@ def test_a_quick_demo_learns_and_says_what_it_did():
     found = re.search(r"validation accuracy, \d epochs +│ +(\S+)", done.stdout)
     accuracy = float(found[1])
     assert accuracy > majority + 0.15
-    for feed in ("guide's generator, dense", "SparseBatchSequence, sparse"):
-        assert row(f"rows/s in fit: {feed}")
+    alone = [row(f"{kind} batch, no loader") for kind in ("dense", "sparse")]
+    assert all(re.fullmatch(r"(\d+\.\d )?\(.* to .*\)", cost) for cost in alone)
+    for feed in (f"dense, {GENERATOR}", f"sparse, {SEQUENCE}"):
+        assert re.fullmatch(r"\+ (\d+\.\d )?\(.* to .*\)", row(feed))
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(540)
 def test_a_demo_with_nothing_to_tell_apart_exits_with_1():
     done = run_command("demo", "--quick", "--packages", "numpy", "nowhere_at_all")
     assert done.returncode == 1
@@ -89,9 +86,7 @@ def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
         return demo.Trained(split.majority_share + 0.1, epochs, None)
 
     monkeypatch.setattr(demo, "train", untrained)
-    monkeypatch.setattr(
-        demo, "rows_per_second", lambda *_: {demo.GUIDE_FEED: 1.0}
-    )
+    monkeypatch.setattr(demo, "measure_feeds", lambda *_: Speeds(0, {}, {}))
     assert cli.main(["demo", "--quick"]) == 1
     assert "the network did not learn" in capsys.readouterr().err
 
@@ -153,7 +148,7 @@ def test_a_reader_that_leaves_is_no_traceback():
 def test_a_demo_without_scikit_learn_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert cli.main(["demo"]) == 1
-    assert 'pip install "sequence_loader[demo]"' in capsys.readouterr().err
+    assert 'pip install ".[demo]"' in capsys.readouterr().err
 
 
 # --- the corpus ------------------------------------------------------------------
@@ -225,7 +220,7 @@ def test_sources_that_do_not_parse_give_no_texts(tmp_path, source):
     assert texts_in(path, re.compile("nothing")) == []
 
 
-# --- features, dropout and the generator of the guide ----------------------------
+# --- features and the generator of dense batches ---------------------------------
 
 
 def test_features_are_learned_from_the_training_texts_alone():
@@ -241,29 +236,35 @@ def test_features_are_learned_from_the_training_texts_alone():
     np.testing.assert_array_equal(again.y_val, split.y_val)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from(["f4", "f8"]))
-def test_dropped_entries_are_zero_and_kept_ones_scaled(seed, entries, dtype):
-    x = sp.csr_array(np.arange(1, entries + 1, dtype=dtype).reshape(1, -1))
-    before = x.copy()
-    found = drop_entries(x, np.random.default_rng(seed))
-    assert found.dtype == x.dtype and found.shape == x.shape
-    kept = found.data != 0
-    np.testing.assert_allclose(found.data[kept], x.data[kept] / (1 - DROPOUT), 1e-6)
-    np.testing.assert_array_equal(x.toarray(), before.toarray())
-
-
-def test_a_fifth_of_the_entries_is_dropped():
-    x = sp.csr_array(np.ones((1, 100_000), np.float32))
-    share = np.mean(drop_entries(x, np.random.default_rng(0)).data == 0)
-    assert abs(share - DROPOUT) < 0.01  # eight standard deviations
-
-
 def test_the_generator_goes_round_in_order():
     rows = BATCH_SIZE + 5
     x = sp.csr_array(np.arange(rows, dtype=np.float32).reshape(-1, 1))
-    batches = batch_generator(x, np.arange(rows))
+    batches = dense_batches(x, np.arange(rows))
     for _ in range(2):
         first, last = next(batches), next(batches)
         assert (len(first[1]), len(last[1])) == (BATCH_SIZE, 5)
         served = np.concatenate([first[0], last[0]]).ravel()
         np.testing.assert_array_equal(served, np.arange(rows))
+
+
+# --- what feeds add --------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-50, 50), min_size=3, max_size=9))
+def test_a_figure_says_where_half_of_the_rounds_lie(rounds):
+    figure = Figure.of(rounds)
+    assert figure.low <= figure.median <= figure.high
+    inside = np.mean([figure.low - 1e-9 <= x <= figure.high + 1e-9 for x in rounds])
+    assert inside >= 0.5
+    assert figure.is_certain == (figure.median > figure.high - figure.low)
+
+
+def test_only_figures_above_their_spread_are_compared():
+    certain, other, noise = Figure(8, 7, 9), Figure(2, 1.5, 2.5), Figure(1, -1, 3)
+    feeds = [("dense", GENERATOR), ("dense", SEQUENCE), ("sparse", SEQUENCE)]
+    speeds = Speeds(3, {}, dict(zip(feeds, (certain, other, noise))))
+    assert speeds.times_less("dense", SEQUENCE) == 4
+    assert speeds.times_less("sparse", SEQUENCE) is None
+    assert speeds.times_less("dense", GENERATOR) is None
+    unknown = Speeds(3, {}, dict(zip(feeds, (noise, other, other))))
+    assert unknown.times_less("dense", SEQUENCE) is None

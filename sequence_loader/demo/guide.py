@@ -1,7 +1,10 @@
-"""Google's text-classification guide: its features, network and batch generator.
+"""Google's text-classification guide: its n-gram features and its network.
 
 https://developers.google.com/machine-learning/guides/text-classification, steps 3
-and 4. The demo follows it so that what feeds the network is all that differs.
+and 4. The guide passes the whole sparse matrix to `fit`, which Keras then could take.
+Its generator, `_data_generator(x, y, num_features, batch_size)`, is for the other
+network of the guide: it slices padded arrays of word numbers for a separable CNN.
+`dense_batches` is that generator over sparse rows, as people write it today.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 
@@ -55,8 +57,8 @@ def require_sklearn() -> None:
         importlib.import_module("sklearn")
     except ImportError as error:
         raise ImportError(
-            "the demo needs scikit-learn, which is not installed. Install the extra: "
-            'pip install "sequence_loader[demo]"'
+            "the demo needs scikit-learn, which is not installed. In your clone of "
+            'the repository, run: pip install ".[demo]"'
         ) from error
 
 
@@ -111,9 +113,8 @@ def import_keras() -> Any:
 def mlp(num_features: int, num_classes: int, *, sparse: bool) -> Any:
     """The guide's network, compiled.
 
-    The guide puts Dropout on the input, and Dropout does not take sparse tensors.
-    With `sparse` the network begins at Dense, and `drop_entries` does the same to
-    the batch before it, as the sequence's `augment`.
+    It begins with Dropout, which takes no sparse batch; `SparseDropout` does the same
+    to one.
 
     Args:
         num_features: Columns of the features.
@@ -123,47 +124,33 @@ def mlp(num_features: int, num_classes: int, *, sparse: bool) -> Any:
     Returns:
         A compiled Keras model.
     """
+    from sequence_loader.layers import SparseDropout
+
     keras = import_keras()
     backend = keras_backend()
-    layers = [] if sparse else [keras.layers.Dropout(DROPOUT)]
-    layers += [
-        keras.layers.Dense(UNITS, activation="relu"),
-        keras.layers.Dropout(DROPOUT),
-        keras.layers.Dense(num_classes, activation="softmax"),
-    ]
     # torch has no sparse Input; its sparse_csr tensors pass through a dense one.
     declared = sparse and backend != "torch"
-    inputs = keras.Input(shape=(num_features,), sparse=declared)
-    model = keras.Sequential([inputs, *layers])
+    model = keras.Sequential(
+        [
+            keras.Input(shape=(num_features,), sparse=declared),
+            (SparseDropout if sparse else keras.layers.Dropout)(DROPOUT),
+            keras.layers.Dense(UNITS, activation="relu"),
+            keras.layers.Dropout(DROPOUT),
+            keras.layers.Dense(num_classes, activation="softmax"),
+        ]
+    )
     model.compile(
         optimizer=keras.optimizers.Adam(LEARNING_RATE),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        # "auto" takes XLA on a GPU, which has no sparse kernels. JAX needs its jit.
+        # XLA, the default on a GPU, has no kernels for sparse batches. JAX needs jit.
         jit_compile=backend == "jax",
     )
     return model
 
 
-def drop_entries(x: sp.csr_array, rng: np.random.Generator) -> sp.csr_array:
-    """What a Dropout layer on the input does, for sparse rows.
-
-    An entry that is not stored is 0, and stays 0 whether it is dropped or not.
-
-    Args:
-        x: Features of shape (batch, features).
-        rng: Decides which entries are dropped.
-
-    Returns:
-        Features of the same shape, each stored entry 0 or scaled.
-    """
-    kept = rng.random(x.nnz, dtype=np.float32) >= DROPOUT
-    scale = np.asarray(1 / (1 - DROPOUT), dtype=x.dtype)
-    return sp.csr_array((x.data * (kept * scale), x.indices, x.indptr), shape=x.shape)
-
-
-def batch_generator(x: Any, y: Labels) -> Iterator[tuple[Any, Labels]]:
-    """The guide's generator of dense batches, in order, without end.
+def dense_batches(x: Any, y: Labels) -> Iterator[tuple[Any, Labels]]:
+    """A generator of dense batches, in order, without end.
 
     Args:
         x: ``csr_matrix`` of shape (rows, features).

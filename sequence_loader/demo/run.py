@@ -3,20 +3,17 @@
 1. `collect_docstrings`: installed sources -> texts and labels (`Corpus`)
 2. `ngram_features`: -> TF-IDF n-grams, ``scipy.sparse.csr_matrix`` (`Split`)
 3. `train`: `SparseBatchSequence` feeds -> a network that learned (`Trained`)
-4. `rows_per_second`: the same network fed by the guide's generator and by ours
-5. `show_results`: -> a table
+4. `measure_feeds`: what a generator, a Sequence and a dataset add to a step (`Speeds`)
+5. `show_results`: -> tables
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -28,13 +25,12 @@ from sequence_loader.demo.corpus import Corpus, collect_docstrings
 from sequence_loader.demo.guide import (
     BATCH_SIZE,
     Split,
-    batch_generator,
-    drop_entries,
     import_keras,
     mlp,
     ngram_features,
     require_sklearn,
 )
+from sequence_loader.demo.speed import Figure, Speeds, measure_feeds
 
 SEED = 7
 
@@ -45,10 +41,6 @@ MIN_TEXTS = 1_000
 # accuracy on a few hundred texts by 0.05.
 LEARNED_MARGIN = 0.15
 
-GUIDE_FEED = "guide's generator, dense"
-DENSE_FEED = "SparseBatchSequence, dense"
-SPARSE_FEED = "SparseBatchSequence, sparse"
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -57,18 +49,18 @@ class Scale:
     Attributes:
         every: Read every n-th source file.
         epochs: Epochs at most; early stopping may end before.
-        speed_rows: Rows in each epoch that is timed.
-        speed_rounds: Timed epochs of each feed; their median counts.
+        timed_steps: Steps of each feed that are timed in a round.
+        timed_seconds: After these no further round begins.
     """
 
     every: int
     epochs: int
-    speed_rows: int
-    speed_rounds: int
+    timed_steps: int
+    timed_seconds: float
 
 
-FULL = Scale(every=1, epochs=8, speed_rows=4096, speed_rounds=3)
-QUICK = Scale(every=5, epochs=4, speed_rows=1024, speed_rounds=2)
+FULL = Scale(every=1, epochs=8, timed_steps=32, timed_seconds=20)
+QUICK = Scale(every=5, epochs=4, timed_steps=12, timed_seconds=5)
 
 
 @dataclass(frozen=True)
@@ -114,8 +106,8 @@ def demo(packages: Sequence[str], scale: Scale) -> str | None:
         version = import_keras().__version__
     console.print(f"Training with Keras {version} on {keras_backend()}")
     trained = train(split, scale.epochs, console)
-    with console.status("Timing three feeds"):
-        speeds = rows_per_second(split, scale.speed_rows, scale.speed_rounds)
+    with console.status("Timing feeds"):
+        speeds = measure_feeds(split, scale.timed_steps, scale.timed_seconds, SEED)
     console.print()
     show_results(corpus, split, trained, speeds, console)
     console.print(f"{time.perf_counter() - started:.0f} s in all")
@@ -146,7 +138,6 @@ def train(split: Split, epochs: int, console: Console) -> Trained:
         shuffle=True,
         seed=SEED,
         output="sparse",
-        augment=drop_entries,
     )
     validation = SparseBatchSequence(
         split.x_val, split.y_val, batch_size=BATCH_SIZE, output="sparse"
@@ -178,60 +169,18 @@ def train(split: Split, epochs: int, console: Console) -> Trained:
                 ),
             ],
         ).history
-    return Trained(
-        accuracy=float(history["val_accuracy"][-1]),
-        epochs=len(history["loss"]),
-        memory=most_memory - before if before else None,
-    )
-
-
-def rows_per_second(split: Split, rows: int, rounds: int) -> dict[str, float]:
-    """Times three feeds by the same road: whole epochs of `fit`, taken in turns.
-
-    Each trains the guide's network, input dropout included, on the same rows. The
-    first epoch of each, in which Keras compiles, does not count.
-
-    Args:
-        split: Where the rows come from.
-        rows: How many rows of the training split an epoch has.
-        rounds: How many epochs count.
-
-    Returns:
-        Rows trained per second, the median, by feed.
-    """
-    from sequence_loader.feed.sequence import SparseBatchSequence
-
-    x, y = split.x_train[:rows], split.y_train[:rows]
-    feed = partial(
-        SparseBatchSequence, x, y, batch_size=BATCH_SIZE, shuffle=True, seed=SEED
-    )
-    ours_dense, ours_sparse = feed(), feed(output="sparse", augment=drop_entries)
-    dense = mlp(x.shape[1], split.num_classes, sparse=False)
-    sparse = mlp(x.shape[1], split.num_classes, sparse=True)
-    quiet: dict[str, Any] = {"shuffle": False, "verbose": 0}
-    guide, steps = batch_generator(x, y), len(ours_dense)
-    epochs: dict[str, Callable[[], object]] = {
-        GUIDE_FEED: lambda: dense.fit(guide, steps_per_epoch=steps, **quiet),
-        DENSE_FEED: lambda: dense.fit(ours_dense, **quiet),
-        SPARSE_FEED: lambda: sparse.fit(ours_sparse, **quiet),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in epochs}
-    for _ in range(1 + rounds):
-        for name, epoch in epochs.items():
-            started = time.perf_counter()
-            epoch()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: len(y) / statistics.median(s[1:]) for name, s in seconds.items()}
+    memory = most_memory - before if before else None
+    return Trained(float(history["val_accuracy"][-1]), len(history["loss"]), memory)
 
 
 def show_results(
     corpus: Corpus,
     split: Split,
     trained: Trained,
-    speeds: Mapping[str, float],
+    speeds: Speeds,
     console: Console,
 ) -> None:
-    """Prints the table."""
+    """Prints what was learned, and what feeding costs, as tables."""
     matrices = (split.x_train, split.x_val)
     rows, features = len(corpus.texts), split.x_train.shape[1]
     nonzeros = sum(x.nnz for x in matrices)
@@ -254,11 +203,33 @@ def show_results(
     table.add_row(
         f"validation accuracy, {trained.epochs} epochs", f"{trained.accuracy:.3f}"
     )
-    table.add_section()
-    for feed, speed in speeds.items():
-        ratio = "" if feed == GUIDE_FEED else f" ({speed / speeds[GUIDE_FEED]:.1f} x)"
-        table.add_row(f"rows/s in fit: {feed}", f"{speed:,.0f}{ratio}")
     console.print(table)
+    console.print(_table_of(speeds))
+    console.print(
+        f"A step trains {BATCH_SIZE} rows. In brackets: where the middle half of "
+        f"{speeds.rounds} rounds lies; a figure below that spread is not shown."
+    )
+
+
+def _table_of(speeds: Speeds) -> Table:
+    """What a step costs without a loader, and what feeds add to it."""
+    table = Table(title="What feeds add to a training step")
+    table.add_column("")
+    table.add_column("ms a step", justify="right")
+    table.add_column("the generator adds", justify="right")
+    for kind, figure in speeds.alone.items():
+        table.add_row(f"{kind} batch, no loader", _shown(figure))
+    table.add_section()
+    for (kind, feed), figure in speeds.added.items():
+        times = speeds.times_less(kind, feed)
+        ratio = "" if times is None else f"{times:.1f} times as much"
+        table.add_row(f"{kind}, {feed}", f"+ {_shown(figure)}", ratio)
+    return table
+
+
+def _shown(figure: Figure) -> str:
+    between = f"({figure.low:.1f} to {figure.high:.1f})"
+    return f"{figure.median:.1f} {between}" if figure.is_certain else between
 
 
 def private_memory() -> int:
