@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sequence_loader.store.opening import open_store
     from sequence_loader.store.sparse_store import SparseStore
     from sequence_loader.store.writer import StoreWriter
+    from sequence_loader.text.opening import open_texts
 
 __all__ = [
     "BalancedSampler",
@@ -43,6 +44,7 @@ __all__ = [
     "convert",
     "current_shard",
     "open_store",
+    "open_texts",
 ]
 
 # Imported when, and only when, they are asked for: one of them brings Keras.
@@ -56,6 +58,7 @@ _HOMES = {
     "convert": "sequence_loader.importers.convert",
     "current_shard": "sequence_loader.backends.current_shard",
     "open_store": "sequence_loader.store.opening",
+    "open_texts": "sequence_loader.text.opening",
 }
 
 

@@ -1,0 +1,176 @@
+"""Arguments of `open_texts`, checked, and the files that they mean."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+from sequence_loader.checks import one_of, shown
+from sequence_loader.text.columns import AUTO
+from sequence_loader.text.labels import (
+    checked_class_names,
+    names_beside,
+    names_in_file,
+)
+
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+DELIMITERS = {"csv": ",", "tsv": "\t", "jsonl": ""}
+
+
+def found_files(paths: Any) -> list[str]:
+    """Absolute paths of the files."""
+    if isinstance(paths, str | os.PathLike):
+        text = os.fspath(paths)
+        found = [text]
+        if not os.path.lexists(text) and glob.has_magic(text):
+            found = sorted(glob.glob(text), key=_counted)
+            if not found:
+                raise FileNotFoundError(
+                    f"`paths` must name at least one file; nothing matches {text}. "
+                    f"Check the pattern."
+                )
+    else:
+        given = list(paths) if isinstance(paths, Iterable) else [paths]
+        if not all(isinstance(path, str | os.PathLike) for path in given):
+            raise TypeError(
+                f"`paths` must be a path, a pattern, or a sequence of paths; received "
+                f"{shown(paths)}. Pass for example 'train.csv'."
+            )
+        if not given:
+            raise ValueError(
+                "`paths` must name at least one file; received an empty sequence. "
+                "Pass the path of a file."
+            )
+        found = [os.fspath(path) for path in given]
+    for path in found:
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"`paths` must name files; there is no {path}. Check the path."
+            )
+    return [os.path.abspath(path) for path in found]
+
+
+def _counted(name: str) -> tuple[list[Any], str]:
+    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
+    pieces: list[Any] = re.split("([0-9]+)", name)
+    pieces[1::2] = map(int, pieces[1::2])
+    return pieces, name
+
+
+def format_of(paths: Sequence[str], given: str | None) -> str:
+    """The format of all files: what was given, or their suffixes say."""
+    if given is not None:
+        return str(one_of("format", given, tuple(DELIMITERS)))
+    kinds = set()
+    for path in paths:
+        name = path.lower().removesuffix(".gz")
+        kind = SUFFIXES.get(os.path.splitext(name)[1])
+        if kind is None:
+            raise ValueError(
+                f"`format` must be given where the suffix of a file is none of "
+                f"{', '.join(SUFFIXES)}, with or without .gz; received {path}. Pass "
+                f"format='csv', 'tsv' or 'jsonl'."
+            )
+        kinds.add(kind)
+    if len(kinds) > 1:
+        raise ValueError(
+            f"`paths` must be files of one format; received {', '.join(sorted(kinds))}"
+            f". Open each by itself."
+        )
+    return kinds.pop()
+
+
+def names_of_classes(
+    given: Any, paths: Sequence[str], label_column: Any
+) -> tuple[tuple[str, ...] | None, bool]:
+    """The class names, and whether they are those of a file beside the texts.
+
+    Such a file goes with class numbers from 1: nothing has to be guessed.
+    """
+    if label_column is None:
+        if given is not None and not (isinstance(given, str) and given == AUTO):
+            raise ValueError(
+                f"`class_names` needs labels; received {shown(given)} with "
+                f"label_column=None. Leave it out, or pass the column."
+            )
+        return None, False
+    if given is None:
+        return None, False
+    if isinstance(given, str) and given == AUTO:
+        beside = names_beside(paths)
+        return beside, beside is not None
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        return names_in_file(path), os.path.basename(path) == "classes.txt"
+    return checked_class_names(list(given), "as given"), False
+
+
+def delimiter_of(given: str | None, kind: str) -> str:
+    """What is between fields; nothing, in JSON lines."""
+    if given is None:
+        return DELIMITERS[kind]
+    if kind == "jsonl":
+        raise ValueError(
+            f"`delimiter` is for csv and tsv; received {given!r} for JSON lines. Leave "
+            f"it out."
+        )
+    return checked_character("delimiter", given) or ""
+
+
+def checked_character(name: str, given: Any) -> str | None:
+    """One character of ASCII, or `None` for a quote that is none."""
+    if given is None and name == "quotechar":
+        return None
+    good = isinstance(given, str) and len(given) == 1 and given.isascii()
+    if not good or given in "\r\n\0":
+        raise ValueError(
+            f"`{name}` must be one character of ASCII, and no line end; received "
+            f"{shown(given)}. Pass for example {name}=';'."
+        )
+    return str(given)
+
+
+def checked_column(name: str, given: Any, or_none: bool = False) -> Any:
+    """The number or name of a column; raises TypeError for anything else."""
+    if isinstance(given, str) or (or_none and given is None):
+        return given
+    if not isinstance(given, bool) and isinstance(given, Integral):
+        return int(given)
+    raise TypeError(
+        f"`{name}` must be the number or the name of a column; received "
+        f"{shown(given)} of type {type(given).__name__}. Pass for example {name}=0."
+    )
+
+
+def checked_columns(given: Any) -> Any:
+    """A tuple of columns, or ``"auto"``."""
+    if given == AUTO and isinstance(given, str):
+        return given
+    several = given if isinstance(given, list | tuple) else [given]
+    return tuple(checked_column("text_columns", column) for column in several)
+
+
+def choice_of(name: str, given: Any, choices: Sequence[Any]) -> Any:
+    """One of some values, of which True is not 1."""
+    for choice in choices:
+        if given == choice and type(given) is type(choice):
+            return choice
+    listed = ", ".join(map(repr, choices))
+    raise ValueError(
+        f"`{name}` must be one of {listed}; received {shown(given)}. Pass one of those "
+        f"values."
+    )
+
+
+def checked_text(name: str, given: Any) -> str:
+    """The text; raises TypeError for anything else."""
+    if isinstance(given, str):
+        return given
+    raise TypeError(
+        f"`{name}` must be a text; received {shown(given)} of type "
+        f"{type(given).__name__}. Pass for example {name}=' '."
+    )

@@ -1,0 +1,292 @@
+"""Which column is the label and which are texts, and whether there is a header."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sequence_loader.checks import shown
+from sequence_loader.text.faults import NUL, Fault
+from sequence_loader.text.labels import class_number
+from sequence_loader.text.records import Seen
+
+AUTO = "auto"
+
+LABEL_NAMES = frozenset(
+    "label labels class classindex classid category target topic sentiment polarity "
+    "stars starrating rating overall intent y".split()
+)
+TEXT_NAMES = frozenset(
+    "text texts title description content body review reviewtitle reviewbody "
+    "reviewtext summary headline question questiontitle questioncontent bestanswer "
+    "answer comment document sentence abstract tweet message article phrase "
+    "subject".split()
+)
+"""How columns are called that are labels and texts, without case and blanks."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where in a record the label and the texts are.
+
+    Attributes:
+        label: Place (or key) of the label, or `None` if there is none.
+        texts: Places (or keys) of the texts.
+        count: Fields of a record, or 0 for objects with keys.
+        header: The names of all columns, as the file gives them, or `None`.
+    """
+
+    label: Any
+    texts: tuple[Any, ...]
+    count: int
+    header: tuple[str, ...] | None = None
+
+    def names(self) -> tuple[Any, tuple[Any, ...]]:
+        """Label and texts as a user writes them: by name, if there is a header."""
+        if self.header is None:
+            return self.label, self.texts
+        called = [
+            name if self.header.count(name) == 1 else place
+            for place, name in enumerate(self.header)
+        ]
+        label = None if self.label is None else called[self.label]
+        return label, tuple(called[place] for place in self.texts)
+
+
+def csv_columns(
+    sample: Sequence[list[str]],
+    label_column: Any,
+    text_columns: Any,
+    header: bool | None,
+    path: str,
+    before: Columns | None = None,
+) -> Columns:
+    """The columns of a csv file.
+
+    Args:
+        sample: Its first records.
+        label_column: Number or name; `None` for no label; or ``"auto"``.
+        text_columns: Numbers or names, or ``"auto"``.
+        header: Whether the first record is one, or `None` to find out.
+        path: The file.
+        before: Those of the first file of the source.
+
+    Raises:
+        ValueError: They cannot be told, or are not what is asked for.
+    """
+    first, others = sample[0], sample[1:]
+    wanted = [label_column, *([text_columns] if text_columns == AUTO else text_columns)]
+    by_name = [name for name in wanted if isinstance(name, str) and name != AUTO]
+    if header is None:
+        stripped = [field.strip() for field in first]
+        known = bool(by_name) and all(name in stripped for name in by_name)
+        header = known or _is_header(first, others, label_column, path)
+    if header:
+        names = tuple(field.strip() for field in first)
+        label, texts = _chosen(names, others, label_column, text_columns, path)
+        return Columns(label, texts, len(names), names)
+    if before is not None:
+        return Columns(before.label, before.texts, before.count)
+    if by_name:
+        raise ValueError(
+            f"columns can be given by name only where the file has a header; received "
+            f"{shown(by_name[0])}, and the first record of {path} is {shown(first)}. "
+            f"Pass numbers, counted from 0."
+        )
+    count = Counter(map(len, sample)).most_common(1)[0][0]
+    label = label_column if label_column is None else 0
+    if label_column not in (None, AUTO):
+        label = _place("label_column", label_column, count, path)
+    if text_columns == AUTO:
+        texts = tuple(place for place in range(count) if place != label)
+    else:
+        asked = text_columns
+        texts = tuple(_place("text_columns", each, count, path) for each in asked)
+    _check_distinct(label, texts, path, first)
+    return Columns(label, texts, count)
+
+
+def json_columns(first: dict[str, Any], label: Any, texts: Any, path: str) -> Columns:
+    """The keys of label and texts in JSON lines; see `csv_columns`."""
+    names = tuple(first)
+    for name in (label, *([texts] if texts == AUTO else texts)):
+        if isinstance(name, int):
+            raise ValueError(
+                f"`label_column` and `text_columns` must be keys for JSON lines; "
+                f"received {name}. {path} has the keys {shown(names)}."
+            )
+    at, places = _chosen(names, None, label, texts, path)
+    key = None if at is None else names[at]
+    return Columns(key, tuple(names[place] for place in places), 0, None)
+
+
+def csv_fields(columns: Columns) -> Callable[[list[str]], list[str] | Fault]:
+    """What a record of a csv file is taken for: itself, or a fault."""
+    count = columns.count
+
+    def fields(record: list[str]) -> list[str] | Fault:
+        if len(record) != count:
+            s = "" if len(record) == 1 else "s"
+            what = f"{len(record)} field{s}, where a record has {count}"
+            return Fault("with a wrong number of fields", what)
+        return record
+
+    return fields
+
+
+def json_fields(
+    columns: Columns, seen: Seen | None = None
+) -> Callable[[dict[str, Any]], list[str] | Fault]:
+    """What makes fields of an object: its label, if there is one, and its texts.
+
+    Args:
+        columns: The keys.
+        seen: Where it is counted what had to be mended.
+    """
+
+    def fields(record: dict[str, Any]) -> list[str] | Fault:
+        found = []
+        if columns.label is not None:
+            label = _label(record.get(columns.label))
+            if label is None:
+                what = f"{shown(record[columns.label])} as a label"
+                return Fault("without a label", f"{what}, which is text or a number")
+            found.append(label)
+        for key in columns.texts:
+            text = record.get(key)
+            if not isinstance(text, str):
+                what = f"an object without the key {key!r}"
+                if key in record:
+                    what = f"{shown(text)} as {key!r}, which must be a string"
+                return Fault("without a text", what)
+            found.append(text)
+        if any("\0" in text for text in found):
+            return NUL
+        try:
+            "".join(found).encode()
+        except UnicodeEncodeError:  # half a pair, of an emoji that was cut
+            if seen is not None:
+                seen.halves += 1
+            found = [
+                text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                for text in found
+            ]
+        return found
+
+    return fields
+
+
+def _label(value: Any) -> str | None:
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _is_header(
+    first: list[str], others: Sequence[list[str]], label_column: Any, path: str
+) -> bool:
+    """Whether a first record is one of names."""
+    plain = set(map(_plain, first))
+    if label_column is None:
+        return bool(TEXT_NAMES & plain) and all(map(is_word, first))
+    if LABEL_NAMES & plain and TEXT_NAMES & plain:
+        return True
+    label = label_column if isinstance(label_column, int) else 0
+    if not -len(first) <= label < len(first) or class_number(first[label]) is not None:
+        return False
+    below = [row[label] for row in others if len(row) == len(first) and row[label]]
+    numbers = sum(class_number(text) is not None for text in below)
+    if 2 * numbers <= len(below):
+        return False
+    if len(set(first)) == len(first) and all(map(is_word, first)):
+        return True
+    raise ValueError(
+        f"{path} may begin with a header, or with a row whose label is no number: "
+        f"{shown(first)}. Pass header=True or header=False."
+    )
+
+
+def is_word(field: str) -> bool:
+    """Whether a field may be the name of a column, as far as its characters tell."""
+    return re.fullmatch(r"[^\W\d]\w*", field.strip()) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _chosen(
+    names: tuple[str, ...],
+    rows: Sequence[list[str]] | None,
+    label_column: Any,
+    text_columns: Any,
+    path: str,
+) -> tuple[int | None, tuple[int, ...]]:
+    """Places of label and texts among names."""
+    plain = list(map(_plain, names))
+    texts: tuple[int, ...] = ()
+    if text_columns != AUTO:
+        asked = text_columns
+        texts = tuple(_named("text_columns", each, names, path) for each in asked)
+    label: int | None = None
+    if label_column == AUTO:
+        found = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
+        if not found and rows and all(class_number(row[0]) is not None for row in rows):
+            found = [0]
+        found = [place for place in found if place not in texts]
+        if len(found) != 1:
+            raise ValueError(
+                f"`label_column` must name the column of the labels, which cannot be "
+                f"told from the names in {path}: {shown(names)}. Pass it, or None if "
+                f"the texts have no labels."
+            )
+        label = found[0]
+    elif label_column is not None:
+        label = _named("label_column", label_column, names, path)
+    if text_columns == AUTO:
+        others = [place for place in range(len(names)) if place != label]
+        known = [place for place in others if plain[place] in TEXT_NAMES]
+        texts = tuple(known or others)
+    _check_distinct(label, texts, path, names)
+    return label, texts
+
+
+def _named(argument: str, column: Any, names: tuple[str, ...], path: str) -> int:
+    if isinstance(column, str):
+        if names.count(column) == 1:
+            return names.index(column)
+        how = "twice or more" if column in names else "not"
+        raise ValueError(
+            f"`{argument}` must name a column; {column!r} is {how} among those of "
+            f"{path}: {shown(names)}. Pass one of them, or a number, counted from 0."
+        )
+    return _place(argument, column, len(names), path)
+
+
+def _place(argument: str, column: int, count: int, path: str) -> int:
+    if not -count <= column < count:
+        raise ValueError(
+            f"`{argument}` must be in [{-count}, {count}); received {column}, and "
+            f"{path} has {count} columns, counted from 0."
+        )
+    return column % count
+
+
+def _check_distinct(
+    label: int | None, texts: Sequence[int], path: str, first: Sequence[str]
+) -> None:
+    if not texts or label in texts or len(set(texts)) < len(texts):
+        raise ValueError(
+            f"`text_columns` must be at least one column, each once and none of them "
+            f"the label; {path} begins with {shown(list(first))}, of which column "
+            f"{label} is the label and {list(texts)} are texts. Pass text_columns=..., "
+            f"label_column=None if there are no labels, or delimiter=... if its "
+            f"columns were not told apart."
+        )

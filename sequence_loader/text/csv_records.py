@@ -1,0 +1,275 @@
+"""The records of csv and tsv files, exactly as Python's csv module has them.
+
+It is that module which finds where records begin: it is given the lines of a block and
+says, after each record, how many of them it took. What it refuses (fields of more than
+131,072 characters, and what its strict mode calls wrong) is parsed by `parse_record`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from sequence_loader.text.faults import NUL, Fault
+from sequence_loader.text.files import FirstReading
+from sequence_loader.text.records import (
+    BLOCK_BYTES,
+    Block,
+    Decoder,
+    Seen,
+    count_lines,
+    line_after,
+    too_long,
+)
+
+UNCLOSED = Fault("with a quote never closed", "a quote is opened that is never closed")
+_MEND = (
+    "Pass quotechar=None, if quotes are plain characters in these files, or "
+    "quotechar='\"', to have them read as Python's csv module does"
+)
+SWALLOWED = Fault(
+    "with a quote not closed in place",
+    "a quoted field goes over the end of this line, and what follows looks like "
+    "another record: its quote may not be meant, or not be closed",
+    _MEND,
+)
+LOOSE = Fault("with text behind a quote", "a quote is closed within a field", _MEND)
+
+
+@dataclass(frozen=True)
+class CsvRecords:
+    """See `Records`. A record is a list of its fields, of any number.
+
+    Attributes:
+        delimiter: Between fields.
+        quotechar: Around fields, or `None` if it is a character like others.
+        exact: Whether quotes are read as csv does even where lines seem to have been
+            swallowed.
+        limit: Most bytes of a record.
+        decoder: Of its text.
+    """
+
+    delimiter: str
+    quotechar: str | None
+    exact: bool
+    limit: int
+    decoder: Decoder
+
+    def blocks(self, reading: FirstReading, path: str, seen: Seen) -> Iterator[Block]:
+        """See `Records`."""
+        at = self.decoder.start(reading.read(0, 3), path)
+        line, window = 1, BLOCK_BYTES
+        while at < reading.size:
+            data = reading.read(at, window)
+            at_end = at + len(data) == reading.size
+            lines = data.splitlines(True)
+            # A return may be the first half of a line end.
+            if not at_end and not lines[-1].endswith(b"\n"):
+                lines.pop()
+            block, used = self._block(lines, at, line, f"{path}, line", seen)
+            if used:
+                if b"\0" in data:
+                    _refuse_nul(block.records)
+                yield block
+                at += sum(map(len, lines[:used]))
+                line += used
+                window = BLOCK_BYTES
+            elif at_end:
+                yield Block([at], [line], [UNCLOSED])
+                at, line = line_after(reading, at, b"\r\n"), line + 1
+            elif len(data) < self.limit:
+                window = min(2 * window, self.limit)
+            else:
+                yield Block([at], [line], [too_long(self.limit)])
+                stop = self._end(reading, at)
+                # Lines behind a quote that is never closed are records again.
+                stop = line_after(reading, at, b"\r\n") if stop is None else stop
+                line += count_lines(reading, at, stop)
+                at = stop
+
+    def parsed(self, raw: Sequence[bytes]) -> list[list[str]]:
+        """See `Records`."""
+        texts = list(map(self.decoder.text, raw))
+        try:
+            rows = list(csv.reader(texts, **self._dialect))
+            if len(rows) == len(texts):
+                return rows
+        except csv.Error:
+            pass
+        return [self._parsed(record) for record in raw]
+
+    def _parsed(self, raw: bytes) -> list[str]:
+        lines = [self.decoder.text(line) for line in raw.splitlines(True)]
+        record = parse_record(lines, 0, self.delimiter, self.quotechar)
+        return record[0] if record else []
+
+    @property
+    def _dialect(self) -> dict[str, Any]:
+        quoting = csv.QUOTE_NONE if self.quotechar is None else csv.QUOTE_MINIMAL
+        return {
+            "delimiter": self.delimiter,
+            "quotechar": self.quotechar,
+            "quoting": quoting,
+            "strict": True,
+        }
+
+    def _block(
+        self, lines: list[bytes], at: int, line: int, where: str, seen: Seen
+    ) -> tuple[Block, int]:
+        """The complete records among some lines, and how many lines they take."""
+        texts, mended = self.decoder.texts(lines)
+        rows, ends = self._rows(texts, line, where, seen)
+        used = ends[-1] if ends else 0
+        mended = [place for place in mended if place < used]
+        if mended:
+            seen.undecodable += len(mended)
+            seen.first.setdefault("undecodable", f"{where} {line + mended[0]}")
+        firsts = [0, *ends[:-1]] if ends else []
+        places = list(accumulate(map(len, lines[:used]), initial=at))
+        if used > len(rows):
+            self._note_several(rows, firsts, ends, seen)
+        if places[-1] - at > self.limit:
+            for place, (first, end) in enumerate(zip(firsts, ends)):
+                if places[end] - places[first] > self.limit:
+                    rows[place] = too_long(self.limit)
+        if [] in rows:
+            kept = [place for place, row in enumerate(rows) if row != []]
+            seen.blank += len(rows) - len(kept)
+            rows = [rows[place] for place in kept]
+            firsts = [firsts[place] for place in kept]
+        starts = [places[first] for first in firsts]
+        return Block(starts, [line + first for first in firsts], rows), used
+
+    def _rows(
+        self, texts: list[str], line: int, where: str, seen: Seen
+    ) -> tuple[list[Any], list[int]]:
+        """Records, and how many lines are taken with each."""
+        rows: list[Any] = []
+        ends: list[int] = []
+        done = 0
+        while done < len(texts):
+            reader = csv.reader(texts[done:] if done else texts, **self._dialect)
+            try:
+                for row in reader:
+                    rows.append(row)
+                    ends.append(done + reader.line_num)
+                break
+            except csv.Error:
+                done = ends[-1] if ends else 0
+            record = parse_record(texts, done, self.delimiter, self.quotechar)
+            if record is None:
+                break
+            fields, end, loose = record
+            if loose:
+                seen.loose += 1
+                seen.first.setdefault("loose", f"{where} {line + done}")
+            fault = None
+            if loose and not self.exact:
+                if end - done > 1:
+                    fault = SWALLOWED
+                elif self.delimiter == "\t":
+                    fault = LOOSE
+            rows.append(fault or fields)
+            ends.append(end)
+            done = end
+        return rows, ends
+
+    def _note_several(
+        self, rows: list[Any], firsts: list[int], ends: list[int], seen: Seen
+    ) -> None:
+        for place, (first, end) in enumerate(zip(firsts, ends)):
+            if end - first < 2:
+                continue
+            seen.several_lines += 1
+            row = rows[place]
+            # Tabs are rare in texts: this one was between the fields of a next line.
+            if self.delimiter == "\t" and not self.exact and isinstance(row, list):
+                for field in row:
+                    if "\t" in field and ("\n" in field or "\r" in field):
+                        rows[place] = SWALLOWED
+
+    def _end(self, reading: FirstReading, at: int) -> int | None:
+        """Where a record of any length ends, or `None`, if its quote is not closed."""
+        quote = self.quotechar.encode() if self.quotechar else None
+        special = re.compile(b"[\r\n" + re.escape(self.delimiter.encode()) + b"]")
+        state = "start"
+        while at < reading.size:
+            data, place = reading.read(at, BLOCK_BYTES), 0
+            while place < len(data):
+                here = data[place : place + 1]
+                if state == "start":
+                    state = "quoted" if here == quote else "field"
+                    place += here == quote
+                elif state == "quoted":
+                    found = data.find(quote or b"", place)
+                    place = found + 1 if found >= 0 else len(data)
+                    state = "closing" if found >= 0 else state
+                elif state == "closing":
+                    state = "quoted" if here == quote else "field"
+                    place += here == quote
+                else:
+                    match = special.search(data, place)
+                    if match is None:
+                        break
+                    place = match.end()
+                    state = "start"
+                    if match[0] in b"\r\n":
+                        return line_after(reading, at + place - 1, b"\r\n")
+            at += len(data)
+        return None if state == "quoted" else reading.size
+
+
+def parse_record(
+    lines: Sequence[str], at: int, delimiter: str, quotechar: str | None
+) -> tuple[list[str], int, bool] | None:
+    """One record of any length, as Python's csv module reads it.
+
+    Args:
+        lines: Lines with their ends.
+        at: The one on which the record begins.
+        delimiter: Between fields.
+        quotechar: Around fields, or `None`.
+
+    Returns:
+        Its fields, the line behind it, and whether text stands between a closing
+        quote and the end of its field. `None` if the lines end before it does.
+    """
+    fields: list[str] = []
+    line, place, loose = lines[at], 0, False
+    while True:
+        pieces: list[str] = []
+        quoted = quotechar is not None and line.startswith(quotechar, place)
+        if quoted and quotechar is not None:
+            place += 1
+            while True:
+                close = line.find(quotechar, place)
+                if close < 0:
+                    pieces.append(line[place:])
+                    at += 1
+                    if at == len(lines):
+                        return None
+                    line, place = lines[at], 0
+                    continue
+                pieces.append(line[place:close])
+                place = close + 1
+                if not line.startswith(quotechar, place):
+                    break
+                pieces.append(quotechar)
+                place += 1
+        stop = line.find(delimiter, place)
+        rest = line[place:stop] if stop >= 0 else line[place:].rstrip("\r\n")
+        loose = loose or (quoted and bool(rest))
+        fields.append("".join([*pieces, rest]))
+        if stop < 0:
+            return fields, at + 1, loose
+        place = stop + 1
+
+
+def _refuse_nul(records: list[Any]) -> None:
+    for place, record in enumerate(records):
+        if isinstance(record, list) and any("\0" in field for field in record):
+            records[place] = NUL

@@ -1,0 +1,85 @@
+"""What was decided about text files, and what was met in them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sequence_loader.checks import shown
+from sequence_loader.text.options import Options
+from sequence_loader.text.scan import Scanned
+
+HOW_GUESSED = (
+    "no label is 0 and none is the number of classes, so that they are taken to count "
+    "from 1; pass first_label=1 or first_label=0 to say so"
+)
+
+
+def described(paths: Sequence[str], options: Options, scanned: Scanned) -> str:
+    """One line for each decision; see `Texts.described`."""
+    columns = next(each for each in scanned.columns if each is not None)
+    label, texts = columns.names()
+    files = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    lines = [
+        f"{scanned.index.num_rows:,} rows of {files}",
+        f"format: {options.format}, {options.encoding}",
+    ]
+    if not options.is_json:
+        header = "none" if columns.header is None else ", ".join(columns.header)
+        lines[-1] += f", header: {header}"
+    lines.append("texts: " + ", ".join(map(str, texts)))
+    if len(texts) > 1:
+        lines[-1] += f", joined by {options.joiner!r}"
+    undone = "line ends and quotes" if scanned.unescape else "left as they are"
+    lines[-1] += f"; literal \\n and \\\" are {undone}"
+    if label is None:
+        lines.append("label: none")
+    else:
+        lines += _classes(label, scanned)
+    return "\n".join([*lines, *noted(options, scanned)])
+
+
+def _classes(label: object, scanned: Scanned) -> list[str]:
+    names, y = scanned.class_names or (), scanned.y
+    how = "names"
+    if scanned.first_label is not None:
+        how = f"class numbers from {scanned.first_label}"
+    if scanned.guessed:
+        how += f" ({HOW_GUESSED})"
+    lines = [f"label: {label}, {how}", f"classes: {len(names)}: {shown(names, 200)}"]
+    if y is not None:
+        counts = np.bincount(y, minlength=len(names))
+        absent = [names[place] for place in np.flatnonzero(counts == 0)]
+        if absent:
+            lines[-1] += f"; no row is of {shown(absent)}"
+    return lines
+
+
+def noted(options: Options, scanned: Scanned) -> list[str]:
+    """What was met on the way that a user should know of."""
+    seen, lines = scanned.seen, []
+    if scanned.faults.total:
+        lines.append(str(scanned.faults))
+    if seen.undecodable:
+        lines.append(
+            f"{seen.undecodable:,} lines with bytes that are not {options.encoding}, "
+            f"the first on {seen.first['undecodable']}: each became U+FFFD; pass "
+            f"encoding='cp1252', for example, if the files are of that"
+        )
+    if seen.halves:
+        lines.append(
+            f"{seen.halves:,} records with half of a surrogate pair: it became U+FFFD"
+        )
+    if seen.loose:
+        lines.append(
+            f"{seen.loose:,} records with text behind a closing quote, the first on "
+            f"{seen.first['loose']}: read as Python's csv module does"
+        )
+    if scanned.without_text:
+        lines.append(f"{scanned.without_text:,} rows with a label but no text")
+    if seen.several_lines:
+        lines.append(f"{seen.several_lines:,} records of several lines")
+    if seen.blank:
+        lines.append(f"{seen.blank:,} blank lines, which are no records")
+    return lines

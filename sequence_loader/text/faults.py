@@ -1,0 +1,70 @@
+"""Records that cannot be rows: raised, or counted and left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+REMEMBERED = 10
+"""How many faults are kept in words; all are counted."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one record.
+
+    Attributes:
+        kind: What it is counted as: ``"no label"``.
+        reason: What the user is told of this one: ``"5 fields, not 3"``.
+        mend: What else than mending the line helps, or nothing.
+    """
+
+    kind: str
+    reason: str
+    mend: str = ""
+
+
+NUL = Fault("with a NUL", "a NUL character, which no text holds")
+
+
+class Faults:
+    """What is wrong with the files of one source.
+
+    Args:
+        skip: Whether faulty records are left out, rather than raised.
+
+    Attributes:
+        counts: How many of each kind were left out.
+        first: The first of them, in words.
+    """
+
+    def __init__(self, skip: bool) -> None:
+        self._skip = skip
+        self.counts: Counter[str] = Counter()
+        self.first: list[str] = []
+
+    def add(self, path: str, line: int, fault: Fault) -> None:
+        """Counts a fault of the record that starts on a line, counted from 1.
+
+        Raises:
+            ValueError: Faults are not skipped.
+        """
+        where = f"{path}, line {line}: {fault.reason}"
+        if not self._skip:
+            mend = f"{fault.mend}. O" if fault.mend else "Mend the line, o"
+            raise ValueError(
+                f"{where}. {mend}r pass on_error='skip', which leaves such records "
+                f"out and counts them."
+            )
+        self.counts[fault.kind] += 1
+        if len(self.first) < REMEMBERED:
+            self.first.append(where)
+
+    @property
+    def total(self) -> int:
+        """How many records were left out."""
+        return self.counts.total()
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
+        return f"{self.total:,} skipped ({kinds}); " + "; ".join(self.first)

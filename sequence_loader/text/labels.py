@@ -1,0 +1,242 @@
+"""Labels as they stand in the files -> integers from 0, and names of the classes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sequence_loader.checks import shown
+from sequence_loader.order.permutation import Integers
+from sequence_loader.rows.csr import Array
+from sequence_loader.text.faults import Fault
+
+MOST_CLASSES = 1 << 16
+"""More different labels are taken for a column that is none."""
+
+MIXED = (
+    "Pass first_label=None if labels are names, also where they look like numbers, or "
+    "class_names=..."
+)
+
+
+def class_number(text: str) -> int | None:
+    """The class number that a label is, or `None`: ``"3"``, ``" 3"``, ``"3.0"``."""
+    found = re.fullmatch(r"\s*([+-]?[0-9]{1,15})(?:\.0*)?\s*", text)
+    return int(found[1]) if found else None
+
+
+class Labels:
+    """Gives each label an integer, while the files are read once.
+
+    There are two kinds. Names are looked up in `class_names` or, without, numbered in
+    the order of their text. Class numbers count from `first_label`; if that is not
+    given, from 0 if a 0 is among them, and from 1 otherwise: never from the least that
+    happens to occur.
+
+    Args:
+        sample: Labels of the first rows, none of them blank, to tell which kind they
+            are.
+        class_names: All names, or `None`.
+        first_label: 0 or 1; `None` for names; or ``"auto"``.
+    """
+
+    def __init__(
+        self, sample: Sequence[str], class_names: Sequence[str] | None, first_label: Any
+    ) -> None:
+        self._names = None if class_names is None else tuple(class_names)
+        self._first_label = first_label
+        self._places = {name: place for place, name in enumerate(self._names or ())}
+        given = [text.strip() for text in sample]
+        numbers = sum(class_number(text) is not None for text in given)
+        named = sum(self._place(text) is not None for text in given)
+        self.are_numbers = first_label in (0, 1)
+        if first_label == "auto":
+            self.are_numbers = 2 * numbers > len(given) and not named
+        self.known: dict[str, int] = {}
+        """What each label that was met stands for: see `code`."""
+        self._found: list[str] = []
+        self._first_places: dict[int, str] = {}
+
+    def code(self, text: str, place: str) -> int | Fault:
+        """A preliminary integer: a class number as it stands, or the place of a name.
+
+        Args:
+            text: A label that is not in `known`, nor blank. It is put there, if it is
+                no fault.
+            place: Where it stands, for messages.
+
+        Raises:
+            ValueError: There are too many different labels.
+        """
+        stripped = text.strip()
+        code = self._number(stripped) if self.are_numbers else self._name(stripped)
+        if isinstance(code, int):
+            self.known[text] = code
+            self._first_places.setdefault(code, place)
+        return code
+
+    def _number(self, text: str) -> int | Fault:
+        number = class_number(text)
+        if number is None:
+            return Fault(
+                "with a label of another kind",
+                f"the label {shown(text)}, where others are class numbers",
+                MIXED,
+            )
+        least = self._first_label if self._first_label != "auto" else 0
+        if number < least:
+            start = "0 or 1" if self._first_label == "auto" else least
+            return Fault(
+                "with a class number out of range",
+                f"the class number {number}, where they count from {start}",
+                MIXED,
+            )
+        # Whether the last one exists without a 0 among them is seen at the end.
+        most = MOST_CLASSES
+        if self._names is not None:
+            most = len(self._names) - (self._first_label == 0)
+        if number > most:
+            if self._names is None:
+                what = f"the class number {number}, of more than {most:,}"
+                return Fault("with a class number out of range", what, MIXED)
+            return self._unknown(str(number))
+        return number
+
+    def _name(self, text: str) -> int | Fault:
+        place = self._place(text)
+        if place is not None:
+            return place
+        if self._names is not None:
+            return self._unknown(text)
+        if self._first_label == "auto" and class_number(text) is not None:
+            return Fault(
+                "with a label of another kind",
+                f"the label {shown(text)}, where others are names",
+                MIXED,
+            )
+        if len(self._found) == MOST_CLASSES:
+            raise ValueError(
+                f"`label_column` must hold labels; it holds more than {MOST_CLASSES:,} "
+                f"different ones, such as {shown(text)}. Pass the column of the "
+                f"labels, or all of them as class_names=..."
+            )
+        self._places[text] = len(self._found)
+        self._found.append(text)
+        return len(self._found) - 1
+
+    def _place(self, text: str) -> int | None:
+        place = self._places.get(text)
+        if place is None and self._names is not None:
+            number = class_number(text)  # "1.0" and "01" are the class "1"
+            place = None if number is None else self._places.get(str(number))
+        return place
+
+    def _unknown(self, text: str) -> Fault:
+        return Fault(
+            "with a label not in class_names",
+            f"the label {shown(text)}, which is not among the {len(self._names or ())} "
+            f"class names",
+            "Pass all classes as class_names=..., in the order of training",
+        )
+
+    def settle(self, codes: Array) -> tuple[Array, tuple[str, ...], int | None]:
+        """What the preliminary integers mean, once all have been seen.
+
+        Args:
+            codes: int32, shape (rows,), as `code` gave them; changed in place.
+
+        Returns:
+            Integers from 0, int32, shape (rows,); the name of each class; and the
+            number of the first class, or `None` where labels are names.
+
+        Raises:
+            ValueError: They count from 0 and from 1, or seem to be no labels.
+        """
+        if not self.are_numbers:
+            return self._settled_names(codes)
+        first = self._first_label
+        if first == "auto":
+            first = int(0 not in self._first_places)
+        names, last = self._names, max(self._first_places, default=first)
+        if names is None:
+            names = tuple(map(str, range(first, last + 1)))
+        elif last - first >= len(names):
+            raise ValueError(
+                f"class numbers must count from 0 or from 1; received 0 "
+                f"({self._first_places[0]}) and {last} ({self._first_places[last]}), "
+                f"with {len(names)} class names. Pass first_label=0 or first_label=1, "
+                f"which makes one of them a fault of its line."
+            )
+        codes -= first
+        return codes, names, first
+
+    def _settled_names(self, codes: Array) -> tuple[Array, tuple[str, ...], None]:
+        if self._names is not None:
+            return codes, self._names, None
+        if len(codes) >= 20 and 2 * len(self._found) > len(codes):
+            raise ValueError(
+                f"`label_column` must hold labels; it holds {len(self._found):,} "
+                f"different ones in {len(codes):,} rows, such as "
+                f"{shown(self._found[0])}. Pass the column of the labels, or, if it is "
+                f"that, all of them as class_names=..."
+            )
+        order = sorted(range(len(self._found)), key=self._found.__getitem__)
+        places: Integers = np.argsort(np.array(order, np.int64))
+        codes[:] = places[codes]
+        return codes, tuple(self._found[place] for place in order), None
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether class numbers with names might as well count from 0."""
+        seen, names = self._first_places, self._names
+        return (
+            self.are_numbers
+            and self._first_label == "auto"
+            and names is not None
+            and 0 not in seen
+            and len(names) not in seen
+        )
+
+
+def names_in_file(path: str) -> tuple[str, ...]:
+    """Class names from a text file, one on each line.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It holds none, or one is blank.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        names = [line.strip() for line in file.read().rstrip().split("\n")]
+    return checked_class_names(names, path)
+
+
+def names_beside(paths: Sequence[str]) -> tuple[str, ...] | None:
+    """The class names in the ``classes.txt`` beside the files, if there is one.
+
+    Raises:
+        ValueError: The files lie beside different ones.
+    """
+    folders = dict.fromkeys(map(os.path.dirname, paths))
+    found = [os.path.join(folder, "classes.txt") for folder in folders]
+    read = {path: names_in_file(path) for path in found if os.path.isfile(path)}
+    if len(set(read.values())) > 1:
+        raise ValueError(
+            f"`class_names` must be given where files lie beside different "
+            f"classes.txt; received files beside {shown(list(read))}. Pass the names."
+        )
+    return next(iter(read.values()), None)
+
+
+def checked_class_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
+    """The names as a tuple; raises ValueError unless they are different texts."""
+    checked = tuple(map(str, names))
+    if not checked or "" in checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            f"`class_names` must be different names, none of them empty; received "
+            f"{shown(checked)} ({where}). Pass each class once."
+        )
+    return checked
