@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -92,3 +95,50 @@ def is_real(dtype: np.dtype[Any]) -> bool:
     """Whether values of a dtype are booleans or real numbers."""
     # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
     return dtype.kind in "biuf" or dtype.name == "bfloat16"
+
+
+def found_paths(paths: Any, what: str, example: str) -> list[str]:
+    """The absolute paths that `paths` means: one, those of a pattern, or several.
+
+    Args:
+        paths: A path, a glob pattern, or a sequence of paths. Those of a pattern
+            follow their names, with the numbers in them counted.
+        what: What is at a path, in a word.
+        example: A path of such a thing.
+
+    Raises:
+        FileNotFoundError: Nothing matches a pattern.
+        TypeError: It is none of those.
+        ValueError: It is an empty sequence.
+    """
+    if isinstance(paths, str | os.PathLike):
+        text = os.fspath(paths)
+        found = [text]
+        if not os.path.lexists(text) and glob.has_magic(text):
+            found = sorted(glob.glob(text), key=_counted)
+        if not found:
+            raise FileNotFoundError(
+                f"`paths` must name at least one {what}; nothing matches {text}. Check "
+                f"the pattern."
+            )
+    else:
+        given = list(paths) if isinstance(paths, Iterable) else [paths]
+        if not all(isinstance(path, str | os.PathLike) for path in given):
+            raise TypeError(
+                f"`paths` must be a path, a pattern, or a sequence of paths; received "
+                f"{shown(paths)}. Pass for example {example!r}."
+            )
+        found = [os.fspath(path) for path in given]
+        if not found:
+            raise ValueError(
+                f"`paths` must name at least one {what}; received an empty sequence. "
+                f"Pass the path of a {what}."
+            )
+    return list(map(os.path.abspath, found))
+
+
+def _counted(name: str) -> tuple[list[Any], str]:
+    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
+    pieces: list[Any] = re.split("([0-9]+)", name)
+    pieces[1::2] = map(int, pieces[1::2])
+    return pieces, name

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sequence_loader.checks import shown
+from sequence_loader.checks import found_paths
 from sequence_loader.store.sparse_store import SparseStore
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -40,34 +37,5 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
         >>> store = open_store("train.store")
         >>> parts = open_store("parts/*.store")
     """
-    if isinstance(paths, str | os.PathLike):
-        text = os.fspath(paths)
-        found = [text]
-        if not os.path.lexists(text) and glob.has_magic(text):
-            found = sorted(glob.glob(text), key=_counted)
-        if not found:
-            raise FileNotFoundError(
-                f"`paths` must name at least one store; nothing matches {text}. Check "
-                f"the pattern."
-            )
-    else:
-        given = list(paths) if isinstance(paths, Iterable) else [paths]
-        if not all(isinstance(path, str | os.PathLike) for path in given):
-            raise TypeError(
-                f"`paths` must be a path, a pattern, or a sequence of paths; received "
-                f"{shown(paths)}. Pass for example 'train.store'."
-            )
-        found = [os.fspath(path) for path in given]
-        if not found:
-            raise ValueError(
-                "`paths` must name at least one store; received an empty sequence. "
-                "Pass the path of a store."
-            )
-    return SparseStore([Path(os.path.abspath(path)) for path in found], memory)
-
-
-def _counted(name: str) -> tuple[list[Any], str]:
-    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
-    pieces: list[Any] = re.split("([0-9]+)", name)
-    pieces[1::2] = map(int, pieces[1::2])
-    return pieces, name
+    found = found_paths(paths, "store", "train.store")
+    return SparseStore(list(map(Path, found)), memory)

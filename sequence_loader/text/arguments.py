@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from sequence_loader.checks import one_of, shown
+from sequence_loader.checks import found_paths, one_of, shown
 from sequence_loader.text.columns import AUTO
 from sequence_loader.text.labels import (
     checked_class_names,
@@ -22,43 +20,14 @@ DELIMITERS = {"csv": ",", "tsv": "\t", "jsonl": ""}
 
 
 def found_files(paths: Any) -> list[str]:
-    """Absolute paths of the files."""
-    if isinstance(paths, str | os.PathLike):
-        text = os.fspath(paths)
-        found = [text]
-        if not os.path.lexists(text) and glob.has_magic(text):
-            found = sorted(glob.glob(text), key=_counted)
-            if not found:
-                raise FileNotFoundError(
-                    f"`paths` must name at least one file; nothing matches {text}. "
-                    f"Check the pattern."
-                )
-    else:
-        given = list(paths) if isinstance(paths, Iterable) else [paths]
-        if not all(isinstance(path, str | os.PathLike) for path in given):
-            raise TypeError(
-                f"`paths` must be a path, a pattern, or a sequence of paths; received "
-                f"{shown(paths)}. Pass for example 'train.csv'."
-            )
-        if not given:
-            raise ValueError(
-                "`paths` must name at least one file; received an empty sequence. "
-                "Pass the path of a file."
-            )
-        found = [os.fspath(path) for path in given]
+    """The files that `paths` means; see `open_texts`."""
+    found = found_paths(paths, "file", "train.csv")
     for path in found:
         if not os.path.exists(path):
             raise FileNotFoundError(
                 f"`paths` must name files; there is no {path}. Check the path."
             )
-    return [os.path.abspath(path) for path in found]
-
-
-def _counted(name: str) -> tuple[list[Any], str]:
-    """What a name is sorted by, so that ``part-10`` comes after ``part-2``."""
-    pieces: list[Any] = re.split("([0-9]+)", name)
-    pieces[1::2] = map(int, pieces[1::2])
-    return pieces, name
+    return found
 
 
 def format_of(paths: Sequence[str], given: str | None) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
 from sequence_loader.text.faults import Fault
 
 MOST_CLASSES = 1 << 16

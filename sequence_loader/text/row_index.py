@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
 
 
 class RowIndex(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
 from sequence_loader.progress import ProgressBar
-from sequence_loader.rows.csr import Array
 from sequence_loader.text.columns import (
     AUTO,
     Columns,

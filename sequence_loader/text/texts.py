@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.order.permutation import Integers
-from sequence_loader.rows.csr import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.text.describing import described
 from sequence_loader.text.files import (
     Address,
