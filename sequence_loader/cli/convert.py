@@ -13,23 +13,28 @@ def add_convert(commands: Subparsers) -> None:
     parser = add_command(
         commands,
         "convert",
-        "write a store from .npz, svmlight, AnnData or MatrixMarket files",
+        "write a store from .npz, svmlight, AnnData, 10x or MatrixMarket files",
         "Writes the store DST from one or more files of the same format, whose rows "
         "follow one another. Memory stays bounded, whatever their size, and nothing "
         "is at DST before all of it is.",
         "convert train.npz train.store --y labels.npy",
         "convert part0.svm.gz part1.svm.gz train.store",
         "convert cells.h5ad cells.store --label-column cell_type --layer counts",
-        "convert matrix.mtx.gz cells.store --transpose --dtype uint16",
+        "convert filtered_feature_bc_matrix cells.store --dtype uint16",
+        "convert matrix.mtx.gz cells.store --transpose",
     )
     parser.add_argument(
-        "source", nargs="+", metavar="SRC", help="the files, or directories of zarr"
+        "source",
+        nargs="+",
+        metavar="SRC",
+        help="the files, or directories of zarr or 10x",
     )
     parser.add_argument("path", metavar="DST", help="the store to create")
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="npz, svmlight, anndata or matrix-market; by default that of the suffix",
+        help="npz, svmlight, anndata, 10x or matrix-market; by default that of the "
+        "suffix",
     )
     parser.add_argument(
         "--y",
@@ -62,7 +67,8 @@ def add_convert(commands: Subparsers) -> None:
         parser.add_argument(
             f"--{what}-names",
             metavar="FILE",
-            help=f"a text of {what} names, one on each line",
+            help=f"a text of {what} names, one on each line; or .gz"
+            + ("; or features.tsv of 10x" if what == "feature" else ""),
         )
     parser.add_argument(
         "--no-progress",
@@ -71,9 +77,18 @@ def add_convert(commands: Subparsers) -> None:
         help="show no progress bar",
     )
     anndata = parser.add_argument_group("AnnData")
-    anndata.add_argument("--layer", metavar="NAME", help="a layer instead of X")
+    anndata.add_argument(
+        "--layer", metavar="NAME", help="a layer, or raw/X, instead of X"
+    )
     anndata.add_argument(
         "--label-column", metavar="NAME", help="a column of obs, for y"
+    )
+    tenx = parser.add_argument_group("10x Genomics")
+    tenx.add_argument(
+        "--feature-type", metavar="NAME", help="these alone: 'Gene Expression', say"
+    )
+    tenx.add_argument(
+        "--genome", metavar="NAME", help="the features of one genome of an .h5 file"
     )
     svmlight = parser.add_argument_group("svmlight")
     svmlight.add_argument(
@@ -116,13 +131,14 @@ def add_convert(commands: Subparsers) -> None:
 def run_convert(args: argparse.Namespace) -> int:
     """Runs ``convert``."""
     from sequence_loader.importers.convert import convert
+    from sequence_loader.importers.feature_names import read_lines, read_names
 
     options = dict(vars(args))
     for name in ("run", "command", "traceback"):
         del options[name]
-    for name in ("feature_names", "class_names"):
+    for name, read in (("feature_names", read_names), ("class_names", read_lines)):
         if options[name] is not None:
-            options[name] = Path(options[name]).read_text("utf-8").splitlines()
+            options[name] = read(Path(options[name]))
     with convert(**options) as store:
         rows, features = store.shape
         print(

@@ -9,6 +9,8 @@ from sequence_loader.cli.command import Subparsers, add_command, size
 
 SHOWN_CLASSES = 20
 """Rows of a table of classes; the rest is summed up."""
+SHOWN_TEXT = 300
+"""Characters of what one name in `metadata` stands for: barcodes may be many."""
 
 
 def add_info(commands: Subparsers) -> None:
@@ -56,7 +58,9 @@ def run_info(args: argparse.Namespace) -> int:
         }.items():
             table.add_row(name, value)
         for key, entry in store.metadata.items():
-            table.add_row(Text(f"metadata: {key}"), Text(str(entry)))
+            text = str(entry)
+            text = text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}..."
+            table.add_row(Text(f"metadata: {key}"), Text(text))
         console = Console()
         console.print(table)
         if store.y is not None and len(store.y):

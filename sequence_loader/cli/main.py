@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ def _option(args: argparse.Namespace, name: str, *value: object) -> str:
     if meant is False and name in SWITCHED_OFF:
         return SWITCHED_OFF[name]
     option = f"--{name.replace('_', '-')}"
-    return option if value in ((), (True,)) else f"{option} {meant}"
+    return option if value in ((), (True,)) else f"{option} {shlex.quote(str(meant))}"
 
 
 COMMANDS: tuple[Callable[[Subparsers], None], ...] = (

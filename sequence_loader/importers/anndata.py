@@ -1,21 +1,28 @@
 """AnnData files, ``.h5ad`` and zarr, as a source of rows.
 
-anndata reads names and labels. The matrix is read as anndata's documented layout
-says, in slices: its own backed mode keeps `indptr` in memory, and reads layers whole.
+They are read as anndata's documented layout says, those of anndata 0.7 as well, in
+slices: anndata's own backed mode keeps `indptr` in memory, and reads layers whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sequence_loader.arrays import Array
-from sequence_loader.importers.labels import class_places
+from sequence_loader.arguments import argument
+from sequence_loader.importers.containers import (
+    Stream,
+    attribute,
+    element,
+    is_group,
+    opened,
+    values,
+)
+from sequence_loader.importers.labels import ABSENT, Named, named, number_name, placed
 from sequence_loader.importers.row_sort import entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
@@ -24,11 +31,22 @@ from sequence_loader.importers.source import (
     SourceError,
     check_real_values,
     reading,
-    required,
 )
 from sequence_loader.importers.streams import csc_entries, csr_blocks
 
 KIND = "AnnData"
+RAW = ("raw/X", "raw.X")
+"""How `layer` names the matrix of `raw`, unless a layer has that name."""
+ENCODINGS = {
+    ("", ""),  # an array, before anndata 0.8
+    ("array", "0.2.0"),
+    ("string-array", "0.2.0"),
+    ("categorical", "0.2.0"),
+    ("nullable-integer", "0.1.0"),
+    ("nullable-boolean", "0.1.0"),
+    ("nullable-string-array", "0.1.0"),
+}
+"""How a column of a table may be stored."""
 DENSE_BYTES = 1 << 22
 """Bytes of a dense matrix in a block: finding its values takes ten times as much."""
 CHUNK_BLOCKS = 16
@@ -42,81 +60,70 @@ def read_anndata(
     layer: str | None = None,
     label_column: str | None = None,
     class_names: tuple[str, ...] | None = None,
+    missing_labels: str = "refuse",
+    classes: bool = False,
 ) -> list[Source]:
     """Opens AnnData files; observations are rows, `var_names` the feature names.
 
     Args:
         paths: ``.h5ad`` files, or directories of zarr.
         scratch: Directory for the temporary files of a CSC matrix.
-        layer: A layer to read instead of `X`.
+        layer: A layer to read instead of `X`, or ``raw/X``, whose columns are those
+            of ``raw.var``.
         label_column: A column of `obs` for `y`: numbers as they are; categories
             and text as integers, with the classes of all files as `class_names`.
         class_names: The names to look classes up in; by default those of all files,
             in the order in which they list them.
+        missing_labels: ``"refuse"``, or what leaves them to the writer.
+        classes: Whether numbers are classes, too.
 
     Raises:
-        ImportError: anndata, or zarr, is missing.
+        ImportError: zarr is missing.
         SourceError: A file is damaged, or lacks what was asked for.
         ValueError: `class_names` lacks a class.
     """
-    required("anndata", "anndata", "reading AnnData files")
-    sources, labels = [], []
+    sources: list[Source] = []
+    labels: list[Any] = []
     for path in paths:
-        with reading(path, KIND), _opened(path) as file:
-            labels.append(_labels(file, path, label_column))
+        with reading(path, KIND), opened(path) as file:
+            _check_version(file, path)
             sources.append(_source(file, path, scratch, layer))
-    targets, classes = _coded(labels, class_names)
+            labels.append(None)
+            if label_column is not None:
+                found = _column(file, path, "obs", label_column)
+                is_named = isinstance(found, Named)
+                labels[-1] = found if is_named else named(found, numbers=classes)
+                if missing_labels == "refuse":
+                    _check_known(labels[-1], path, label_column, class_names or ())
+    targets, names = _coded(paths, labels, class_names)
     return [
-        replace(source, blocks=_with(source, y), class_names=classes)
+        replace(source, blocks=_with(source, y), class_names=names)
         for source, y in zip(sources, targets)
     ]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if path.is_dir():
-        zarr = required("zarr", "anndata", "reading zarr")
-        yield zarr.open_group(str(path), mode="r")
-    else:
-        with required("h5py", "anndata", "reading .h5ad").File(path, "r") as file:
-            yield file
-
-
-def _element(file: Any, path: Path, name: str) -> Any:
-    """A part of the file by its path inside it, or an error that lists the others."""
-    parent, _, child = name.rpartition("/")
-    group = file[parent] if parent else file
-    if child not in group:
-        others = ", ".join(sorted(group)[:20])
-        known = f"{others}. Pass a name that it has" if others else "none. Leave it out"
-        raise SourceError(f"{path} has no {name!r}; it has {known}.")
-    return group[child]
-
-
-def _read_elem(element: Any) -> Any:
-    try:
-        from anndata.io import read_elem
-    except ImportError:  # before 0.11
-        from anndata.experimental import read_elem
-    try:
-        return read_elem(element)
-    except Exception as error:  # anndata's own is of no type of this world
-        if type(error).__name__ != "IORegistryError":
-            raise
-        raise ValueError(str(error)) from error
+def _check_version(file: Any, path: Path) -> None:
+    """Raises SourceError for files from before tables were groups of columns."""
+    tables = [file[name] for name in ("obs", "var") if name in file]
+    matrix = file["X"] if "X" in file else None
+    old = matrix is not None and "h5sparse_format" in matrix.attrs
+    if old or not all(map(is_group, tables)):
+        kind = "zarr" if path.is_dir() else "h5ad"
+        raise SourceError(
+            f"{path} was written by anndata before 0.7, in a layout that is not read. "
+            f"Write it again: anndata.read_{kind}(p).write_{kind}(q)."
+        )
 
 
 def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
-    if layer is not None and "layers" not in file:
-        raise SourceError(f"{path} has no layers. Leave `layer` out.")
-    where = "X" if layer is None else f"layers/{layer}"
-    matrix = _element(file, path, where)
-    kind = matrix.attrs.get("encoding-type", "array")
+    where = "X" if layer is None else _layer(file, path, layer)
+    matrix = element(file, path, where)
+    kind = attribute(matrix, "encoding-type", "array")
     if kind in ("csr_matrix", "csc_matrix"):
         shape = tuple(map(int, matrix.attrs["shape"]))
         dtype, count = matrix["data"].dtype, int(matrix["data"].shape[0])
         work = count * (dtype.itemsize + matrix["indices"].dtype.itemsize)
-    elif kind == "array" and hasattr(matrix, "dtype") and len(matrix.shape) == 2:
+    elif kind == "array" and not is_group(matrix) and len(matrix.shape) == 2:
         shape, dtype = tuple(map(int, matrix.shape)), matrix.dtype
         work = shape[0] * shape[1] * dtype.itemsize
     else:
@@ -128,12 +135,16 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
     size = (shape[0], shape[1])
     if kind == "csc_matrix":
         work = 2 * count * entry_bytes(size, dtype)
-    var = _element(file, path, "var")
-    names = _read_elem(var[var.attrs["_index"]])
+    table = "raw/var" if where == "raw/X" else "var"
+    index = attribute(element(file, path, table), "_index", "_index")
+    names = _column(file, path, table, index)
+    if len(names) != size[1]:
+        raise ValueError(f"{where} has {size[1]} columns, and there are {len(names)} "
+                         f"names for them")
 
     def blocks(advance: Advance) -> Generator[Block]:
-        with reading(path, KIND), _opened(path) as again:
-            found = _element(again, path, where)
+        with reading(path, KIND), opened(path) as again:
+            found = element(again, path, where)
             if kind == "array":
                 yield from _dense(found, size, advance)
                 return
@@ -141,8 +152,8 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
             if found["indptr"].shape != (major + 1,):
                 raise ValueError(f"`indptr` must have {major + 1} entries")
             report = advance if kind == "csr_matrix" else None
-            indptr = _Stream(found["indptr"], None)
-            rest = _Stream(found["indices"], report), _Stream(found["data"], report)
+            indptr = Stream(found["indptr"])
+            rest = Stream(found["indices"], report), Stream(found["data"], report)
             if kind == "csr_matrix":
                 rows = csr_blocks(indptr, *rest, size[1])
             else:
@@ -154,6 +165,19 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
     return Source(
         str(path), size[1], dtype, blocks, work, tuple(str(name) for name in names)
     )
+
+
+def _layer(file: Any, path: Path, layer: str) -> str:
+    """Where a layer, or the matrix of `raw`, is in the file."""
+    layers = sorted(file["layers"]) if "layers" in file else []
+    if layer in layers:
+        return f"layers/{layer}"
+    has_raw = "raw" in file and is_group(file["raw"]) and "X" in file["raw"]
+    if layer in RAW and has_raw:
+        return "raw/X"
+    others = ", ".join([*layers[:20], *["raw/X"] * has_raw])
+    known = f"{others}. Pass one of them" if others else "none. Leave `layer` out"
+    raise SourceError(f"{path} has no layer {layer!r}; it has {known}.")
 
 
 def _dense(matrix: Any, shape: tuple[int, int], advance: Advance) -> Generator[Block]:
@@ -169,68 +193,82 @@ def _dense(matrix: Any, shape: tuple[int, int], advance: Advance) -> Generator[B
         advance(rows.nbytes)
 
 
-class _Stream:
-    """A dataset of HDF5 or zarr, read along its first axis."""
-
-    def __init__(self, dataset: Any, advance: Advance | None) -> None:
-        self._dataset, self._advance = dataset, advance
-        self._position = 0
-        self.shape: tuple[int, ...] = tuple(dataset.shape)
-
-    def read(self, count: int) -> Array:
-        """The next `count` entries."""
-        start, self._position = self._position, self._position + count
-        found: Array = np.asarray(self._dataset[start : self._position])
-        if len(found) != count:
-            raise ValueError(f"{self._dataset.name} is too short")
-        if self._advance is not None:
-            self._advance(found.nbytes)
-        return found
-
-
-def _labels(file: Any, path: Path, column: str | None) -> Any:
-    """The column of `obs`: a pandas Categorical for classes, an array for numbers."""
-    if column is None:
-        return None
-    import pandas
-
-    values = _read_elem(_element(file, path, f"obs/{column}"))
-    missing = int(np.asarray(pandas.isna(values)).sum())
-    if missing:
+def _column(file: Any, path: Path, where: str, name: str) -> Any:
+    """A column of a table: classes, or an array, masked where an entry is missing."""
+    part, table = element(file, path, f"{where}/{name}"), file[where]
+    kind = attribute(part, "encoding-type", ""), attribute(part, "encoding-version", "")
+    if kind not in ENCODINGS or is_group(part) != ("values" in part or "codes" in part):
         raise SourceError(
-            f"{path} has {missing} missing values in obs[{column!r}], and a label must "
-            f"be known for each row. Remove those rows, or give them a class."
+            f"{path}: {part.name} is stored as {' '.join(kind).strip() or 'a group'}, "
+            f"which is not read. Make it a column of text, numbers or categories, and "
+            f"write it again."
         )
-    if isinstance(values, pandas.Categorical):
-        return values
-    if not pandas.api.types.is_numeric_dtype(values):
-        return pandas.Categorical(np.asarray(values, object).astype(str))
-    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if kind[0] == "categorical":
+        return _categories(part["codes"], part["categories"])
+    if kind[0].startswith("nullable"):
+        return np.ma.array(values(part["values"]), mask=values(part["mask"]))
+    # Before anndata 0.8, an array of codes that refers to its categories.
+    reference = attribute(part, "categories")
+    if reference is not None:
+        return _categories(part, table[reference])
+    if "__categories" in table and name in table["__categories"]:
+        return _categories(part, table["__categories"][name])
+    return values(part)
+
+
+def _categories(codes: Any, names: Any) -> Named:
+    """Classes, from an array of codes and one of their names."""
+    if is_group(names):  # text of pandas that may be missing, and here is not
+        names = names["values"]
+    found, places = values(names).reshape(-1), values(codes)
+    if places.dtype.kind not in "iu" or places.max(initial=-1) >= len(found):
+        raise ValueError(f"{codes.name} is no array of places in {len(found)} names")
+    texts = tuple(map(number_name, found.tolist()))
+    numbers = found.dtype.kind in "iuf"
+    return Named(texts, np.where(places < 0, -1, places).astype(np.int64), numbers)
+
+
+def _check_known(
+    labels: Any, path: Path, column: str, class_names: Sequence[str]
+) -> None:
+    """Raises SourceError where a label is missing: now, not after hours of writing."""
+    texts: list[str] = []
+    if isinstance(labels, Named):
+        texts = [n for n in labels.names if n in ABSENT and n not in class_names]
+        missing = np.array([name in texts for name in labels.names] + [True])
+        missing = missing[labels.codes]
+        texts = [name for name in texts if labels.names.index(name) in labels.codes]
+    else:
+        found = np.ma.getdata(labels)
+        missing = np.ma.getmaskarray(labels) | (found != found)
+    count = int(np.count_nonzero(missing))
+    if count:
+        named = f" {argument('class_names')} that hold {texts[0]!r}," if texts else ""
+        raise SourceError(
+            f"{path} has {count} missing values in obs[{column!r}], and a label must "
+            f"be known for each row. Remove those rows, give them a class, or pass"
+            f"{named and named + ' or'} {argument('missing_labels', 'zero-weight')}."
+        )
 
 
 def _coded(
-    labels: list[Any], class_names: tuple[str, ...] | None
+    paths: Sequence[Path], labels: list[Any], class_names: tuple[str, ...] | None
 ) -> tuple[list[Any], tuple[str, ...] | None]:
     """Labels of all files as numbers: their places among the names of classes."""
-    if not any(hasattr(each, "categories") for each in labels):
+    classes = [each for each in labels if isinstance(each, Named)]
+    if not classes:
         return labels, None
-    for each in labels:
-        if not hasattr(each, "categories"):
-            raise SourceError(
-                "the label column must hold classes in all files or in none. Convert "
-                "it to one kind."
-            )
+    if len(classes) < len(labels):
+        kinds = ["classes" if isinstance(each, Named) else "numbers" for each in labels]
+        raise SourceError(
+            f"the label column must hold classes in all files or in none; it holds "
+            f"{kinds[0]} in {paths[0]}, and {sorted(set(kinds) - {kinds[0]})[0]} in "
+            f"another. Convert it to one kind."
+        )
     if class_names is None:
-        listed = [str(name) for each in labels for name in each.categories]
-        class_names = tuple(dict.fromkeys(listed))
-    coded = []
-    for each in labels:
-        names = [str(name) for name in each.categories]
-        used = np.unique(np.asarray(each.codes))
-        places = np.zeros(len(names), np.int32)
-        places[used] = class_places([names[code] for code in used], class_names)
-        coded.append(places[np.asarray(each.codes)])
-    return coded, class_names
+        listed = [name for each in classes for name in each.names]
+        class_names = tuple(n for n in dict.fromkeys(listed) if n not in ABSENT)
+    return [placed(each, class_names) for each in classes], class_names
 
 
 def _with(source: Source, y: Any) -> Callable[[Advance], Generator[Block]]:

@@ -52,6 +52,8 @@ def convert(
     zero_based: bool | str | None = None,
     multilabel: bool | None = None,
     transpose: bool | None = None,
+    feature_type: str | None = None,
+    genome: str | None = None,
 ) -> SparseStore:
     """Writes a store from something else, in bounded memory.
 
@@ -60,13 +62,15 @@ def convert(
     beside `path`, which the kernel removes with the process.
 
     Args:
-        source: A file, or a sequence of files whose rows follow one another. Or a
-            matrix, or an iterable of blocks: matrices of shape (n, features), or
-            (block, y) or (block, y, sample_weight). A matrix is scipy sparse, an
-            array, or a tensor that NumPy can take.
+        source: A file, or a sequence of files whose rows follow one another; of zarr
+            and 10x Genomics, directories. Or a matrix, or an iterable of blocks:
+            matrices of shape (n, features), or (block, y) or (block, y,
+            sample_weight). A matrix is scipy sparse, an array, or a tensor that NumPy
+            can take.
         path: The store to create.
-        format: ``"npz"``, ``"svmlight"``, ``"anndata"`` or ``"matrix-market"``;
-            by default what the suffix of the file says.
+        format: ``"npz"``, ``"svmlight"``, ``"anndata"``, ``"10x"`` or
+            ``"matrix-market"``; by default what the suffix of the file says, or what
+            is in the directory.
         y: Targets for all rows, in place of the labels in the source: array-like; or
             the path of a ``.npy`` file, of a text with a label on each line (packed
             or not), or ``"table.csv:column"``. Text and categories become integers,
@@ -87,8 +91,10 @@ def convert(
         missing_labels: What is done with a row that has no label (NaN, `None`, NA,
             empty text, a place below 0): ``"refuse"``, or ``"zero-weight"``, which
             gives it the label 0 and the `sample_weight` 0.
-        metadata: A dict of anything JSON can hold, kept with the store.
-        layer: anndata: a layer to read instead of `X`.
+        metadata: A dict of anything JSON can hold, kept with the store. Of 10x
+            Genomics, ``barcodes`` of the rows and ``feature_ids`` are kept there too.
+        layer: anndata: a layer to read instead of `X`; or ``"raw/X"``, the matrix of
+            `raw`, with the names of ``raw.var``.
         label_column: anndata: a column of `obs` for `y`.
         num_features: svmlight: number of columns, where the last ones are unused.
         zero_based: svmlight: whether columns count from 0. By default they count
@@ -96,6 +102,9 @@ def convert(
         multilabel: svmlight: whether a row has any number of labels; `y` is then
             uint8 of shape (rows, labels).
         transpose: matrix-market: whether columns are the rows wanted.
+        feature_type: 10x: the features of one type alone, ``"Gene Expression"``. By
+            default all are read, and several types warned of.
+        genome: 10x: the features of one genome of an ``.h5`` file alone.
 
     Returns:
         The store, open.
@@ -120,6 +129,8 @@ def convert(
         "zero_based": zero_based,
         "multilabel": multilabel,
         "transpose": transpose,
+        "feature_type": feature_type,
+        "genome": genome,
     }
     options = {name: value for name, value in options.items() if value is not None}
     files, blocks = files_or_blocks(source)
@@ -136,6 +147,7 @@ def convert(
         "progress": progress,
         "class_names": names if y is None else None,
         "classes": bool(classes) and y is None,
+        "missing_labels": missing_labels if y is None else "zero-weight",
     }
     sources = (
         open_files(files, format, path.parent, options, shared)
@@ -156,7 +168,7 @@ def convert(
         overwrite=overwrite,
         feature_names=first.feature_names if feature_names is None else feature_names,
         class_names=found if names is None else names,
-        metadata=metadata,
+        metadata=_metadata(sources, metadata),
     )
     work = [each.work for each in sources]
     total = None if None in work else sum(each or 0 for each in work)
@@ -188,7 +200,7 @@ def _from_python(
 def _first_of_alike(sources: Sequence[Source]) -> Source:
     first = sources[0]
     for other in sources[1:]:
-        for what in ("num_features", "feature_names"):
+        for what in ("num_features", "feature_names", "feature_metadata"):
             one, two = getattr(first, what), getattr(other, what)
             if one != two:
                 raise ValueError(
@@ -197,6 +209,16 @@ def _first_of_alike(sources: Sequence[Source]) -> Source:
                     f"{shown(one)}. Select the same features, in the same order."
                 )
     return first
+
+
+def _metadata(sources: Sequence[Source], given: Any) -> Any:
+    """What the sources keep with the store, and what the caller gave, which wins."""
+    if given is not None and not isinstance(given, dict):
+        return given  # for the writer to refuse
+    kept: dict[str, Any] = dict(sources[0].feature_metadata)
+    for name in sources[0].row_metadata:
+        kept[name] = [entry for each in sources for entry in each.row_metadata[name]]
+    return kept | (given or {})
 
 
 def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:

@@ -12,6 +12,8 @@ from sequence_loader.importers.matrix_market import read_matrix_market
 from sequence_loader.importers.npz import read_npz
 from sequence_loader.importers.source import PACKED, Source
 from sequence_loader.importers.svmlight import read_svmlight
+from sequence_loader.importers.tenx import read_tenx
+from sequence_loader.importers.tenx_files import tenx_matrices
 
 FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "npz": (read_npz, (".npz",), ()),
@@ -21,6 +23,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
         ("num_features", "zero_based", "multilabel"),
     ),
     "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
+    "10x": (read_tenx, (".h5",), ("feature_type", "genome")),
     "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
 }
 """For each format its reader, the suffixes that name it, and the options it takes."""
@@ -28,7 +31,10 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
 ALIASES = {"libsvm": "svmlight", "h5ad": "anndata", "mtx": "matrix-market"}
 """How formats are called besides."""
 
-USES = {"svmlight": ("progress",), "anndata": ("class_names",)}
+USES = {
+    "svmlight": ("progress",),
+    "anndata": ("class_names", "classes", "missing_labels"),
+}
 """What some readers must know of the arguments for every format."""
 
 
@@ -83,7 +89,7 @@ def open_files(
 
 
 def format_of(path: Path) -> str:
-    """The format that the suffix of a file names.
+    """The format that the suffix of a file names, or what is in a directory.
 
     Raises:
         ValueError: No format has that suffix.
@@ -94,6 +100,17 @@ def format_of(path: Path) -> str:
     for name, (_, known, _) in FORMATS.items():
         if suffixes and suffixes[-1] in known:
             return name
+    if path.is_dir():
+        if tenx_matrices(path):
+            return "10x"
+        if any((path / name).exists() for name in (".zgroup", "zarr.json")):
+            return "anndata"
+        inside = ", ".join(sorted(each.name for each in path.iterdir())[:5])
+        raise ValueError(
+            f"{argument('source')} must name files, or directories of zarr or 10x "
+            f"Genomics; {path} holds {inside or 'nothing'}. Pass the files in it, or "
+            f"the directory that holds matrix.mtx."
+        )
     listed = ", ".join(suffix for _, known, _ in FORMATS.values() for suffix in known)
     raise ValueError(
         f"{argument('format')} must be given where the suffix is none of {listed}; "

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -76,6 +76,9 @@ class Source:
         work: Bytes that `blocks` reports in all, or `None` if nobody knows.
         feature_names: One name for each feature, or `None`.
         class_names: What the integers in `y` stand for, or `None`.
+        row_metadata: What else is kept with the store, a list with an entry for each
+            row, by its name.
+        feature_metadata: The same, for each feature.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Source:
     work: int | None = None
     feature_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
+    row_metadata: dict[str, list[str]] = field(default_factory=dict)
+    feature_metadata: dict[str, list[str]] = field(default_factory=dict)
 
 
 # What NumPy, zipfile, the decompressors, h5py, zarr and scipy raise when a file is
