@@ -44,23 +44,6 @@ def coo_arrays(block: CsrRows, pool: BufferPool) -> tuple[Array, Array]:
     return indices, values
 
 
-def place_arrays(block: CsrRows, pool: BufferPool) -> tuple[Array, Array]:
-    """Places and values of rows that a ``tf.data`` pipeline makes dense.
-
-    Args:
-        block: Canonical CSR rows, of the dtype to serve.
-        pool: Where the memory comes from.
-
-    Returns:
-        int64 array of shape (entries,), places in the flat dense rows, and values of
-        shape (entries,).
-    """
-    stored = len(block.data)
-    values = pool.empty((stored,), block.data.dtype)
-    values[:] = block.data
-    return block.places(out=pool.empty((stored,), np.int64)), values
-
-
 def fill_coo(block: CsrRows, indices: Array, values: Array) -> None:
     """Writes (row, column) and values; the rest becomes JAX's mark for padding."""
     stored = len(block.data)

@@ -67,7 +67,7 @@ class Assembler:
         self.pool = BufferPool(spare=2 * num_inputs)  # indices and values of each
 
     def assemble(
-        self, batch: Batch, seed: int, epoch: int, number: int, densify: bool = True
+        self, batch: Batch, seed: int, epoch: int, number: int
     ) -> Batch:
         """Assembles one batch.
 
@@ -76,14 +76,12 @@ class Assembler:
             seed: Seed of the sequence.
             epoch: Epoch of the data.
             number: Number of the batch among those of all processes.
-            densify: Whether to make dense what is served so, or leave that to the
-                caller. What `augment` is given is made dense in any case.
 
         Returns:
             The batch with features that are `CsrRows` or arrays of the dtype to
             serve.
         """
-        dense = self.output == "dense" and (densify or self.augment is not None)
+        dense = self.output == "dense"
         features = map_structure(
             lambda block: self._assemble_input(block, dense), batch.features
         )

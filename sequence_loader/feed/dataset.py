@@ -9,7 +9,6 @@ everything else happens in the graph:
     -> structure, SparseTensors
     -> prefetch                           `prefetch` batches
     -> the last batch, made when it is asked for
-    -> dense tensors, of sparse rows      one, when it is asked for
 
 The epoch an iteration serves is fixed when it starts and is over when its last
 batch is made, which nothing does ahead: an iterator that is dropped before, as
@@ -33,6 +32,10 @@ from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.workers.pool import ended, visits
 
 
+READY_BYTES, READY_BATCHES = 1 << 28, 2
+"""Bytes of the batches that are kept ready, and how many may be whatever they take."""
+
+
 def make_dataset(
     pipeline: Pipeline,
     begin: Callable[[], int],
@@ -45,7 +48,8 @@ def make_dataset(
         pipeline: Makes the batches; called from several threads at once.
         begin: () -> the epoch that an iteration starting now serves.
         served: Called with an epoch once its last batch has been handed out.
-        prefetch: How many batches are kept ready; may be 0.
+        prefetch: How many batches are kept ready, at most `READY_BYTES` of them; may
+            be 0.
 
     Returns:
         A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
@@ -56,8 +60,10 @@ def make_dataset(
     """
     plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
     _check_output(pipeline.assembler.output)
-    (example,) = pipeline.batches(begin(), range(1), densify=False)
+    (example,) = pipeline.batches(begin(), range(1))
     layout = Layout(example, plan, pipeline.assembler)
+    prefetch = min(prefetch, max(READY_BYTES // max(layout.nbytes, 1), READY_BATCHES))
+    del example
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
     as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
@@ -75,9 +81,7 @@ def make_dataset(
             wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
         with visits:
-            batches = pipeline.batches(
-                int(epoch), wanted, densify=not layout.in_graph
-            )
+            batches = pipeline.batches(int(epoch), wanted)
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
@@ -93,8 +97,6 @@ def make_dataset(
         flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
         size, num_rows = len(layout.dtypes), layout.num_rows(rows, first)
         each = [flat[start : start + size] for start in range(0, count * size, size)]
-        if layout.in_graph:
-            return [(num_rows, *one) for one in each]
         return layout.restore(each, num_rows)
 
     def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
@@ -139,12 +141,6 @@ def make_dataset(
         return ahead.concatenate(ones(epoch, last, last + 1, rows))
 
     dataset = tf.data.Dataset.range(1).flat_map(iteration)
-    if layout.in_graph:
-        # Behind what is kept ready, or that would be dense batches; and without a
-        # queue and a thread of its own: they made `fit` slower (benchmarks/compare.py).
-        dataset = dataset.map(
-            as_it_is(lambda num_rows, *flat: layout.restore([flat], num_rows)[0])
-        )
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(plan.num_batches)
     )

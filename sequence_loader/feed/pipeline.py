@@ -57,21 +57,13 @@ class Pipeline:
     seed: int
     parallel_calls: int
 
-    def batch(
-        self,
-        epoch: int,
-        number: int,
-        *,
-        by_threads: bool = False,
-        densify: bool = True,
-    ) -> Batch:
+    def batch(self, epoch: int, number: int, *, by_threads: bool = False) -> Batch:
         """One batch.
 
         Args:
             epoch: Epoch of the data.
             number: Number of the batch.
             by_threads: Whether several threads ask side by side.
-            densify: See `Assembler.assemble`.
         """
         planned = self.plan.batch(epoch, number)
         self.reader.look_ahead(self.plan, epoch, number)
@@ -80,23 +72,21 @@ class Pipeline:
             read = self.groups.read(self.plan, planned)
         else:
             read = self.reader.read(planned, features)
-        return self._assembled(read, epoch, planned.place, densify)
+        return self._assembled(read, epoch, planned.place)
 
-    def batches(self, epoch: int, numbers: range, *, densify: bool) -> Iterator[Batch]:
+    def batches(self, epoch: int, numbers: range) -> Iterator[Batch]:
         """Neighbouring batches, for a dataset; see `batch`."""
         plan, shard = self.plan, self.plan.shard
         if len(numbers) == 1 or not self.reader.reads_together:
             by_threads = self.parallel_calls > 1
             for number in numbers:
-                yield self.batch(
-                    epoch, number, by_threads=by_threads, densify=densify
-                )
+                yield self.batch(epoch, number, by_threads=by_threads)
             return
         for number, read in zip(
             numbers, self.reader.read_together(plan, epoch, numbers)
         ):
             place = number * shard[1] + shard[0]
-            yield self._assembled(read, epoch, place, densify)
+            yield self._assembled(read, epoch, place)
 
     def count_values(
         self, features: Structure, epoch: int, number: int, shard: int
@@ -117,7 +107,7 @@ class Pipeline:
             return self.reader.count_values(planned.rows)
         if shard != self.plan.shard[0]:
             read = self.reader.read(planned)
-            features = self._assembled(read, epoch, planned.place, True).features
+            features = self._assembled(read, epoch, planned.place).features
         return map_structure(_count_values, features)
 
     @property
@@ -129,8 +119,8 @@ class Pipeline:
             or self.assembler.augment is not None
         )
 
-    def _assembled(self, read: Batch, epoch: int, place: int, densify: bool) -> Batch:
-        return self.assembler.assemble(read, self.seed, epoch, place, densify)
+    def _assembled(self, read: Batch, epoch: int, place: int) -> Batch:
+        return self.assembler.assemble(read, self.seed, epoch, place)
 
 
 def _count_values(leaf: CsrRows | Array) -> int:

@@ -304,9 +304,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         It serves what ``seq[i]`` serves, in order. Each full iteration is followed
         by the next epoch; one that is left early is served again. `workers` batches
-        are prepared at once and `max_queue_size` kept ready. Sparse rows that are
-        served dense are kept sparse until they are asked for, if a batch has at most
-        32 MiB and, of float32, less than a sixth of it is stored.
+        are prepared at once and `max_queue_size` kept ready, of large ones as many as
+        take 256 MiB.
 
         Returns:
             ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.

@@ -99,21 +99,11 @@ class CsrRows:
         Returns:
             `out`.
         """
-        out.reshape(-1)[self.places()] = self.data
-        return out
-
-    def places(self, out: Integers | None = None) -> Integers:
-        """Where each stored value lies in the dense rows, read one after the other.
-
-        Args:
-            out: int64 array of shape (nnz,) to write them to.
-
-        Returns:
-            int64 array of shape (nnz,): row * num_features + column.
-        """
         starts = np.arange(self.num_rows, dtype=np.int64) * self.num_features
-        row_starts = np.repeat(starts, np.diff(self.indptr))
-        return np.add(row_starts, self.indices, out=row_starts if out is None else out)
+        places = np.repeat(starts, np.diff(self.indptr))
+        places += self.indices
+        out.reshape(-1)[places] = self.data
+        return out
 
     def cut(self, start: int, stop: int, *, copy: bool) -> CsrRows:
         """Rows ``start .. stop - 1``.

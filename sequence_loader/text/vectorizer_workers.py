@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from sequence_loader.workers.errors import Job
+from sequence_loader.order.plan import PlannedBatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class TextJob(Job):
+class TextJob(PlannedBatch):
     """Some texts, as messages name them."""
 
     __slots__ = ()
@@ -77,7 +77,8 @@ def in_processes(
         process = free.get()
         try:
             start, stop, sent = item
-            job = TextJob(0, 0, np.arange(start, max(stop, start + 1)))
+            rows = np.arange(start, max(stop, start + 1))
+            job = TextJob(0, 0, rows, None, 0)
             return process.ask([(sent,)], job)[0]
         finally:
             free.put(process)
