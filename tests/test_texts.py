@@ -242,6 +242,7 @@ BROKEN = {
     "empty": (",,", "an empty record"),
     "blank": (" , ,\t", "an empty record"),
     "no label": (",a,b", "no label"),
+    "no label, in words": ("nan,a,b", "no label, but 'nan'"),
     "blank label": (' ,"a",b', "no label"),
     "too few": ("1,a", "2 fields, where a record has 3"),
     "too many": ("1,a,b,c", "4 fields, where a record has 3"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import found_paths, one_of, shown
 from sequence_loader.text.columns import AUTO
 from sequence_loader.text.labels import (
@@ -25,7 +26,8 @@ def found_files(paths: Any) -> list[str]:
     for path in found:
         if not os.path.exists(path):
             raise FileNotFoundError(
-                f"`paths` must name files; there is no {path}. Check the path."
+                f"{argument('paths')} must name files; there is no {path}. Check the "
+                f"path."
             )
     return found
 
@@ -40,15 +42,15 @@ def format_of(paths: Sequence[str], given: str | None) -> str:
         kind = SUFFIXES.get(os.path.splitext(name)[1])
         if kind is None:
             raise ValueError(
-                f"`format` must be given where the suffix of a file is none of "
-                f"{', '.join(SUFFIXES)}, with or without .gz; received {path}. Pass "
-                f"format='csv', 'tsv' or 'jsonl'."
+                f"{argument('format')} must be given where the suffix of a file is "
+                f"none of {', '.join(SUFFIXES)}, with or without .gz; received {path}. "
+                f"Pass {', '.join(argument('format', kind) for kind in DELIMITERS)}."
             )
         kinds.add(kind)
     if len(kinds) > 1:
         raise ValueError(
-            f"`paths` must be files of one format; received {', '.join(sorted(kinds))}"
-            f". Open each by itself."
+            f"{argument('paths')} must be files of one format; received "
+            f"{', '.join(sorted(kinds))}. Open each by itself."
         )
     return kinds.pop()
 
@@ -63,8 +65,8 @@ def names_of_classes(
     if label_column is None:
         if given is not None and not (isinstance(given, str) and given == AUTO):
             raise ValueError(
-                f"`class_names` needs labels; received {shown(given)} with "
-                f"label_column=None. Leave it out, or pass the column."
+                f"{argument('class_names')} needs labels; received {shown(given)} with "
+                f"{argument('label_column', None)}. Leave it out, or pass the column."
             )
         return None, False
     if given is None:
@@ -84,8 +86,8 @@ def delimiter_of(given: str | None, kind: str) -> str:
         return DELIMITERS[kind]
     if kind == "jsonl":
         raise ValueError(
-            f"`delimiter` is for csv and tsv; received {given!r} for JSON lines. Leave "
-            f"it out."
+            f"{argument('delimiter')} is for csv and tsv; received {given!r} for JSON "
+            f"lines. Leave it out."
         )
     return checked_character("delimiter", given) or ""
 
@@ -97,8 +99,8 @@ def checked_character(name: str, given: Any) -> str | None:
     good = isinstance(given, str) and len(given) == 1 and given.isascii()
     if not good or given in "\r\n\0":
         raise ValueError(
-            f"`{name}` must be one character of ASCII, and no line end; received "
-            f"{shown(given)}. Pass for example {name}=';'."
+            f"{argument(name)} must be one character of ASCII, and no line end; "
+            f"received {shown(given)}. Pass for example {argument(name, ';')}."
         )
     return str(given)
 
@@ -110,8 +112,9 @@ def checked_column(name: str, given: Any, or_none: bool = False) -> Any:
     if not isinstance(given, bool) and isinstance(given, Integral):
         return int(given)
     raise TypeError(
-        f"`{name}` must be the number or the name of a column; received "
-        f"{shown(given)} of type {type(given).__name__}. Pass for example {name}=0."
+        f"{argument(name)} must be the number or the name of a column; received "
+        f"{shown(given)} of type {type(given).__name__}. Pass for example "
+        f"{argument(name, 0)}."
     )
 
 
@@ -130,8 +133,8 @@ def choice_of(name: str, given: Any, choices: Sequence[Any]) -> Any:
             return choice
     listed = ", ".join(map(repr, choices))
     raise ValueError(
-        f"`{name}` must be one of {listed}; received {shown(given)}. Pass one of those "
-        f"values."
+        f"{argument(name)} must be one of {listed}; received {shown(given)}. Pass one "
+        f"of those values."
     )
 
 
@@ -140,6 +143,6 @@ def checked_text(name: str, given: Any) -> str:
     if isinstance(given, str):
         return given
     raise TypeError(
-        f"`{name}` must be a text; received {shown(given)} of type "
-        f"{type(given).__name__}. Pass for example {name}=' '."
+        f"{argument(name)} must be a text; received {shown(given)} of type "
+        f"{type(given).__name__}. Pass for example {argument(name, ' ')}."
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.faults import NUL, Fault
 from sequence_loader.text.labels import class_number
@@ -115,8 +116,9 @@ def json_columns(first: dict[str, Any], label: Any, texts: Any, path: str) -> Co
     for name in (label, *([texts] if texts == AUTO else texts)):
         if isinstance(name, int):
             raise ValueError(
-                f"`label_column` and `text_columns` must be keys for JSON lines; "
-                f"received {name}. {path} has the keys {shown(names)}."
+                f"{argument('label_column')} and {argument('text_columns')} must be "
+                f"keys for JSON lines; received {name}. Pass some of those in {path}: "
+                f"{shown(names)}."
             )
     at, places = _chosen(names, None, label, texts, path)
     key = None if at is None else names[at]
@@ -209,7 +211,8 @@ def _is_header(
         return True
     raise ValueError(
         f"{path} may begin with a header, or with a row whose label is no number: "
-        f"{shown(first)}. Pass header=True or header=False."
+        f"{shown(first)}. Pass {argument('header', True)} or "
+        f"{argument('header', False)}."
     )
 
 
@@ -243,9 +246,9 @@ def _chosen(
         found = [place for place in found if place not in texts]
         if len(found) != 1:
             raise ValueError(
-                f"`label_column` must name the column of the labels, which cannot be "
-                f"told from the names in {path}: {shown(names)}. Pass it, or None if "
-                f"the texts have no labels."
+                f"{argument('label_column')} must name the column of the labels, which "
+                f"cannot be told from the names in {path}: {shown(names)}. Pass it, or "
+                f"{argument('label_column', None)} if the texts have no labels."
             )
         label = found[0]
     elif label_column is not None:
@@ -258,23 +261,23 @@ def _chosen(
     return label, texts
 
 
-def _named(argument: str, column: Any, names: tuple[str, ...], path: str) -> int:
+def _named(name: str, column: Any, names: tuple[str, ...], path: str) -> int:
     if isinstance(column, str):
         if names.count(column) == 1:
             return names.index(column)
         how = "twice or more" if column in names else "not"
         raise ValueError(
-            f"`{argument}` must name a column; {column!r} is {how} among those of "
+            f"{argument(name)} must name a column; {column!r} is {how} among those of "
             f"{path}: {shown(names)}. Pass one of them, or a number, counted from 0."
         )
-    return _place(argument, column, len(names), path)
+    return _place(name, column, len(names), path)
 
 
-def _place(argument: str, column: int, count: int, path: str) -> int:
+def _place(name: str, column: int, count: int, path: str) -> int:
     if not -count <= column < count:
         raise ValueError(
-            f"`{argument}` must be in [{-count}, {count}); received {column}, and "
-            f"{path} has {count} columns, counted from 0."
+            f"{argument(name)} must be in [{-count}, {count}); received {column}, and "
+            f"{path} has {count} columns. Pass a number of one, counted from 0."
         )
     return column % count
 
@@ -283,10 +286,12 @@ def _check_distinct(
     label: int | None, texts: Sequence[int], path: str, first: Sequence[str]
 ) -> None:
     if not texts or label in texts or len(set(texts)) < len(texts):
+        between = [each for each in ";\t|," if any(each in field for field in first)]
+        delimiter = argument("delimiter", *between[:1])
         raise ValueError(
-            f"`text_columns` must be at least one column, each once and none of them "
-            f"the label; {path} begins with {shown(list(first))}, of which column "
-            f"{label} is the label and {list(texts)} are texts. Pass text_columns=..., "
-            f"label_column=None if there are no labels, or delimiter=... if its "
-            f"columns were not told apart."
+            f"{argument('text_columns')} must be at least one column, each once and "
+            f"none of them the label; {path} begins with {shown(list(first))}, of "
+            f"which column {label} is the label and {list(texts)} are texts. Pass "
+            f"{argument('text_columns')}, {argument('label_column', None)} if there "
+            f"are no labels, or {delimiter} if its columns were not told apart."
         )

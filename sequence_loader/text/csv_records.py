@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.text.faults import NUL, Fault
 from sequence_loader.text.files import FirstReading
 from sequence_loader.text.records import (
@@ -26,18 +27,33 @@ from sequence_loader.text.records import (
     too_long,
 )
 
+QUOTE = '"'
 UNCLOSED = Fault("with a quote never closed", "a quote is opened that is never closed")
-_MEND = (
-    "Pass quotechar=None, if quotes are plain characters in these files, or "
-    "quotechar='\"', to have them read as Python's csv module does"
-)
-SWALLOWED = Fault(
-    "with a quote not closed in place",
-    "a quoted field goes over the end of this line, and what follows looks like "
-    "another record: its quote may not be meant, or not be closed",
-    _MEND,
-)
-LOOSE = Fault("with text behind a quote", "a quote is closed within a field", _MEND)
+
+
+def _swallowed() -> Fault:
+    """A record of several lines, the later of which may be records."""
+    return Fault(
+        "with a quote not closed in place",
+        "a quoted field goes over the end of this line, and what follows looks like "
+        "another record: its quote may not be meant, or not be closed",
+        _mend(),
+    )
+
+
+def _loose() -> Fault:
+    """A quoted field that goes on behind its quote."""
+    return Fault(
+        "with text behind a quote", "a quote is closed within a field", _mend()
+    )
+
+
+def _mend() -> str:
+    return (
+        f"Pass {argument('quotechar', None)}, if quotes are plain characters in these "
+        f"files, or {argument('quotechar', QUOTE)}, to have them read as Python's csv "
+        f"module does"
+    )
 
 
 @dataclass(frozen=True)
@@ -170,9 +186,9 @@ class CsvRecords:
             fault = None
             if loose and not self.exact:
                 if end - done > 1:
-                    fault = SWALLOWED
+                    fault = _swallowed()
                 elif self.delimiter == "\t":
-                    fault = LOOSE
+                    fault = _loose()
             rows.append(fault or fields)
             ends.append(end)
             done = end
@@ -190,7 +206,7 @@ class CsvRecords:
             if self.delimiter == "\t" and not self.exact and isinstance(row, list):
                 for field in row:
                     if "\t" in field and ("\n" in field or "\r" in field):
-                        rows[place] = SWALLOWED
+                        rows[place] = _swallowed()
 
     def _end(self, reading: FirstReading, at: int) -> int | None:
         """Where a record of any length ends, or `None`, if its quote is not closed."""

@@ -6,14 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.options import Options
 from sequence_loader.text.scan import Scanned
 
-HOW_GUESSED = (
-    "no label is 0 and none is the number of classes, so that they are taken to count "
-    "from 1; pass first_label=1 or first_label=0 to say so"
-)
+
+def how_guessed() -> str:
+    """Why class numbers count from 1, and what to do if they do not."""
+    return (
+        f"no label is 0 and none is the number of classes, so that they are taken to "
+        f"count from 1; pass {argument('first_label', 1)} or "
+        f"{argument('first_label', 0)} to say so"
+    )
 
 
 def described(paths: Sequence[str], options: Options, scanned: Scanned) -> str:
@@ -46,7 +51,7 @@ def _classes(label: object, scanned: Scanned) -> list[str]:
     if scanned.first_label is not None:
         how = f"class numbers from {scanned.first_label}"
     if scanned.guessed:
-        how += f" ({HOW_GUESSED})"
+        how += f" ({how_guessed()})"
     lines = [f"label: {label}, {how}", f"classes: {len(names)}: {shown(names, 200)}"]
     if y is not None:
         counts = np.bincount(y, minlength=len(names))
@@ -65,7 +70,7 @@ def noted(options: Options, scanned: Scanned) -> list[str]:
         lines.append(
             f"{seen.undecodable:,} lines with bytes that are not {options.encoding}, "
             f"the first on {seen.first['undecodable']}: each became U+FFFD; pass "
-            f"encoding='cp1252', for example, if the files are of that"
+            f"{argument('encoding', 'cp1252')}, for example, if the files are of that"
         )
     if seen.halves:
         lines.append(

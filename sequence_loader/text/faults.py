@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from sequence_loader.arguments import argument
+
 REMEMBERED = 10
 """How many faults are kept in words; all are counted."""
 
@@ -53,8 +55,8 @@ class Faults:
         if not self._skip:
             mend = f"{fault.mend}. O" if fault.mend else "Mend the line, o"
             raise ValueError(
-                f"{where}. {mend}r pass on_error='skip', which leaves such records "
-                f"out and counts them."
+                f"{where}. {mend}r pass {argument('on_error', 'skip')}, which leaves "
+                f"such records out and counts them."
             )
         self.counts[fault.kind] += 1
         if len(self.first) < REMEMBERED:

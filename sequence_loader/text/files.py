@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from sequence_loader.arguments import argument
+
 COPY_BYTES = 1 << 20
 OPEN_FILES = 32
 """Descriptors that a source of many files keeps."""
@@ -225,9 +227,9 @@ def opened_files(paths: Sequence[str]) -> TextFiles:
         opened = OpenFile(file.path)
         if not stat.S_ISREG(os.fstat(opened.number).st_mode):
             raise ValueError(
-                f"`paths` must name files; {file.path} is none. Pass the files in a "
-                f"directory as a pattern, such as 'parts/*.csv', and write what a "
-                f"program prints to a file."
+                f"{argument('paths')} must name files; {file.path} is none. Pass the "
+                f"files in a directory as a pattern, such as 'parts/*.csv', and write "
+                f"what a program prints to a file."
             )
         head = opened.read(0, 6)
         if head.startswith(b"\x1f\x8b"):

@@ -9,17 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
+from sequence_loader.importers.labels import ABSENT
 from sequence_loader.text.faults import Fault
 
 MOST_CLASSES = 1 << 16
 """More different labels are taken for a column that is none."""
 
-MIXED = (
-    "Pass first_label=None if labels are names, also where they look like numbers, or "
-    "class_names=..."
-)
+
+def _mixed() -> str:
+    """What to do where class numbers and names seem to stand in one column."""
+    return (
+        f"Pass {argument('first_label', None)} if labels are names, also where they "
+        f"look like numbers, or all of them as {argument('class_names')}"
+    )
 
 
 def class_number(text: str) -> int | None:
@@ -37,8 +42,7 @@ class Labels:
     happens to occur.
 
     Args:
-        sample: Labels of the first rows, none of them blank, to tell which kind they
-            are.
+        sample: Labels of some rows, without blanks around, to tell which kind they are.
         class_names: All names, or `None`.
         first_label: 0 or 1; `None` for names; or ``"auto"``.
     """
@@ -49,12 +53,11 @@ class Labels:
         self._names = None if class_names is None else tuple(class_names)
         self._first_label = first_label
         self._places = {name: place for place, name in enumerate(self._names or ())}
-        given = [text.strip() for text in sample]
-        numbers = sum(class_number(text) is not None for text in given)
-        named = sum(self._place(text) is not None for text in given)
+        numbers = sum(class_number(text) is not None for text in sample)
+        named = any(self._place(text) is not None for text in sample)
         self.are_numbers = first_label in (0, 1)
         if first_label == "auto":
-            self.are_numbers = 2 * numbers > len(given) and not named
+            self.are_numbers = 2 * numbers > len(sample) and not named
         self.known: dict[str, int] = {}
         """What each label that was met stands for: see `code`."""
         self._found: list[str] = []
@@ -64,14 +67,16 @@ class Labels:
         """A preliminary integer: a class number as it stands, or the place of a name.
 
         Args:
-            text: A label that is not in `known`, nor blank. It is put there, if it is
-                no fault.
+            text: A label that is not in `known`; put there, if it is no fault.
             place: Where it stands, for messages.
 
         Raises:
             ValueError: There are too many different labels.
         """
         stripped = text.strip()
+        if stripped in ABSENT and stripped not in self._places:
+            said = f", but {stripped!r}" if stripped else ""
+            return Fault("without a label", f"no label{said}")
         code = self._number(stripped) if self.are_numbers else self._name(stripped)
         if isinstance(code, int):
             self.known[text] = code
@@ -84,7 +89,7 @@ class Labels:
             return Fault(
                 "with a label of another kind",
                 f"the label {shown(text)}, where others are class numbers",
-                MIXED,
+                _mixed(),
             )
         least = self._first_label if self._first_label != "auto" else 0
         if number < least:
@@ -92,7 +97,7 @@ class Labels:
             return Fault(
                 "with a class number out of range",
                 f"the class number {number}, where they count from {start}",
-                MIXED,
+                _mixed(),
             )
         # Whether the last one exists without a 0 among them is seen at the end.
         most = MOST_CLASSES
@@ -101,7 +106,7 @@ class Labels:
         if number > most:
             if self._names is None:
                 what = f"the class number {number}, of more than {most:,}"
-                return Fault("with a class number out of range", what, MIXED)
+                return Fault("with a class number out of range", what, _mixed())
             return self._unknown(str(number))
         return number
 
@@ -115,13 +120,13 @@ class Labels:
             return Fault(
                 "with a label of another kind",
                 f"the label {shown(text)}, where others are names",
-                MIXED,
+                _mixed(),
             )
         if len(self._found) == MOST_CLASSES:
             raise ValueError(
-                f"`label_column` must hold labels; it holds more than {MOST_CLASSES:,} "
-                f"different ones, such as {shown(text)}. Pass the column of the "
-                f"labels, or all of them as class_names=..."
+                f"{argument('label_column')} must hold labels; it holds more than "
+                f"{MOST_CLASSES:,} different ones, such as {shown(text)}. Pass the "
+                f"column of the labels, or all of them as {argument('class_names')}."
             )
         self._places[text] = len(self._found)
         self._found.append(text)
@@ -139,7 +144,7 @@ class Labels:
             "with a label not in class_names",
             f"the label {shown(text)}, which is not among the {len(self._names or ())} "
             f"class names",
-            "Pass all classes as class_names=..., in the order of training",
+            f"Pass all classes as {argument('class_names')}, in the order of training",
         )
 
     def settle(self, codes: Array) -> tuple[Array, tuple[str, ...], int | None]:
@@ -167,8 +172,8 @@ class Labels:
             raise ValueError(
                 f"class numbers must count from 0 or from 1; received 0 "
                 f"({self._first_places[0]}) and {last} ({self._first_places[last]}), "
-                f"with {len(names)} class names. Pass first_label=0 or first_label=1, "
-                f"which makes one of them a fault of its line."
+                f"with {len(names)} class names. Pass {argument('first_label', 0)} or "
+                f"{argument('first_label', 1)}, which makes one a fault of its line."
             )
         codes -= first
         return codes, names, first
@@ -178,10 +183,10 @@ class Labels:
             return codes, self._names, None
         if len(codes) >= 20 and 2 * len(self._found) > len(codes):
             raise ValueError(
-                f"`label_column` must hold labels; it holds {len(self._found):,} "
-                f"different ones in {len(codes):,} rows, such as "
+                f"{argument('label_column')} must hold labels; it holds "
+                f"{len(self._found):,} different ones in {len(codes):,} rows, such as "
                 f"{shown(self._found[0])}. Pass the column of the labels, or, if it is "
-                f"that, all of them as class_names=..."
+                f"that, all of them as {argument('class_names')}"
             )
         order = sorted(range(len(self._found)), key=self._found.__getitem__)
         places: Integers = np.argsort(np.array(order, np.int64))
@@ -224,7 +229,7 @@ def names_beside(paths: Sequence[str]) -> tuple[str, ...] | None:
     read = {path: names_in_file(path) for path in found if os.path.isfile(path)}
     if len(set(read.values())) > 1:
         raise ValueError(
-            f"`class_names` must be given where files lie beside different "
+            f"{argument('class_names')} must be given where files lie beside different "
             f"classes.txt; received files beside {shown(list(read))}. Pass the names."
         )
     return next(iter(read.values()), None)
@@ -235,7 +240,7 @@ def checked_class_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
     checked = tuple(map(str, names))
     if not checked or "" in checked or len(set(checked)) < len(checked):
         raise ValueError(
-            f"`class_names` must be different names, none of them empty; received "
-            f"{shown(checked)} ({where}). Pass each class once."
+            f"{argument('class_names')} must be different names, none of them empty; "
+            f"received {shown(checked)} ({where}). Pass each class once."
         )
     return checked

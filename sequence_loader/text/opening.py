@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import integer, one_of
 from sequence_loader.text.arguments import (
     checked_character,
@@ -19,7 +20,7 @@ from sequence_loader.text.arguments import (
     names_of_classes,
 )
 from sequence_loader.text.columns import AUTO
-from sequence_loader.text.describing import HOW_GUESSED, noted
+from sequence_loader.text.describing import how_guessed, noted
 from sequence_loader.text.options import Options
 from sequence_loader.text.records import Decoder
 from sequence_loader.text.texts import Texts, opened_texts
@@ -138,8 +139,9 @@ def open_texts(
     )
     if options.delimiter and options.delimiter == options.quotechar:
         raise ValueError(
-            f"`delimiter` must not be `quotechar`; received {delimiter!r} as both. "
-            f"Pass quotechar=None if nothing is quoted."
+            f"{argument('delimiter')} must not be {argument('quotechar')}; received "
+            f"{delimiter!r} as both. Pass {argument('quotechar', None)} if nothing is "
+            f"quoted."
         )
     texts = opened_texts(found, options, progress)
     _warn(texts, from_file)
@@ -154,6 +156,6 @@ def _warn(texts: Texts, names_from_file: bool) -> None:
     if scanned.faults.total or seen.undecodable or seen.halves or seen.loose:
         said += noted(texts._options, scanned)
     if scanned.guessed and not names_from_file:
-        said.append(HOW_GUESSED)
+        said.append(how_guessed())
     if said:
         warnings.warn("open_texts: " + "\n".join(said), stacklevel=3)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.faults import Fault
 from sequence_loader.text.files import FirstReading
@@ -92,8 +93,8 @@ class Decoder:
         others = ("iso2022", "unicode", "raw", "idna")
         if name is None or not plain or name.startswith(others):
             raise ValueError(
-                f"`encoding` must name an encoding that has ASCII in it, byte for "
-                f"byte; received {shown(encoding)}. Pass for example 'utf-8', "
+                f"{argument('encoding')} must name an encoding that has ASCII in it, "
+                f"byte for byte; received {shown(encoding)}. Pass for example 'utf-8', "
                 f"'cp1252' or 'gb18030'; convert others with iconv."
             )
         self.encoding = "utf-8" if name == "utf-8-sig" else name
@@ -123,8 +124,8 @@ class Decoder:
             return 0
         if self.encoding != "utf-8":
             raise ValueError(
-                f"`encoding` must be that of the files; {path} begins with the mark of "
-                f"UTF-8, and received {self.encoding!r}. Leave the argument out."
+                f"{argument('encoding')} must be that of the files; {path} begins with "
+                f"the mark of UTF-8, and received {self.encoding!r}. Leave it out."
             )
         return len(BOM)
 
@@ -134,7 +135,7 @@ def too_long(limit: int) -> Fault:
     return Fault(
         "too long",
         f"a record of more than {limit:,} bytes, or a quote that is never closed",
-        "Pass max_record_bytes=..., if the record is right",
+        f"Pass {argument('max_record_bytes')}, if the record is right",
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
+from sequence_loader.importers.labels import ABSENT
 from sequence_loader.progress import ProgressBar
 from sequence_loader.text.columns import (
     AUTO,
@@ -121,8 +123,9 @@ class _Scan:
         if isinstance(first, Fault):
             if header:
                 raise ValueError(
-                    f"{path} must begin with a header where header=True; its first "
-                    f"record is faulty: {first.reason}. Mend it, or pass header=False."
+                    f"{path} must begin with a header for {argument('header', True)}; "
+                    f"its first record is faulty: {first.reason}. Mend it, or pass "
+                    f"{argument('header', False)}."
                 )
             header = False
         if not sample:
@@ -139,7 +142,7 @@ class _Scan:
             columns = csv_columns(sample, label, texts, header, path, before)
         if before is not None and len(before.texts) != len(columns.texts):
             raise ValueError(
-                f"`text_columns` must be as many in all files; they are "
+                f"{argument('text_columns')} must be as many in all files; they are "
                 f"{list(before.names()[1])} in the first one and "
                 f"{list(columns.names()[1])} in {path}. Pass them."
             )
@@ -199,12 +202,13 @@ class _Scan:
             return None
         label = itemgetter(self._options.label_place(columns))
         if self._labels is None:
-            sample = [label(row) for row in rows if isinstance(row, list)]
-            sample = [text for text in sample[:SAMPLE] if text.strip()]
+            names, first_label = self._options.class_names, self._options.first_label
+            sample = [label(row).strip() for row in rows if isinstance(row, list)]
+            absent = ABSENT.difference(names or ())
+            sample = [text for text in sample if text not in absent]
             if not sample:
                 return None
-            names, first_label = self._options.class_names, self._options.first_label
-            self._labels = Labels(sample, names, first_label)
+            self._labels = Labels(sample[:SAMPLE], names, first_label)
         try:
             return list(map(self._labels.known.__getitem__, map(label, rows)))
         except (KeyError, TypeError):
@@ -218,7 +222,7 @@ class _Scan:
         if columns is None or columns.label is None:
             return 0
         text = row[self._options.label_place(columns)]
-        if self._labels is None or not text.strip():
+        if self._labels is None:
             return NO_LABEL
         known = self._labels.known.get(text)
         return self._labels.code(text, where) if known is None else known
@@ -244,8 +248,8 @@ class _Scan:
         if not index.num_rows:
             why = f": {self._faults}" if self._faults.total else ""
             raise ValueError(
-                f"`paths` must hold at least one row; received files without any{why}. "
-                f"Check the files."
+                f"{argument('paths')} must hold at least one row; received files "
+                f"without any{why}. Check the files."
             )
         y = class_names = first_label = None
         guessed = False
@@ -277,6 +281,6 @@ class _Scan:
             if code is not None and len(codes) > 2 and (codes == code).sum() == 1:
                 raise ValueError(
                     f"{path} may begin with a header, or with the only row that is "
-                    f"labelled {first[at]!r}: {shown(first)}. Pass header=True or "
-                    f"header=False."
+                    f"labelled {first[at]!r}: {shown(first)}. Pass "
+                    f"{argument('header', True)} or {argument('header', False)}."
                 )
