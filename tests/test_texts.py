@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from sequence_loader import SparseBatchSequence, open_texts
 from sequence_loader.rows.sources import RowSource
 from sequence_loader.text import csv_records, json_records, records
-from sequence_loader.text.csv_records import CsvRecords, parse_record
+from sequence_loader.text.csv_parser import parse_record
+from sequence_loader.text.csv_records import CsvRecords
 from sequence_loader.text.faults import Fault
 from sequence_loader.text.files import FirstReading, Scratch, opened_files
 from sequence_loader.text.records import Decoder, Seen
@@ -111,9 +112,9 @@ def test_what_csv_writes_is_read_as_csv_reads_it(
         assert list(pickle.loads(pickle.dumps(texts))) == list(texts)
 
 
-def found_records(path, quotechar):
+def found_records(path, quotechar, limit=10**6):
     files = opened_files([str(path)])
-    form = CsvRecords(",", quotechar, True, 10**6, Decoder("utf-8"))
+    form = CsvRecords(",", quotechar, True, limit, Decoder("utf-8"))
     found = list(form.blocks(FirstReading(files, 0), "a.csv", Seen()))
     rows = [row for block in found for row in block.records]
     starts = [start for block in found for start in block.starts]
@@ -213,6 +214,12 @@ FORMS = {
     "a blank in front": ('1, "x" y\n 2, z\n', [' "x" y', " z"], [0, 1]),
     "no text": ("1,,\n2,a,\n3,,b\n", [", ", "a, ", ", b"], [0, 1, 2]),
     "a long text": (f'1,x\n2,"{"é" * 150_000}"\n', ["x", "é" * 150_000], [0, 1]),
+    "names that tell": (
+        "id,label,comment_text\n5,1,x\n6,2,y\n", ["x", "y"], [0, 1]
+    ),
+    "numbers that are no texts": ("a,label,b\n5,2,x\n6,1,y\n", ["x", "y"], [1, 0]),
+    "words of a header as a row": ("3,class,text\n1,x,y\n", ["class, text", "x, y"],
+                                   [2, 0]),
     "from 0": ("0,x\n2,y\n", ["x", "y"], [0, 2]),
     "from 1, without it": ("3,x\n2,y\n", ["x", "y"], [2, 1]),
     "decimals": ("1.0,x\n2.0,y\n", ["x", "y"], [0, 1]),
@@ -251,7 +258,7 @@ BROKEN = {
     "too long, of lines": ('1,a,"' + "b\n" * 1000 + '"', "more than 1,000 bytes"),
     "another kind": ("one,a,b", "the label 'one', where others are class numbers"),
     "negative": ("-1,a,b", "the class number -1"),
-    "swallowed": ('1,a,"b\n2,"c",d', "looks like another record"),
+    "marked": ("\ufeff1,a,b", "the mark that begins a file"),
     "a header again": ("label,title,text", "the header once more"),
 }
 
@@ -281,6 +288,51 @@ def test_a_broken_record_is_named_or_counted(write, blocks, name, size):
     copy = pickle.loads(pickle.dumps(texts))
     assert copy.read(np.arange(7, -1, -1)) == texts[::-1]
     assert copy.skipped_records == texts.skipped_records
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("size", [1 << 20, 32])
+def test_a_record_that_took_in_others_gives_them_back(write, blocks, size, ending):
+    """A quote that is not closed is closed by that of a later row."""
+    blocks(size)
+    rows = [f'{row % 2 + 1},"text {row}"' for row in range(9)]
+    rows[4] = '1,"not closed'
+    path = write(ending.join(rows))
+    with pytest.raises(ValueError, match="line 5: .*looks like another record"):
+        open_texts(path)
+    texts = cleanly(path, on_error="skip")
+    assert texts.num_skipped == 1
+    assert list(texts) == [f"text {row}" for row in range(9) if row != 4]
+    assert texts.y.tolist() == [row % 2 for row in range(9) if row != 4]
+    # Asked for, it is read as csv does.
+    exact = cleanly(path, quotechar='"', on_error="skip")
+    assert list(exact)[4] == f'not closed{ending}2,text 5"'
+
+
+@given(
+    text=st.text(st.sampled_from('a,,""\n\r é'), max_size=60),
+    limit=st.integers(1, 12),
+    size=SMALL_BLOCKS,
+)
+def test_records_that_are_too_long_are_left_out_whole(scratch_path, text, limit, size):
+    content = text.encode()
+    scratch_path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (csv_records, records):
+            patch.setattr(module, "BLOCK_BYTES", size)
+        whole = dict(zip(*found_records(scratch_path, '"')[2::-2]))
+        rows, starts, lines, _ = found_records(scratch_path, '"', limit)
+    assert lines == sorted(whole)
+    for row, line, start, stop in zip(rows, lines, starts, [*starts[1:], len(content)]):
+        record = content[start:stop].rstrip(b"\r\n")
+        size = len(re.match(rb"(?s).{%d}(\r\n|\r|\n|$)" % len(record),
+                            content[start:])[0])
+        if isinstance(whole[line], Fault):
+            assert isinstance(row, Fault)
+        elif size > limit:
+            assert row.kind == "too long"
+        else:
+            assert row == whole[line]
 
 
 @pytest.mark.parametrize("limit", [1 << 24, 100])
@@ -318,6 +370,10 @@ def test_bytes_of_another_encoding_are_replaced_and_counted(write):
         texts = open_texts(path)
     assert list(texts) == ["caf\ufffd", "plain", "\ufffdso\ufffd"]
     assert list(open_texts(path, encoding="cp1252")) == ["café", "plain", "“so”"]
+    # Half a character takes neither the line end with it nor what follows.
+    half = write(b"1,a\x820\n2,\"b\x82\n\xd6\xd0\"\n", "c.csv")
+    texts = cleanly(half, encoding="gb18030")
+    assert list(texts) == ["a\ufffd", "b\ufffd\n中"] and texts.y.tolist() == [0, 1]
     chinese = write("1,中文,“是”\n2,表,x\n".encode("gb18030"), "b.csv")
     assert open_texts(chinese, encoding="gb18030")[0] == "中文, “是”"
 
@@ -395,6 +451,9 @@ REFUSED = [
     ("\xff\xfe1", {}, "UTF-16"),
     ("PK\x03\x04..", {}, "it is a zip file"),
     ("".join(f"label {row},x\n" for row in range(30)), {}, "Pass the column of"),
+    ("".join(f"{row},x\n" for row in range(30)), {}, "Pass the column of"),
+    ("1,b,c,d,e,f\n", {}, "`text_columns` must be given for 6 columns"),
+    ("1;x\n", {}, "delimiter=';'"),
 ]
 
 
@@ -435,6 +494,12 @@ def test_several_files_are_one_source_in_the_order_of_their_numbers(write, tmp_p
     assert list(texts) == ["a", "b", "c", "d"] and texts.y.tolist() == [0, 1, 2, 1]
     assert texts.read(np.array([3, 0, 2, 2])) == ["d", "a", "c", "c"]
     assert "part-10.csv, line 3: an empty record" in texts.described()
+    joined = [
+        write("label,text\nb,x\n", "a.csv"),
+        write("c,x\nlabel,text\nb,y\n", "b.csv"),
+    ]
+    with pytest.raises(ValueError, match="b.csv, line 2: the header once more"):
+        open_texts(joined)
     with pytest.raises(ValueError, match="part-4.csv, line 1: 3 fields"):
         open_texts([write("1,x\n", "a.csv"), write("1,x,y\n", "part-4.csv")])
     with pytest.raises(ValueError, match="as many in all files"):
@@ -580,6 +645,16 @@ def test_places_past_4_gib_are_kept_in_four_bytes(files, step):
     assert index.num_rows == len(expected) and index.low.itemsize == 4
     rows = np.arange(len(expected))[::-1]
     assert list(zip(*map(np.ndarray.tolist, index.spans(rows)))) == expected[::-1]
+
+
+def test_a_limit_of_the_csv_module_changes_nothing(write):
+    path = write('1,"a ""long"" text"\n2,' + "x" * 50)
+    before = csv.field_size_limit(10)
+    try:
+        texts = open_texts(path)
+        assert list(texts) == ['a "long" text', "x" * 50]
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_eight_bytes_a_row_are_kept(write):

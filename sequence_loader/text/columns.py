@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
-from sequence_loader.text.faults import NUL, Fault
 from sequence_loader.text.labels import class_number
-from sequence_loader.text.records import Seen
 
 AUTO = "auto"
+
+MOST_UNNAMED = 4
+"""Columns of a file without a header that may all be texts, but for the label."""
 
 LABEL_NAMES = frozenset(
     "label labels class classindex classid category target topic sentiment polarity "
     "stars starrating rating overall intent y".split()
 )
-TEXT_NAMES = frozenset(
-    "text texts title description content body review reviewtitle reviewbody "
-    "reviewtext summary headline question questiontitle questioncontent bestanswer "
-    "answer comment document sentence abstract tweet message article phrase "
-    "subject".split()
+TEXT_NAMES = tuple(
+    "text texts title description content body review summary headline question answer "
+    "comment document sentence abstract tweet message article phrase subject".split()
 )
-"""How columns are called that are labels and texts, without case and blanks."""
+"""How columns are called that are labels and texts, without case, blanks and strokes;
+the latter are also ends of names: ``question_title``, ``reviewText``."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,12 @@ def csv_columns(
         label = _place("label_column", label_column, count, path)
     if text_columns == AUTO:
         texts = tuple(place for place in range(count) if place != label)
+        if len(texts) > MOST_UNNAMED:
+            raise ValueError(
+                f"{argument('text_columns')} must be given for {count} columns without "
+                f"a header; the first record of {path} is {shown(first)}. Pass the "
+                f"numbers of the texts, counted from 0."
+            )
     else:
         asked = text_columns
         texts = tuple(_place("text_columns", each, count, path) for each in asked)
@@ -125,83 +131,20 @@ def json_columns(first: dict[str, Any], label: Any, texts: Any, path: str) -> Co
     return Columns(key, tuple(names[place] for place in places), 0, None)
 
 
-def csv_fields(columns: Columns) -> Callable[[list[str]], list[str] | Fault]:
-    """What a record of a csv file is taken for: itself, or a fault."""
-    count = columns.count
-
-    def fields(record: list[str]) -> list[str] | Fault:
-        if len(record) != count:
-            s = "" if len(record) == 1 else "s"
-            what = f"{len(record)} field{s}, where a record has {count}"
-            return Fault("with a wrong number of fields", what)
-        return record
-
-    return fields
-
-
-def json_fields(
-    columns: Columns, seen: Seen | None = None
-) -> Callable[[dict[str, Any]], list[str] | Fault]:
-    """What makes fields of an object: its label, if there is one, and its texts.
-
-    Args:
-        columns: The keys.
-        seen: Where it is counted what had to be mended.
-    """
-
-    def fields(record: dict[str, Any]) -> list[str] | Fault:
-        found = []
-        if columns.label is not None:
-            label = _label(record.get(columns.label))
-            if label is None:
-                what = f"{shown(record[columns.label])} as a label"
-                return Fault("without a label", f"{what}, which is text or a number")
-            found.append(label)
-        for key in columns.texts:
-            text = record.get(key)
-            if not isinstance(text, str):
-                what = f"an object without the key {key!r}"
-                if key in record:
-                    what = f"{shown(text)} as {key!r}, which must be a string"
-                return Fault("without a text", what)
-            found.append(text)
-        if any("\0" in text for text in found):
-            return NUL
-        try:
-            "".join(found).encode()
-        except UnicodeEncodeError:  # half a pair, of an emoji that was cut
-            if seen is not None:
-                seen.halves += 1
-            found = [
-                text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-                for text in found
-            ]
-        return found
-
-    return fields
-
-
-def _label(value: Any) -> str | None:
-    if value is None or value != value:  # NaN
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value) if isinstance(value, str | int | float) else None
-
-
 def _is_header(
     first: list[str], others: Sequence[list[str]], label_column: Any, path: str
 ) -> bool:
     """Whether a first record is one of names."""
+    if any(class_number(field) is not None for field in first):
+        return False
     plain = set(map(_plain, first))
+    has_text = any(name.endswith(TEXT_NAMES) for name in plain)
     if label_column is None:
-        return bool(TEXT_NAMES & plain) and all(map(is_word, first))
-    if LABEL_NAMES & plain and TEXT_NAMES & plain:
+        return has_text and all(map(is_word, first))
+    if LABEL_NAMES & plain and has_text:
         return True
     label = label_column if isinstance(label_column, int) else 0
-    if not -len(first) <= label < len(first) or class_number(first[label]) is not None:
+    if not -len(first) <= label < len(first):
         return False
     below = [row[label] for row in others if len(row) == len(first) and row[label]]
     numbers = sum(class_number(text) is not None for text in below)
@@ -255,10 +198,16 @@ def _chosen(
         label = _named("label_column", label_column, names, path)
     if text_columns == AUTO:
         others = [place for place in range(len(names)) if place != label]
-        known = [place for place in others if plain[place] in TEXT_NAMES]
-        texts = tuple(known or others)
+        known = [place for place in others if plain[place].endswith(TEXT_NAMES)]
+        texts = tuple(known or [each for each in others if not _numbers(rows, each)])
     _check_distinct(label, texts, path, names)
     return label, texts
+
+
+def _numbers(rows: Sequence[list[str]] | None, place: int) -> bool:
+    """Whether a column holds nothing but numbers: ids, counts."""
+    fields = [row[place] for row in rows or () if len(row) > place]
+    return bool(fields) and all(class_number(field) is not None for field in fields)
 
 
 def _named(name: str, column: Any, names: tuple[str, ...], path: str) -> int:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Any
 
 from sequence_loader.arguments import argument
+from sequence_loader.text.csv_parser import parse_record
 from sequence_loader.text.faults import NUL, Fault
 from sequence_loader.text.files import FirstReading
 from sequence_loader.text.records import (
@@ -32,7 +33,7 @@ UNCLOSED = Fault("with a quote never closed", "a quote is opened that is never c
 
 
 def _swallowed() -> Fault:
-    """A record of several lines, the later of which may be records."""
+    """A record of several lines, of which the first alone is left out."""
     return Fault(
         "with a quote not closed in place",
         "a quoted field goes over the end of this line, and what follows looks like "
@@ -95,17 +96,17 @@ class CsvRecords:
                 line += used
                 window = BLOCK_BYTES
             elif at_end:
-                yield Block([at], [line], [UNCLOSED])
+                yield Block([at], [line], [1], [UNCLOSED])
                 at, line = line_after(reading, at, b"\r\n"), line + 1
-            elif len(data) < self.limit:
-                window = min(2 * window, self.limit)
+            elif len(data) < self.limit + 2:  # with the two bytes of a line end
+                window = min(2 * window, self.limit + 2)
             else:
-                yield Block([at], [line], [too_long(self.limit)])
-                stop = self._end(reading, at)
-                # Lines behind a quote that is never closed are records again.
-                stop = line_after(reading, at, b"\r\n") if stop is None else stop
-                line += count_lines(reading, at, stop)
-                at = stop
+                fault, stop = too_long(self.limit), self._end(reading, at)
+                if stop is None:  # the lines behind it are records again
+                    fault, stop = UNCLOSED, line_after(reading, at, b"\r\n")
+                count = count_lines(reading, at, stop)
+                yield Block([at], [line], [count], [fault])
+                at, line = stop, line + count
 
     def parsed(self, raw: Sequence[bytes]) -> list[list[str]]:
         """See `Records`."""
@@ -145,9 +146,9 @@ class CsvRecords:
             seen.undecodable += len(mended)
             seen.first.setdefault("undecodable", f"{where} {line + mended[0]}")
         firsts = [0, *ends[:-1]] if ends else []
+        counts = [end - first for first, end in zip(firsts, ends)]
         places = list(accumulate(map(len, lines[:used]), initial=at))
-        if used > len(rows):
-            self._note_several(rows, firsts, ends, seen)
+        seen.several_lines += sum(count > 1 for count in counts)
         if places[-1] - at > self.limit:
             for place, (first, end) in enumerate(zip(firsts, ends)):
                 if places[end] - places[first] > self.limit:
@@ -157,8 +158,9 @@ class CsvRecords:
             seen.blank += len(rows) - len(kept)
             rows = [rows[place] for place in kept]
             firsts = [firsts[place] for place in kept]
+            counts = [counts[place] for place in kept]
         starts = [places[first] for first in firsts]
-        return Block(starts, [line + first for first in firsts], rows), used
+        return Block(starts, [line + first for first in firsts], counts, rows), used
 
     def _rows(
         self, texts: list[str], line: int, where: str, seen: Seen
@@ -166,47 +168,59 @@ class CsvRecords:
         """Records, and how many lines are taken with each."""
         rows: list[Any] = []
         ends: list[int] = []
-        done = 0
-        while done < len(texts):
+        done, odd = 0, True
+        while odd and done < len(texts):
             reader = csv.reader(texts[done:] if done else texts, **self._dialect)
+            begin = len(rows)
             try:
                 for row in reader:
                     rows.append(row)
                     ends.append(done + reader.line_num)
-                break
+                odd = False
             except csv.Error:
-                done = ends[-1] if ends else 0
+                pass
+            place = self._swallowing(rows, ends, begin)
+            if place is not None:
+                odd, done = True, ends[place - 1] + 1 if place else 1
+                rows[place:], ends[place:] = [_swallowed()], [done]
+                continue
+            if not odd:
+                break
+            done = ends[-1] if ends else 0
             record = parse_record(texts, done, self.delimiter, self.quotechar)
             if record is None:
                 break
             fields, end, loose = record
-            if loose:
-                seen.loose += 1
-                seen.first.setdefault("loose", f"{where} {line + done}")
             fault = None
             if loose and not self.exact:
                 if end - done > 1:
-                    fault = _swallowed()
+                    fault, end = _swallowed(), done + 1
                 elif self.delimiter == "\t":
                     fault = _loose()
+            if loose and fault is None:
+                seen.loose += 1
+                seen.first.setdefault("loose", f"{where} {line + done}")
             rows.append(fault or fields)
             ends.append(end)
             done = end
         return rows, ends
 
-    def _note_several(
-        self, rows: list[Any], firsts: list[int], ends: list[int], seen: Seen
-    ) -> None:
-        for place, (first, end) in enumerate(zip(firsts, ends)):
-            if end - first < 2:
-                continue
-            seen.several_lines += 1
-            row = rows[place]
-            # Tabs are rare in texts: this one was between the fields of a next line.
-            if self.delimiter == "\t" and not self.exact and isinstance(row, list):
-                for field in row:
+    def _swallowing(
+        self, rows: list[Any], ends: list[int], begin: int
+    ) -> int | None:
+        """The first record that seems to have taken in others, by a tab within it.
+
+        Tabs are rare in texts: this one was between the fields of a next line. The
+        lines behind the first are then taken for records.
+        """
+        if self.delimiter != "\t" or self.exact:
+            return None
+        for place in range(begin, len(rows)):
+            if ends[place] - (ends[place - 1] if place else 0) > 1:
+                for field in rows[place]:
                     if "\t" in field and ("\n" in field or "\r" in field):
-                        rows[place] = _swallowed()
+                        return place
+        return None
 
     def _end(self, reading: FirstReading, at: int) -> int | None:
         """Where a record of any length ends, or `None`, if its quote is not closed."""
@@ -237,52 +251,6 @@ class CsvRecords:
                         return line_after(reading, at + place - 1, b"\r\n")
             at += len(data)
         return None if state == "quoted" else reading.size
-
-
-def parse_record(
-    lines: Sequence[str], at: int, delimiter: str, quotechar: str | None
-) -> tuple[list[str], int, bool] | None:
-    """One record of any length, as Python's csv module reads it.
-
-    Args:
-        lines: Lines with their ends.
-        at: The one on which the record begins.
-        delimiter: Between fields.
-        quotechar: Around fields, or `None`.
-
-    Returns:
-        Its fields, the line behind it, and whether text stands between a closing
-        quote and the end of its field. `None` if the lines end before it does.
-    """
-    fields: list[str] = []
-    line, place, loose = lines[at], 0, False
-    while True:
-        pieces: list[str] = []
-        quoted = quotechar is not None and line.startswith(quotechar, place)
-        if quoted and quotechar is not None:
-            place += 1
-            while True:
-                close = line.find(quotechar, place)
-                if close < 0:
-                    pieces.append(line[place:])
-                    at += 1
-                    if at == len(lines):
-                        return None
-                    line, place = lines[at], 0
-                    continue
-                pieces.append(line[place:close])
-                place = close + 1
-                if not line.startswith(quotechar, place):
-                    break
-                pieces.append(quotechar)
-                place += 1
-        stop = line.find(delimiter, place)
-        rest = line[place:stop] if stop >= 0 else line[place:].rstrip("\r\n")
-        loose = loose or (quoted and bool(rest))
-        fields.append("".join([*pieces, rest]))
-        if stop < 0:
-            return fields, at + 1, loose
-        place = stop + 1
 
 
 def _refuse_nul(records: list[Any]) -> None:

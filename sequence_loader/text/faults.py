@@ -45,13 +45,21 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self.first: list[str] = []
 
-    def add(self, path: str, line: int, fault: Fault) -> None:
-        """Counts a fault of the record that starts on a line, counted from 1.
+    def add(self, path: str, line: int, count: int, fault: Fault) -> None:
+        """Counts a fault.
+
+        Args:
+            path: The file.
+            line: The line on which the record starts, counted from 1.
+            count: How many lines it takes.
+            fault: What is wrong.
 
         Raises:
             ValueError: Faults are not skipped.
         """
         where = f"{path}, line {line}: {fault.reason}"
+        if count > 1:
+            where += f" ({count:,} lines)"
         if not self._skip:
             mend = f"{fault.mend}. O" if fault.mend else "Mend the line, o"
             raise ValueError(

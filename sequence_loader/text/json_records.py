@@ -70,7 +70,7 @@ class JsonRecords:
             elif len(data) < self.limit:
                 window = min(2 * window, self.limit)
             else:
-                yield Block([at], [line], [too_long(self.limit)])
+                yield Block([at], [line], [1], [too_long(self.limit)])
                 at, line = line_after(reading, at, b"\n"), line + 1
 
     def parsed(self, raw: Sequence[bytes]) -> list[Any]:
@@ -95,7 +95,8 @@ class JsonRecords:
             kept.append(place)
         places = list(accumulate(map(len, lines), initial=at))
         starts = [places[place] for place in kept]
-        return Block(starts, [line + place for place in kept], records)
+        lines_ = [line + place for place in kept]
+        return Block(starts, lines_, [1] * len(kept), records)
 
     def _parsed(self, text: str) -> dict[str, Any] | Fault:
         try:

@@ -74,6 +74,13 @@ class Labels:
             ValueError: There are too many different labels.
         """
         stripped = text.strip()
+        if "\ufeff" in stripped:
+            return Fault(
+                "with a mark of UTF-8",
+                f"the label {shown(text)}, with the mark that begins a file: files "
+                f"were put together",
+                "Pass them one by one, as a sequence or a pattern",
+            )
         if stripped in ABSENT and stripped not in self._places:
             said = f", but {stripped!r}" if stripped else ""
             return Fault("without a label", f"no label{said}")
@@ -167,6 +174,7 @@ class Labels:
             first = int(0 not in self._first_places)
         names, last = self._names, max(self._first_places, default=first)
         if names is None:
+            self._check_few(codes)
             names = tuple(map(str, range(first, last + 1)))
         elif last - first >= len(names):
             raise ValueError(
@@ -181,17 +189,22 @@ class Labels:
     def _settled_names(self, codes: Array) -> tuple[Array, tuple[str, ...], None]:
         if self._names is not None:
             return codes, self._names, None
-        if len(codes) >= 20 and 2 * len(self._found) > len(codes):
-            raise ValueError(
-                f"{argument('label_column')} must hold labels; it holds "
-                f"{len(self._found):,} different ones in {len(codes):,} rows, such as "
-                f"{shown(self._found[0])}. Pass the column of the labels, or, if it is "
-                f"that, all of them as {argument('class_names')}"
-            )
+        self._check_few(codes)
         order = sorted(range(len(self._found)), key=self._found.__getitem__)
         places: Integers = np.argsort(np.array(order, np.int64))
         codes[:] = places[codes]
         return codes, tuple(self._found[place] for place in order), None
+
+    def _check_few(self, codes: Array) -> None:
+        """Raises ValueError if labels are no classes: ids, or texts."""
+        count = len(self._first_places)
+        if len(codes) >= 20 and 2 * count > len(codes):
+            raise ValueError(
+                f"{argument('label_column')} must hold labels; it holds {count:,} "
+                f"different ones in {len(codes):,} rows, such as "
+                f"{shown(next(iter(self.known)))}. Pass the column of the labels, or, "
+                f"if it is that, all of them as {argument('class_names')}."
+            )
 
     @property
     def is_guessed(self) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sequence_loader.text.columns import Columns, csv_fields, json_fields
+from sequence_loader.text.columns import Columns
 from sequence_loader.text.csv_records import CsvRecords
 from sequence_loader.text.faults import Fault
+from sequence_loader.text.fields import csv_fields, json_fields
 from sequence_loader.text.json_records import JsonRecords
 from sequence_loader.text.records import Decoder, Records, Seen
 

@@ -24,11 +24,13 @@ class Block(NamedTuple):
     Attributes:
         starts: Where each begins, in bytes from the start of the file.
         lines: The line on which each begins, counted from 1.
+        counts: How many lines each takes.
         records: What each holds (fields or values), or what is wrong with it.
     """
 
     starts: list[int]
     lines: list[int]
+    counts: list[int]
     records: list[Any]
 
 
@@ -100,8 +102,16 @@ class Decoder:
         self.encoding = "utf-8" if name == "utf-8-sig" else name
 
     def text(self, raw: bytes) -> str:
-        """The text of some bytes."""
-        return str(raw, self.encoding, "replace")
+        """The text of some whole lines."""
+        try:
+            return str(raw, self.encoding)
+        except UnicodeError:
+            return "".join(map(self._mended, raw.splitlines(True)))
+
+    def _mended(self, line: bytes) -> str:
+        """A line, whose end half a character before it must not take with it."""
+        body = line.rstrip(b"\r\n")
+        return str(body, self.encoding, "replace") + line[len(body) :].decode()
 
     def texts(self, lines: list[bytes]) -> tuple[list[str], list[int]]:
         """The text of each line, and the places of those that had to be mended."""
@@ -115,7 +125,7 @@ class Decoder:
                 texts.append(str(line, self.encoding))
             except UnicodeError:
                 mended.append(place)
-                texts.append(self.text(line))
+                texts.append(self._mended(line))
         return texts, mended
 
     def start(self, head: bytes, path: str) -> int:

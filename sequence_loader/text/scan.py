@@ -89,6 +89,7 @@ class _Scan:
         self._columns: list[Columns | None] = []
         self._labels: Labels | None = None
         self._faults, self._seen = Faults(options.skip), Seen()
+        self._header: list[str] | None = None
         self._without_text = 0
         # Backslashes, and those of them that stand for a line end or quote.
         self._slashes = self._escapes = 0
@@ -100,13 +101,15 @@ class _Scan:
         reading = FirstReading(self._files, number)
         columns, header = self._decided(reading, file.path)
         self._columns.append(columns)
+        self._header = header or self._header
         skip_one, done = header is not None, 0
         for block in self._records.blocks(reading, file.path, self._seen):
             if block.records and skip_one:
-                del block.starts[0], block.lines[0], block.records[0]
+                for each in block:
+                    del each[0]
                 skip_one = False
             if block.records:
-                self._take(block, columns, header, file.path)
+                self._take(block, columns, file.path)
             bar.advance(reading.summed - done)
             done = reading.summed
         reading.finish()
@@ -161,33 +164,31 @@ class _Scan:
                 break
         return first, good[:SAMPLE]
 
-    def _take(
-        self, block: Block, columns: Columns | None, header: Any, path: str
-    ) -> None:
+    def _take(self, block: Block, columns: Columns | None, path: str) -> None:
         """Takes up the records of a block."""
         first = self._builder.num_records
         self._builder.append(np.array(block.starts, np.int64))
         rows = block.records
         if columns is not None:
-            rows = self._fields(rows, columns, header)
+            rows = self._fields(rows, columns)
             self._note_texts([row for row in rows if isinstance(row, list)], columns)
         codes = self._codes(rows, columns)
         if codes is None:
             codes = []
             for place, row in enumerate(rows):
-                line = block.lines[place]
+                line, count = block.lines[place], block.counts[place]
                 code = self._code(row, columns, f"{path}, line {line}")
                 if isinstance(code, Fault):
-                    self._faults.add(path, line, code)
+                    self._faults.add(path, line, count, code)
                     self._builder.skip(first + place)
                 else:
                     codes.append(code)
         if columns is not None and columns.label is not None:
             self._builder.label(np.array(codes, np.int32))
 
-    def _fields(self, rows: list[Any], columns: Columns, header: Any) -> list[Any]:
-        if header is not None and header in rows:
-            rows = [HEADER_AGAIN if row == header else row for row in rows]
+    def _fields(self, rows: list[Any], columns: Columns) -> list[Any]:
+        if self._header is not None and self._header in rows:
+            rows = [HEADER_AGAIN if row == self._header else row for row in rows]
         try:
             if not self._options.is_json and set(map(len, rows)) <= {columns.count}:
                 return rows

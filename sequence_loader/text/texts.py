@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import shown
 from sequence_loader.text.describing import described
 from sequence_loader.text.files import (
     Address,
@@ -86,6 +87,10 @@ class Texts:
             "unescape": self._scanned.unescape,
             "encoding": self._options.encoding,
         }
+        if self._options.format == "csv" and self._options.delimiter != ",":
+            settings["delimiter"] = self._options.delimiter
+        if self._options.exact:
+            settings["quotechar"] = self._options.quotechar
         if label is not None:
             settings["class_names"] = list(self.class_names or ())
             settings["first_label"] = self.first_label
@@ -108,8 +113,6 @@ class Texts:
                 f"{rows.max()}"
             )
         numbers, starts, stops = self._index.spans(rows)
-        for number in np.unique(numbers).tolist():
-            self._files.check(number)
         texts: list[str] = []
         # Rows that follow one another in a file are read at once.
         together = (starts[1:] == stops[:-1]) & (numbers[1:] == numbers[:-1])
@@ -121,6 +124,9 @@ class Texts:
             data = self._files.read(number, at - base, size)
             cuts = (starts[first:end] - at).tolist()
             raw += map(data.__getitem__, map(slice, cuts, [*cuts[1:], size]))
+        # Behind the reading: what was read before a change is what was indexed.
+        for number in np.unique(numbers).tolist():
+            self._files.check(number)
         files = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
         for first, end in zip([0, *files.tolist()], [*files.tolist(), len(rows)]):
             texts += self._texts(raw[first:end], int(numbers[first]))
@@ -157,8 +163,14 @@ class Texts:
         if isinstance(rows, slice):
             return self.read(np.arange(*rows.indices(self.num_rows)))
         chosen = np.asarray(rows)
-        if chosen.dtype == bool:
+        if chosen.dtype == bool and chosen.shape == (self.num_rows,):
             chosen = np.flatnonzero(chosen)
+        if chosen.dtype.kind not in "iu" and chosen.size:
+            raise IndexError(
+                f"rows must be integers, a slice, or a mask of {self.num_rows} "
+                f"booleans; received {shown(rows)}"
+            )
+        chosen = chosen.astype(np.int64)
         chosen = np.where(chosen < 0, chosen + self.num_rows, chosen)
         texts = self.read(chosen.reshape(-1))
         return texts if chosen.ndim else texts[0]
