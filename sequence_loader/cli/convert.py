@@ -76,6 +76,11 @@ def add_convert(commands: Subparsers) -> None:
         action="store_false",
         help="show no progress bar",
     )
+    parser.add_argument(
+        "--like",
+        metavar="STORE",
+        help="a store whose features, dtype and class names the new one must have",
+    )
     anndata = parser.add_argument_group("AnnData")
     anndata.add_argument(
         "--layer", metavar="NAME", help="a layer, or raw/X, instead of X"
@@ -95,7 +100,7 @@ def add_convert(commands: Subparsers) -> None:
         "--num-features",
         type=int,
         metavar="N",
-        help="number of columns, where the last ones are unused",
+        help="number of columns; by default, up to the last one in use",
     )
     base = svmlight.add_mutually_exclusive_group()
     base.add_argument(
@@ -116,7 +121,17 @@ def add_convert(commands: Subparsers) -> None:
         "--multilabel",
         action="store_true",
         default=None,
-        help="a row has any number of labels",
+        help="a row has any number of labels; y has a column for each",
+    )
+    svmlight.add_argument(
+        "--label-store",
+        metavar="STORE",
+        help="a second store to create, for such labels as sparse rows",
+    )
+    svmlight.add_argument(
+        "--query-ids",
+        metavar="FILE",
+        help="a .npy to create, for the numbers after qid:",
     )
     market = parser.add_argument_group("MatrixMarket")
     market.add_argument(
@@ -132,6 +147,7 @@ def run_convert(args: argparse.Namespace) -> int:
     """Runs ``convert``."""
     from sequence_loader.importers.convert import convert
     from sequence_loader.importers.feature_names import read_lines, read_names
+    from sequence_loader.store.opening import open_store
 
     options = dict(vars(args))
     for name in ("run", "command", "traceback"):
@@ -145,4 +161,16 @@ def run_convert(args: argparse.Namespace) -> int:
             f"{args.path}: {rows:,} rows, {features:,} features, {store.nnz:,} "
             f"nonzeros of {store.dtype}, {size(store.nbytes)}"
         )
+        noted = store.metadata.get("svmlight")
+        if isinstance(noted, dict) and "zero_based" in noted:
+            base, option = (0, "--zero-based") if noted["zero_based"] else (
+                1, "--one-based"
+            )
+            print(f"columns counted from {base} in the source ({option})")
+    if args.label_store is not None:
+        with open_store(args.label_store) as labels:
+            print(
+                f"{args.label_store}: {labels.num_features:,} labels, {labels.nnz:,} "
+                f"of them set, {size(labels.nbytes)}"
+            )
     return 0

@@ -18,7 +18,9 @@ from sequence_loader.checks import shown
 from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import open_files
 from sequence_loader.importers.labels import LabelRule
+from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
+from sequence_loader.importers.side_files import SideFiles, check_free, side_files
 from sequence_loader.importers.source import Block, Source, SourceError
 from sequence_loader.progress import ProgressBar
 from sequence_loader.store.blocks import checked_names
@@ -48,9 +50,12 @@ def convert(
     metadata: dict[str, Any] | None = None,
     layer: str | None = None,
     label_column: str | None = None,
+    like: PathLike | None = None,
     num_features: int | None = None,
     zero_based: bool | str | None = None,
     multilabel: bool | None = None,
+    label_store: PathLike | None = None,
+    query_ids: PathLike | None = None,
     transpose: bool | None = None,
     feature_type: str | None = None,
     genome: str | None = None,
@@ -96,11 +101,22 @@ def convert(
         layer: anndata: a layer to read instead of `X`; or ``"raw/X"``, the matrix of
             `raw`, with the names of ``raw.var``.
         label_column: anndata: a column of `obs` for `y`.
+        like: A store that the new one must fit to, as validation data must to
+            training data: it has the same features, and by default the same dtype
+            and `class_names`; of svmlight, columns count from the same number.
         num_features: svmlight: number of columns, where the last ones are unused.
         zero_based: svmlight: whether columns count from 0. By default they count
-            from 1 if no file uses column 0.
+            from 1 if no file uses column 0; which it was is in
+            ``metadata["svmlight"]``. Must be given beside `num_features` where both
+            would fit.
         multilabel: svmlight: whether a row has any number of labels; `y` is then
-            uint8 of shape (rows, labels).
+            uint8 of shape (rows, labels), with a column for each of `class_names`.
+        label_store: svmlight: a second store to create, for the labels of rows that
+            have any number of them, as sparse rows: labels that would be much larger
+            than the rows when dense. ``SparseBatchSequence(open_store(path),
+            open_store(label_store))`` serves them dense, a batch at a time.
+        query_ids: svmlight: a ``.npy`` file to create, for the number after ``qid:``
+            of each row.
         transpose: matrix-market: whether columns are the rows wanted.
         feature_type: 10x: the features of one type alone, ``"Gene Expression"``. By
             default all are read, and several types warned of.
@@ -128,17 +144,32 @@ def convert(
         "num_features": num_features,
         "zero_based": zero_based,
         "multilabel": multilabel,
+        "label_store": label_store,
+        "query_ids": query_ids,
         "transpose": transpose,
         "feature_type": feature_type,
         "genome": genome,
     }
     options = {name: value for name, value in options.items() if value is not None}
     files, blocks = files_or_blocks(source)
+    if label_store is not None and Path(os.path.abspath(label_store)) == path:
+        raise ValueError(
+            f"{argument('label_store')} must be another path than {argument('path')}; "
+            f"received {path} for both. Pass for example {path.stem}.labels.store."
+        )
     with warnings.catch_warnings():
         # Ask now whether the store may be written, not after hours of parsing. The
         # writer asks again, and warns of what others left.
         warnings.simplefilter("ignore")
-        PendingDirectory(path, OWNED, MANIFEST, overwrite).discard()
+        for target in (path, label_store):
+            if target is not None:
+                target = Path(os.path.abspath(target))
+                PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
+    if query_ids is not None:
+        check_free(query_ids, overwrite)
+    model = None if like is None else Model.of(like)
+    if model is not None and class_names is None:
+        class_names = model.class_names
     names = checked_names("class_names", class_names, None)
     rule = LabelRule(names, classes, missing_labels)
     targets = Column("y", y, names, bool(classes))
@@ -148,6 +179,7 @@ def convert(
         "class_names": names if y is None else None,
         "classes": bool(classes) and y is None,
         "missing_labels": missing_labels if y is None else "zero-weight",
+        "like": model,
     }
     sources = (
         open_files(files, format, path.parent, options, shared)
@@ -160,26 +192,33 @@ def convert(
             f"{first.name} has no columns, and a store has at least one feature. "
             f"Check that it is the file that was meant."
         )
+    called = checked_names("feature_names", feature_names, None) or first.feature_names
+    if model is not None:
+        model.check(first, called)
+        called = model.feature_names if called is None else called
+        dtype = model.dtype if dtype is None else dtype
     found = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
         first.num_features,
         dtype=_dtype(sources) if dtype is None else dtype,
         overwrite=overwrite,
-        feature_names=first.feature_names if feature_names is None else feature_names,
+        feature_names=called,
         class_names=found if names is None else names,
         metadata=_metadata(sources, metadata),
     )
     work = [each.work for each in sources]
     total = None if None in work else sum(each or 0 for each in work)
     bar = ProgressBar("write", total, "bytes", shown=progress)
-    with writer, bar:
+    beside = side_files(label_store, first.class_names, query_ids, overwrite)
+    with writer, bar, beside as files_beside:
         for each in sources:
             made = each.blocks(bar.advance)
             writer.block_name = each.name if files else "block"
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:
-                _write(writer, ready, targets, weights, rule, found is not None)
+                noted = (_noted(block, files_beside) for block in ready)
+                _write(writer, noted, targets, weights, rule, found is not None)
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)
@@ -215,10 +254,17 @@ def _metadata(sources: Sequence[Source], given: Any) -> Any:
     """What the sources keep with the store, and what the caller gave, which wins."""
     if given is not None and not isinstance(given, dict):
         return given  # for the writer to refuse
-    kept: dict[str, Any] = dict(sources[0].feature_metadata)
+    kept: dict[str, Any] = (
+        sources[0].metadata | sources[0].feature_metadata
+    )
     for name in sources[0].row_metadata:
         kept[name] = [entry for each in sources for entry in each.row_metadata[name]]
     return kept | (given or {})
+
+
+def _noted(block: Block, beside: SideFiles) -> Block:
+    beside.append(block)
+    return block
 
 
 def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:

@@ -20,7 +20,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "svmlight": (
         read_svmlight,
         (".svmlight", ".svm", ".libsvm"),
-        ("num_features", "zero_based", "multilabel"),
+        ("num_features", "zero_based", "multilabel", "label_store", "query_ids"),
     ),
     "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
     "10x": (read_tenx, (".h5",), ("feature_type", "genome")),
@@ -32,7 +32,7 @@ ALIASES = {"libsvm": "svmlight", "h5ad": "anndata", "mtx": "matrix-market"}
 """How formats are called besides."""
 
 USES = {
-    "svmlight": ("progress",),
+    "svmlight": ("progress", "class_names", "classes", "like"),
     "anndata": ("class_names", "classes", "missing_labels"),
 }
 """What some readers must know of the arguments for every format."""

@@ -51,11 +51,15 @@ class Block:
             shape (n, num_features).
         y: Targets, array of shape (n, ...), or `None`.
         sample_weight: Array of shape (n,), or `None`.
+        labels: The labels of each row as a sparse row, in place of `y`, or `None`.
+        queries: int64 array of shape (n,): the query that a row is of, or `None`.
     """
 
     rows: Any
     y: Any = None
     sample_weight: Any = None
+    labels: CsrRows | None = None
+    queries: Any = None
 
     @property
     def num_rows(self) -> int:
@@ -79,6 +83,7 @@ class Source:
         row_metadata: What else is kept with the store, a list with an entry for each
             row, by its name.
         feature_metadata: The same, for each feature.
+        metadata: What the store is to remember of the source.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
     row_metadata: dict[str, list[str]] = field(default_factory=dict)
     feature_metadata: dict[str, list[str]] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 # What NumPy, zipfile, the decompressors, h5py, zarr and scipy raise when a file is

@@ -7,17 +7,19 @@ temporary file without a name, and the rows are taken from there.
 
 from __future__ import annotations
 
-import io
+import os
+import re
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+import warnings
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from sequence_loader.arguments import argument
-from sequence_loader.arrays import Array
 from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.importers.model import Model
 from sequence_loader.importers.source import (
     PACKED,
     Advance,
@@ -29,12 +31,19 @@ from sequence_loader.importers.source import (
     reading,
     required,
 )
+from sequence_loader.importers.svmlight_labels import LabelColumns, SingleLabels
+from sequence_loader.importers.svmlight_lines import Piece, foreign, look_of, parsed
 from sequence_loader.progress import ProgressBar
 from sequence_loader.rows.csr import CsrRows
 
 KIND = "svmlight"
-PARSING = ValueError, IndexError, OverflowError
-"""What scikit-learn raises at text that is not svmlight."""
+BOM = b"\xef\xbb\xbf"
+SIZES = re.compile(rb"[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\d+)[ \t]*\r?\n")
+"""Rows, features and labels, as files of extreme classification begin."""
+HEAD = 1 << 12
+"""Bytes of a file that are looked at to say what it is."""
+DENSE_PIECE = 1 << 24
+"""Bytes of dense labels that are made at a time."""
 
 
 def read_svmlight(
@@ -42,8 +51,13 @@ def read_svmlight(
     scratch: Path,
     *,
     num_features: int | None = None,
-    zero_based: bool | str = "auto",
-    multilabel: bool = False,
+    zero_based: bool | str | None = None,
+    multilabel: bool | None = None,
+    label_store: str | os.PathLike[str] | None = None,
+    query_ids: str | os.PathLike[str] | None = None,
+    class_names: tuple[str, ...] | None = None,
+    classes: bool = False,
+    like: Model | None = None,
     progress: bool = True,
 ) -> list[Source]:
     """Parses svmlight / libsvm files, plain or as ``.gz``, ``.bz2``, ``.xz``.
@@ -52,163 +66,266 @@ def read_svmlight(
         paths: The files; together they are one data set.
         scratch: Directory for the temporary file, of 12 bytes a value.
         num_features: Number of columns; by default, up to the last one in use.
-        zero_based: Whether columns count from 0. ``"auto"``: they count from 1
-            if no file uses column 0.
+        zero_based: Whether columns count from 0. `None` or ``"auto"``: they count
+            from 1 if no file uses column 0; refused where `num_features` says that
+            the columns are those of other files, too, and both would fit.
         multilabel: Whether a row has any number of labels; `y` is then uint8 of
-            shape (rows, labels), 1 where the row has the label.
+            shape (rows, labels), 1 where the row has the label. By default so in
+            files that begin with the numbers of rows, features and labels.
+        label_store: Where such labels go instead: blocks have them as sparse rows.
+        query_ids: Where the numbers of ``qid:`` go; without it they are dropped, with
+            a warning.
+        class_names: The names to look labels up in, with `multilabel` or `classes`.
+        classes: Whether labels are classes.
+        like: The store that the rows must fit to.
         progress: Whether to show a progress bar.
 
     Raises:
         ImportError: scikit-learn is missing.
         SourceError: A file is damaged.
-        ValueError: A column does not fit into `num_features`.
+        ValueError: A column does not fit into `num_features`, or a label has no name.
     """
     required("sklearn", "text", "reading svmlight files")
-    one_of("zero_based", zero_based, (True, False, "auto"))
+    one_of("zero_based", zero_based, (True, False, "auto", None))
     if num_features is not None:
         num_features = integer("num_features", num_features, minimum=1)
-    spill = _Spill(scratch, multilabel)
+    spill = _Spill(scratch, multilabel if label_store is None else True, classes)
     # How far a decompressor has come in its file, nobody says.
-    packed = any(path.suffix in PACKED for path in paths)
+    packed = any(path.suffix.lower() in PACKED for path in paths)
     total = None if packed else sum(path.stat().st_size for path in paths)
     with ProgressBar("parse", total, "bytes", shown=progress) as bar:
         for path in paths:
             with reading(path, KIND):
                 spill.parse(path, bar.advance)
-    shift = 0 if zero_based is True or (zero_based == "auto" and spill.low < 1) else 1
-    if spill.low < shift and spill.high >= 0:
-        raise SourceError(
-            f"{argument('zero_based')} is {zero_based}, but a row has column "
-            f"{spill.low}; received {', '.join(map(str, paths[:3]))}. Pass "
-            f"{argument('zero_based', True)}."
+    name = shown([str(path) for path in paths]) if len(paths) > 1 else str(paths[0])
+    spill.check(paths)
+    from_zero, features = _columns(spill, name, num_features, zero_based, like)
+    if spill.queries and query_ids is None:
+        warnings.warn(
+            f"the rows of {name} are grouped by qid:, and a store has no place for "
+            f"that. Pass {argument('query_ids', 'query_ids.npy')} to keep the numbers "
+            f"in a file.",
+            stacklevel=2,
         )
-    found = max(spill.high + 1 - shift, 1)
-    if num_features is not None and num_features < found:
-        other_base = not shift and spill.low >= 1
+    if query_ids is not None and not spill.queries:
         raise SourceError(
-            f"{argument('num_features')} must be at least {found}, for the columns in "
-            f"use; received {num_features}. Leave it out"
-            f"{', or pass ' + argument('zero_based', False) if other_base else ''}."
+            f"{name} has no qid: to be kept. Leave {argument('query_ids')} out."
         )
-    labels = spill.labels.tolist() if multilabel else []
-    classes = [str(int(n) if n.is_integer() else n) for n in labels]
+    columns = labels = None
+    if spill.multilabel:
+        if spill.sizes is not None and class_names is None:
+            class_names = tuple(map(str, range(spill.sizes[1])))
+        columns = LabelColumns.of(spill.labels, class_names)
+        if label_store is None:
+            columns.check_size(spill.num_rows, spill.size)
+    else:
+        labels = SingleLabels.of(spill.integral, spill.labels, classes, class_names)
+
+    def blocks(advance: Advance) -> Generator[Block]:
+        for piece in spill.pieces(advance):
+            indices = piece.indices - (0 if from_zero else 1)
+            rows = CsrRows(piece.indptr, indices, piece.data, features)
+            queries = piece.queries if spill.queries else None
+            if labels is not None:
+                yield Block(rows, labels.numbers(piece.labels), queries=queries)
+                continue
+            assert columns is not None
+            tags = columns.rows(piece)
+            if label_store is not None:
+                yield Block(rows, labels=tags, queries=queries)
+                continue
+            step = max(1, DENSE_PIECE // tags.num_features)
+            for start in range(0, rows.num_rows, step):
+                stop = min(start + step, rows.num_rows)
+                some = tags.cut(start, stop, copy=False)
+                dense = np.zeros((stop - start, tags.num_features), np.uint8)
+                yield Block(
+                    rows.cut(start, stop, copy=False),
+                    some.to_dense(dense),
+                    queries=None if queries is None else queries[start:stop],
+                )
+
+    found = columns.names if columns is not None else labels.names if labels else None
     return [
         Source(
-            shown([str(path) for path in paths]) if len(paths) > 1 else str(paths[0]),
-            num_features or found,
+            name,
+            features,
             np.dtype(np.float32),  # text has no type
-            spill.blocks(shift, num_features or found),
+            blocks,
             spill.size,
-            class_names=tuple(classes) if multilabel else None,
+            class_names=found,
+            metadata={KIND: {"zero_based": from_zero}},
         )
     ]
+
+
+def _columns(
+    spill: _Spill,
+    name: str,
+    num_features: int | None,
+    zero_based: bool | str | None,
+    like: Model | None,
+) -> tuple[bool, int]:
+    """Whether columns count from 0, and how many there are."""
+    zero_based = None if zero_based == "auto" else zero_based
+    wanted, whose = num_features, "num_features"
+    known: list[Any] = [] if spill.sizes is None else [("source", spill.sizes[0], True)]
+    if like is not None:
+        noted = like.metadata.get(KIND)
+        base = noted.get("zero_based") if isinstance(noted, dict) else None
+        known.insert(0, ("like", like.num_features, base))
+    for what, count, base in known:
+        if wanted is not None and count not in (None, wanted):
+            raise SourceError(
+                f"{argument('num_features')} must be {count}, as {argument(what)} "
+                f"says; received {wanted}. Leave it out."
+            )
+        if zero_based is not None and base not in (None, zero_based):
+            raise SourceError(
+                f"{argument('zero_based')} must be {base}, as {argument(what)} says; "
+                f"received {zero_based}. Leave it out."
+            )
+        if wanted is None:
+            wanted, whose = count, what
+        zero_based = base if zero_based is None else zero_based
+    if zero_based is None:
+        if wanted is not None and 1 <= spill.low and spill.high < wanted:
+            raise SourceError(
+                f"{argument('zero_based')} must be given with the number of features "
+                f"where columns may count from 0 or from 1; received {name}, which "
+                f"uses columns {spill.low} to {spill.high} of {wanted}. Pass "
+                f"{argument('zero_based', True)} or {argument('zero_based', False)}, "
+                f"as for the files that it belongs to."
+            )
+        zero_based = spill.low < 1
+    assert isinstance(zero_based, bool)
+    shift = 0 if zero_based else 1
+    if spill.low < shift:
+        raise SourceError(
+            f"{argument('zero_based')} is {zero_based}, but a row has column "
+            f"{spill.low}; received {name}. Pass {argument('zero_based', True)}."
+        )
+    found = spill.high + 1 - shift
+    if wanted is not None and wanted < found:
+        other_base = not shift and spill.low >= 1 and found - 1 == wanted
+        mend = f", or pass {argument('zero_based', False)}" if other_base else ""
+        if whose != "num_features":
+            raise SourceError(
+                f"{name} has columns up to {spill.high}, and {argument(whose)} "
+                f"{wanted} features, counted from {shift}. Leave larger columns out"
+                f"{mend}."
+            )
+        raise SourceError(
+            f"{argument('num_features')} must be at least {found}, for the columns in "
+            f"use; received {wanted}. Leave it out{mend}."
+        )
+    return zero_based, wanted or found
+
+
+def _unread(path: Path, why: Any) -> SourceError:
+    return SourceError(f"{path} cannot be read as a {KIND} file: {why}.")
 
 
 class _Spill:
     """Parsed pieces of rows, in a file that vanishes with the process.
 
     Attributes:
+        multilabel: Whether a row has any number of labels.
+        sizes: (features, labels) that the files say they have, or `None`.
         low: The smallest column so far, as it is in the text.
         high: The largest one, or -1.
+        num_rows: Rows so far.
         size: Bytes of the pieces.
-        labels: All labels so far, if rows may have several, sorted.
+        labels: All labels so far, sorted, where they are classes.
+        integral: Whether all of them are integers.
+        queries: Whether rows have ``qid:``.
     """
 
-    def __init__(self, scratch: Path, multilabel: bool) -> None:
+    def __init__(self, scratch: Path, multilabel: bool | None, classes: bool) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch)
-        self._multilabel = multilabel
-        self._integral = True
-        self._pieces = 0
-        self.low, self.high, self.size = 2**31, -1, 0
-        self.labels = np.zeros(0)
+        self._classes = classes
+        self._given, self.multilabel = multilabel, bool(multilabel)
+        self._count = 0
+        self._heads: list[tuple[bool, bytes]] = []
+        self.sizes: tuple[int, int] | None = None
+        self.low, self.high, self.num_rows, self.size = 2**31, -1, 0, 0
+        self.labels, self.integral = np.zeros(0), True
+        self.queries = False
 
     def __del__(self) -> None:
         self._file.close()
 
     def parse(self, path: Path, advance: Advance) -> None:
         """Adds the rows of a file."""
-        number = 1
+        number, values, before, claimed, head = 1, 0, self.num_rows, None, b""
         with open_text(path) as file:
             for text in lines(file):
+                done = len(text)
+                if not head:
+                    head = text[:HEAD]
+                    if (what := foreign(head)) is not None:
+                        raise _unread(path, f"it is {what}")
+                    text = text.removeprefix(BOM)
+                    if (sizes := SIZES.match(text)) is not None:
+                        claimed = self._begin(*map(int, sizes.groups()))
+                        text, number = text[sizes.end() :], 2
                 try:
-                    rows, labels = self._parsed(text)
-                except PARSING as error:
-                    raise self._located(text, number, error) from error
-                self._add(rows, labels)
+                    piece = parsed(text, number, self.multilabel)
+                except ValueError as error:
+                    none = not values and b":" not in text  # not of this line alone
+                    raise _unread(path, look_of(head) if none else error) from error
+                self._add(piece)
+                values += len(piece.indices)
                 number += text.count(b"\n")
-                advance(len(text))
+                advance(done)
+        if claimed not in (None, self.num_rows - before):
+            raise ValueError(
+                f"its first line says {claimed} rows, and it has "
+                f"{self.num_rows - before}"
+            )
+        self._heads.append((values > 0, head))
 
-    def _parsed(self, text: bytes) -> tuple[Any, Any]:
-        from sklearn.datasets import load_svmlight_file
+    def check(self, paths: Sequence[Path]) -> None:
+        """Refuses files in which no ``column:value`` is, but for empty parts."""
+        some = any(values for values, _ in self._heads)
+        for path, (values, head) in zip(paths, self._heads):
+            if not values and not (some and not head.strip()):
+                raise _unread(path, f"no column:value is in it; {look_of(head)}")
 
-        parsed: tuple[Any, Any] = load_svmlight_file(
-            io.BytesIO(text), zero_based=True, multilabel=self._multilabel
-        )
-        return parsed
+    def pieces(self, advance: Advance) -> Generator[Piece]:
+        """Reads the rows again."""
+        self._file.seek(0)
+        for _ in range(self._count):
+            start = self._file.tell()
+            yield Piece(*(np.load(self._file) for _ in range(6)))
+            advance(self._file.tell() - start)
 
-    def _located(self, text: bytes, number: int, error: Exception) -> ValueError:
-        """The error of a piece of text with the line it is in.
+    def _begin(self, rows: int, features: int, labels: int) -> int:
+        """A file of extreme classification: what all of them must say."""
+        if self.sizes not in (None, (features, labels)):
+            raise ValueError(
+                f"its first line says {features} features and {labels} labels, and "
+                f"that of the file before it {self.sizes}"
+            )
+        self.sizes = features, labels
+        self.multilabel = self._given is not False
+        return rows
 
-        Args:
-            text: Lines, one of which cannot be parsed.
-            number: That of the first.
-            error: What parsing them raised.
-        """
-        wrong = io.BytesIO(text).readlines()
-        while len(wrong) > 1:
-            middle = len(wrong) // 2
-            try:
-                self._parsed(b"".join(wrong[:middle]))
-            except PARSING:
-                wrong = wrong[:middle]
-            else:
-                number, wrong = number + middle, wrong[middle:]
-        labels = wrong[0].split()[:1]
-        several = labels and b"," in labels[0] and not self._multilabel
-        mend = f"; pass {argument('multilabel', True)} for rows of several labels"
-        hint = mend if several else ""
-        return ValueError(f"line {number}: {str(error).rstrip('.')}{hint}")
-
-    def blocks(
-        self, shift: int, num_features: int
-    ) -> Callable[[Advance], Generator[Block]]:
-        """What reads the rows again, with `shift` taken from every column."""
-
-        def read(advance: Advance) -> Generator[Block]:
-            self._file.seek(0)
-            for _ in range(self._pieces):
-                start = self._file.tell()
-                indptr, indices, data, labels, counts = (
-                    np.load(self._file) for _ in range(5)
-                )
-                rows = CsrRows(indptr, indices - shift, data, num_features)
-                yield Block(rows, self._targets(labels, counts))
-                advance(self._file.tell() - start)
-
-        return read
-
-    def _add(self, rows: Any, labels: Any) -> None:
-        if rows.nnz:
-            self.low = min(self.low, int(rows.indices.min()))
-            self.high = max(self.high, int(rows.indices.max()))
-        if self._multilabel:
-            counts = np.array([len(each) for each in labels], np.int64)
-            labels = np.array([label for each in labels for label in each], float)
-            self.labels = np.union1d(self.labels, labels)
-        else:
-            counts = np.zeros(0, np.int64)
-            whole = np.abs(labels) < 2**53
-            self._integral &= bool((whole & (labels == np.floor(labels))).all())
-        indices = rows.indices.astype(np.int32)  # scikit-learn reads no larger ones
-        for array in (rows.indptr.astype(np.int64), indices, rows.data, labels, counts):
+    def _add(self, piece: Piece) -> None:
+        rows = len(piece.indptr) - 1
+        if len(piece.indices):
+            self.low = min(self.low, int(piece.indices.min()))
+            self.high = max(self.high, int(piece.indices.max()))
+        if rows and self.num_rows and self.queries != bool(len(piece.queries)):
+            raise ValueError("some rows have a qid:, and others have none")
+        self.queries = self.queries or bool(len(piece.queries))
+        if self._classes or self.multilabel:
+            self.labels = np.union1d(self.labels, piece.labels)
+        whole = np.abs(piece.labels) < 2**53
+        whole &= piece.labels == np.floor(piece.labels)
+        self.integral &= bool(whole.all())
+        for array in piece.arrays():
             np.save(self._file, array)
-        self._pieces += 1
+        self._count += 1
+        self.num_rows += rows
         self.size = self._file.tell()
-
-    def _targets(self, labels: Array, counts: Array) -> Array:
-        if not self._multilabel:
-            return labels.astype(np.int64) if self._integral else labels
-        y = np.zeros((len(counts), len(self.labels)), np.uint8)
-        columns = np.searchsorted(self.labels, labels)
-        y[np.repeat(np.arange(len(counts)), counts), columns] = 1
-        return y
