@@ -18,6 +18,8 @@ import numpy as np
 import scipy.io
 
 from sequence_loader.arrays import Integers
+from sequence_loader.checks import shown
+from sequence_loader.importers.matrix_market_lines import are_plain, check_lines
 from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
@@ -30,6 +32,8 @@ from sequence_loader.importers.source import (
 )
 
 KIND = "MatrixMarket"
+BOM = b"\xef\xbb\xbf"
+BANNERS = ("%%matrixmarket", "%matrixmarket")
 # The type a field has in memory, and the type it gets in a store: text has no
 # type, and 8 bytes a value would double the store. A value that does not fit into
 # the latter is refused, with the mend.
@@ -40,10 +44,18 @@ FIELDS = {
     "unsigned-integer": (np.uint64, np.uint32),
     "pattern": (np.float64, np.bool_),
 }
+SYMMETRIES = {
+    "general": "general",
+    "symmetric": "symmetric",
+    "skew-symmetric": "skew-symmetric",
+    "hermitian": "symmetric",  # without complex numbers, it is
+}
 TEXT = bytes(range(32, 127)) + b"\t\r\n"
-SYMMETRIES = ("general", "symmetric", "skew-symmetric")
 CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
-BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
+NO_ENTRY = re.compile(rb"^[ \t\r]*(%[^\n]*)?\n", re.MULTILINE)
+PLUS = re.compile(rb"(?<![^ \t\n])\+")
+FORTRAN = bytes.maketrans(b"dD", b"ee")
+"""1D3, which scipy reads as 1, is 1e3."""
 
 
 def read_matrix_market(
@@ -99,6 +111,7 @@ class _Header:
             file.
         shape: (rows, columns).
         count: Entries in the file.
+        lines: Lines before the entries.
     """
 
     dense: bool
@@ -106,18 +119,21 @@ class _Header:
     symmetry: str
     shape: tuple[int, int]
     count: int
+    lines: int
 
     @classmethod
     def read(cls, file: BinaryIO, path: Path) -> _Header:
         """Reads to where the entries begin."""
         banner = file.readline(1024)
-        words = banner.decode("latin-1").lower().split()
-        if len(words) != 5 or words[:2] != ["%%matrixmarket", "matrix"]:
+        words = banner.removeprefix(BOM).decode("latin-1").lower().split()[:5]
+        if len(words) != 5 or words[0] not in BANNERS or words[1] != "matrix":
             raise SourceError(
                 f"{path} must begin with a line like '%%MatrixMarket matrix coordinate "
                 f"real general'; it has {banner[:60]!r}. Pass a MatrixMarket file."
             )
         _, _, layout, field, symmetry = words
+        field = "real" if field == "float" else field  # as some programs write it
+        kind = " ".join(words[1:])
         dense = layout == "array"
         if (
             layout not in ("coordinate", "array")
@@ -126,18 +142,23 @@ class _Header:
             or (dense and field == "pattern")
             or (field == "unsigned-integer" and symmetry == "skew-symmetric")
         ):
+            part = ", as scipy.io.mmread(path).real, say" if field == "complex" else ""
             raise SourceError(
-                f"{path} is of a kind that is not read: {' '.join(words[1:])!r}. Pass "
-                f"a real, integer or pattern matrix, or convert "
-                f"scipy.io.mmread(path).tocsr()."
+                f"{path} is of a kind that is not read: {kind!r}. Write it again as a "
+                f"real, integer or pattern matrix{part}."
             )
-        line = b"%"
-        while line.startswith(b"%") or (line and not line.strip()):
-            line = file.readline(1 << 16)
-        sizes = [int(word) for word in line.split()]
-        if len(sizes) != (2 if dense else 3) or min(sizes) < 0:
-            raise SourceError(f"{path} has {line[:60]!r} for its line of sizes. "
-                              f"Write it again.")
+        symmetry = SYMMETRIES[symmetry]
+        line, number = b"%", 1
+        while line.lstrip().startswith(b"%") or (line and not line.strip()):
+            line, number = file.readline(1 << 16), number + 1
+        words = line.decode("latin-1").split()
+        needed = ["rows", "columns", "entries"][: 2 if dense else 3]
+        if len(words) != len(needed) or not all(word.isdecimal() for word in words):
+            raise SourceError(
+                f"{path}, line {number}: {shown(line[:60].decode('latin-1').strip())} "
+                f"must be the numbers of {', '.join(needed)}. Write the file again."
+            )
+        sizes = [int(word) for word in words]
         rows, columns = sizes[:2]
         if symmetry != "general" and rows != columns:
             raise SourceError(
@@ -149,31 +170,49 @@ class _Header:
             count = rows * columns
             if symmetry != "general":
                 count = rows * (rows + (1 if symmetry == "symmetric" else -1)) // 2
-        return cls(dense, field, symmetry, (rows, columns), count)
+        return cls(dense, field, symmetry, (rows, columns), count, number)
 
 
 def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
-    read = 0
+    read, number = 0, header.lines + 1
     for text in lines(file):
         if text.translate(None, TEXT):
             # scipy's parser reads on past a NUL, and past the end of its memory.
-            raise ValueError(f"after {read} entries, there are bytes that are no text")
+            raise ValueError(f"after line {number}, there are bytes that are no text")
         if not text.endswith(b"\n"):
             if CUT.search(text):  # past which scipy's parser reads on
                 raise ValueError("it ends in the middle of a number")
             text += b"\n"
-        if BLANK.search(text):
-            text = BLANK.sub(b"", text)
+        whole, first = text, number
+        number += text.count(b"\n")
+        if NO_ENTRY.search(text):
+            text = NO_ENTRY.sub(b"", text)
         count = text.count(b"\n")
         if not count:
             continue
         if read + count > header.count:
-            raise ValueError(f"it has more than the {header.count} entries it claims")
-        part = _parsed(text, count, header, read)
+            raise ValueError(
+                f"it has more than the {header.count} entries that line "
+                f"{header.lines} claims"
+            )
+        if b"+" in text:
+            text = PLUS.sub(b"", text)
+        text = text.translate(FORTRAN) if b"D" in text or b"d" in text else text
+        tokens = 1 if header.dense else 2 if header.field == "pattern" else 3
+        if not are_plain(text, tokens, header.field not in ("real", "double")):
+            check_lines(whole, first, header.shape, header.field, header.dense)
+        try:
+            part = _parsed(text, count, header, read)
+        except (ValueError, OverflowError) as error:
+            check_lines(whole, first, header.shape, header.field, header.dense)
+            raise ValueError(f"in lines {first} to {number - 1}, {error}") from error
         yield Entries(part.column, part.row, part.value) if transpose else part
         read += count
     if read != header.count:
-        raise ValueError(f"it has {read} of the {header.count} entries it claims")
+        raise ValueError(
+            f"it has {read} of the {header.count} entries that line {header.lines} "
+            f"claims"
+        )
 
 
 def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
@@ -184,11 +223,7 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
         kind = f"coordinate {header.field} {header.symmetry}"
         sizes = f"{rows} {columns} {count}"
     banner = f"%%MatrixMarket matrix {kind}\n{sizes}\n"
-    content = io.BytesIO(banner.encode() + text)
-    try:
-        found: Any = scipy.io.mmread(content)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"after {before} entries, {error}") from error
+    found: Any = scipy.io.mmread(io.BytesIO(banner.encode() + text))
     if not header.dense:
         return Entries(found.row, found.col, found.data)
     values = found.ravel()

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from sequence_loader.arguments import argument
+from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.source import (
@@ -111,13 +112,13 @@ def read_svmlight(
         raise SourceError(
             f"{name} has no qid: to be kept. Leave {argument('query_ids')} out."
         )
-    columns = labels = None
+    labels: LabelColumns | SingleLabels
     if spill.multilabel:
         if spill.sizes is not None and class_names is None:
             class_names = tuple(map(str, range(spill.sizes[1])))
-        columns = LabelColumns.of(spill.labels, class_names)
+        labels = LabelColumns.of(spill.labels, class_names)
         if label_store is None:
-            columns.check_size(spill.num_rows, spill.size)
+            labels.check_size(spill.num_rows, spill.size)
     else:
         labels = SingleLabels.of(spill.integral, spill.labels, classes, class_names)
 
@@ -125,27 +126,13 @@ def read_svmlight(
         for piece in spill.pieces(advance):
             indices = piece.indices - (0 if from_zero else 1)
             rows = CsrRows(piece.indptr, indices, piece.data, features)
-            queries = piece.queries if spill.queries else None
-            if labels is not None:
-                yield Block(rows, labels.numbers(piece.labels), queries=queries)
-                continue
-            assert columns is not None
-            tags = columns.rows(piece)
-            if label_store is not None:
-                yield Block(rows, labels=tags, queries=queries)
-                continue
-            step = max(1, DENSE_PIECE // tags.num_features)
-            for start in range(0, rows.num_rows, step):
-                stop = min(start + step, rows.num_rows)
-                some = tags.cut(start, stop, copy=False)
-                dense = np.zeros((stop - start, tags.num_features), np.uint8)
-                yield Block(
-                    rows.cut(start, stop, copy=False),
-                    some.to_dense(dense),
-                    queries=None if queries is None else queries[start:stop],
-                )
+            if isinstance(labels, SingleLabels):
+                yield Block(rows, labels.numbers(piece.labels), queries=piece.queries)
+            elif label_store is not None:
+                yield Block(rows, labels=labels.rows(piece), queries=piece.queries)
+            else:
+                yield from _dense(rows, labels.rows(piece), piece.queries)
 
-    found = columns.names if columns is not None else labels.names if labels else None
     return [
         Source(
             name,
@@ -153,10 +140,23 @@ def read_svmlight(
             np.dtype(np.float32),  # text has no type
             blocks,
             spill.size,
-            class_names=found,
+            class_names=labels.names,
             metadata={KIND: {"zero_based": from_zero}},
         )
     ]
+
+
+def _dense(rows: CsrRows, labels: CsrRows, queries: Integers) -> Generator[Block]:
+    """Rows with their labels as arrays, few enough at a time."""
+    step = max(1, DENSE_PIECE // labels.num_features)
+    for start in range(0, rows.num_rows, step):
+        stop = min(start + step, rows.num_rows)
+        dense = np.zeros((stop - start, labels.num_features), np.uint8)
+        yield Block(
+            rows.cut(start, stop, copy=False),
+            labels.cut(start, stop, copy=False).to_dense(dense),
+            queries=queries[start:stop],
+        )
 
 
 def _columns(
@@ -198,7 +198,6 @@ def _columns(
                 f"as for the files that it belongs to."
             )
         zero_based = spill.low < 1
-    assert isinstance(zero_based, bool)
     shift = 0 if zero_based else 1
     if spill.low < shift:
         raise SourceError(
@@ -219,7 +218,7 @@ def _columns(
             f"{argument('num_features')} must be at least {found}, for the columns in "
             f"use; received {wanted}. Leave it out{mend}."
         )
-    return zero_based, wanted or found
+    return bool(zero_based), wanted or found
 
 
 def _unread(path: Path, why: Any) -> SourceError:

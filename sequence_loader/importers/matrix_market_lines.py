@@ -1,0 +1,128 @@
+"""Lines of MatrixMarket: whether scipy's parser reads all of each, and what is wrong.
+
+That parser stops within a number that it does not know (``1,5``, ``1.234.567``, an
+``integer`` 2.5) and takes what comes before. So each piece is looked at first, with
+NumPy; only where something is odd are its lines read one by one, in Python.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from sequence_loader.checks import shown
+
+DIGIT, SIGN, POINT, EXPONENT, BLANK, OTHER = range(6)
+_KINDS = np.full(256, OTHER, np.uint8)
+for _kind, _characters in enumerate((b"0123456789", b"+-", b".", b"eE", b" \t\r\n")):
+    _KINDS[list(_characters)] = _kind
+# What may follow what, in numbers with blanks between.
+_FOLLOWS = np.zeros((6, 6), bool)
+for _kind, _next in (
+    (DIGIT, [DIGIT, POINT, EXPONENT, BLANK]),
+    (SIGN, [DIGIT, POINT]),
+    (POINT, [DIGIT, EXPONENT, BLANK]),
+    (EXPONENT, [DIGIT, SIGN]),
+    (BLANK, [DIGIT, SIGN, POINT, BLANK]),
+):
+    _FOLLOWS[_kind, _next] = True
+
+INTEGER = re.compile(rb"[+-]?[0-9]+\Z")
+REAL = re.compile(
+    rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
+    rb"|nan|inf|infinity)\Z",
+    re.IGNORECASE,
+)
+
+
+def are_plain(text: bytes, tokens: int, integers: bool) -> bool:
+    """Whether each line is `tokens` numbers, all but the last integers.
+
+    Args:
+        text: Whole lines, none of them blank.
+        tokens: Numbers in a line.
+        integers: Whether the last one is an integer, too.
+
+    Returns:
+        Whether it is certain. Signs before indices are left to the parser.
+    """
+    bytes_ = np.frombuffer(text, np.uint8)
+    kinds = np.concatenate([[np.uint8(BLANK)], _KINDS.take(bytes_)])
+    if not _FOLLOWS.ravel().take(kinds[:-1] * 6 + kinds[1:]).all():
+        return False
+    blank = kinds == BLANK
+    starts = np.flatnonzero(blank[:-1] & ~blank[1:])
+    ends = np.flatnonzero(bytes_ == ord("\n"))
+    if len(starts) != tokens * len(ends):
+        return False
+    lines = starts.reshape(-1, tokens)
+    if (lines[:, -1] > ends).any() or (lines[1:, 0] < ends[:-1]).any():
+        return False
+    marks = np.flatnonzero((kinds == POINT) | (kinds == EXPONENT)) - 1
+    if integers or not len(marks):
+        return not len(marks)
+    # Of each number at most one point, then at most one exponent; and a digit.
+    owner = np.searchsorted(starts, marks, side="right") - 1
+    same = owner[1:] == owner[:-1]
+    kind = kinds[marks + 1]
+    ordered = (kind[:-1] == POINT) & (kind[1:] == EXPONENT)
+    bare = (kind == POINT) & (kinds[marks] != DIGIT) & (kinds[marks + 2] != DIGIT)
+    last = owner % tokens == tokens - 1
+    return bool(last.all() and (~same | ordered).all() and not bare.any())
+
+
+def check_lines(
+    text: bytes, number: int, shape: tuple[int, int], field: str, dense: bool
+) -> None:
+    """Raises ValueError of the first line that is wrong; the message names it.
+
+    Args:
+        text: Whole lines; blank ones and comments are none.
+        number: That of the first line in its file.
+        shape: (rows, columns) of the matrix.
+        field: ``real``, ``integer``, ``pattern``, ...
+        dense: Whether a line is a value alone.
+    """
+    for place, line in enumerate(text.split(b"\n")):
+        tokens = line.split()
+        if tokens and not tokens[0].startswith(b"%"):
+            wrong = _wrong(tokens, shape, field, dense)
+            if wrong is not None:
+                raise ValueError(f"line {number + place}: {wrong}")
+
+
+def _wrong(
+    tokens: list[bytes], shape: tuple[int, int], field: str, dense: bool
+) -> str | None:
+    names = ["row", "column", "value"]
+    names = names[2 if dense else 0 : 2 if field == "pattern" else 3]
+    if len(tokens) != len(names):
+        text = shown(b" ".join(tokens).decode("latin-1"), 40)
+        needed = ", ".join(names)
+        if len(tokens) == 1 and tokens[0].count(b",") == len(names) - 1 > 0:
+            return f"{text} looks like csv. Write blanks between {needed}"
+        if field == "pattern" and len(tokens) == 3:
+            return f"{text} has a value. Write real, not pattern, in the first line"
+        return f"{text} must be {needed} alone. Write one entry on a line"
+    for name, size, token in zip(names, shape, tokens if not dense else ()):
+        text = shown(token.decode("latin-1"), 40)
+        if INTEGER.match(token) is None:
+            return f"{text} is no {name}. Write an integer, counted from 1"
+        if not 1 <= int(token) <= size:
+            return (
+                f"{name} {text} is out of bounds: it must be in 1 to {size}. Correct "
+                f"it, or the line of sizes"
+            )
+    if names[-1] != "value":
+        return None
+    text = shown(tokens[-1].decode("latin-1"), 40)
+    if "integer" not in field:
+        if REAL.match(tokens[-1]) is None:
+            comma = " with a decimal comma" if b"," in tokens[-1] else ""
+            return f"{text} is no number{comma}. Write one like 1.5 or 2e-3"
+    elif INTEGER.match(tokens[-1]) is None:
+        real = REAL.match(tokens[-1]) is not None
+        mend = "Write real, not integer, in the first line" if real else "Write one"
+        return f"{text} is no integer. {mend}"
+    return None
