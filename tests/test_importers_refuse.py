@@ -32,7 +32,7 @@ from sklearn.datasets import dump_svmlight_file
 from store_data import marked, run_python, same, start_python
 
 from sequence_loader import convert
-from sequence_loader.importers import svmlight as import_svmlight
+from sequence_loader.importers import svmlight_spill as import_svmlight
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import leftovers
 

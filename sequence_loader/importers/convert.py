@@ -254,9 +254,7 @@ def _metadata(sources: Sequence[Source], given: Any) -> Any:
     """What the sources keep with the store, and what the caller gave, which wins."""
     if given is not None and not isinstance(given, dict):
         return given  # for the writer to refuse
-    kept: dict[str, Any] = (
-        sources[0].metadata | sources[0].feature_metadata
-    )
+    kept: dict[str, Any] = sources[0].metadata | sources[0].feature_metadata
     for name in sources[0].row_metadata:
         kept[name] = [entry for each in sources for entry in each.row_metadata[name]]
     return kept | (given or {})
