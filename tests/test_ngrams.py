@@ -173,9 +173,9 @@ def test_word_characters_are_those_of_the_regular_expression():
     expected = np.zeros(0x110000, bool)
     for match in re.finditer(r"\w", every):
         expected[match.start()] = True
-    np.testing.assert_array_equal(words._letters(None), expected)
+    np.testing.assert_array_equal(words._letters(None, 0x110000), expected)
     expected[:] = [bool(unicodedata.combining(c)) for c in every]
-    np.testing.assert_array_equal(words._combining(), expected)
+    np.testing.assert_array_equal(words._combining(0x110000), expected)
 
 
 def test_each_character_alone_is_counted_as_by_scikit_learn():

@@ -190,7 +190,7 @@ class NgramFit:
                 f"{count} of {total} terms; received texts of one. Pass select=None."
             )
         else:
-            sums = self._sums(scores)
+            sums = self._sums(scores, total)
             terms, found = best(scores, count, vocabulary.df, sums)
         names = self._names(vocabulary, terms)
         by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
@@ -219,7 +219,9 @@ class NgramFit:
         terms = np.flatnonzero(totals >= np.partition(totals, -count)[-count])
         return terms, totals[terms]
 
-    def _sums(self, scores: ClassScores) -> Callable[[Integers], Floats]:
+    def _sums(
+        self, scores: ClassScores, total: int
+    ) -> Callable[[Integers], Floats]:
         """Sums by class of some terms: one pass; the first also notes norms."""
         y = np.asarray(self.labels.y)
         codes = np.unique(y, return_inverse=True)[1].astype(np.int32)
@@ -229,29 +231,31 @@ class NgramFit:
             number, df, place = self._linked(block)
             first, rows = block.first_row, block.block.rows
             arrays = block.read("docs"), block.read("counts"), block.read("df")
+            column, summed = number.astype(np.int64), df > 0
             if self._norms is None:
-                entries, idf = self._entries(arrays, df, df > 0)
-                norm = self.weighting.exact_norms(entries, idf, place[df > 0], rows)
+                entries, idf = self._entries(arrays, df, summed)
+                norm = self.weighting.exact_norms(entries, idf, place[summed], rows)
                 norms.write(first, norm)
             else:
                 norm = self._norms.read(first, first + rows)
-            column = np.searchsorted(terms, number)
-            summed = terms.take(column, mode="clip") == number
-            entries, idf = self._entries(arrays, df, summed)
+            if len(terms) < total or self._norms is not None:
+                column = np.searchsorted(terms, number)
+                summed = terms.take(column, mode="clip") == number
+                entries, idf = self._entries(arrays, df, summed)
             values = self.weighting.weights(entries, idf)
             values /= norm[entries.docs]
             code = codes[first : first + rows][entries.docs]
             return column[summed][entries.term], code.astype(np.int64), values
 
         def sums(terms: Integers) -> Floats:
-            total = np.zeros(len(terms) * scores.sums_per_column)
+            found = np.zeros(len(terms) * scores.sums_per_column)
             parts = in_threads(
                 lambda block: part(block, terms), self.blocks, self._threads
             )
             for column, code, values in parts:
-                scores.add(total, column, code, values)
+                scores.add(found, column, code, values)
             self._norms = norms
-            return total
+            return found
 
         return sums
 

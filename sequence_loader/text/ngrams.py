@@ -259,10 +259,10 @@ def named(
     within = order - (ends - sizes_of)[cell]
     doc, size = np.divmod(cell, sizes[1] - sizes[0] + 1)
     first = (np.cumsum(counts) - counts)[doc] + within
-    return [
-        " ".join(
-            words.as_text(found.code[found.start[i] : found.stop[i]])
-            for i in range(a, a + n)
-        )
-        for a, n in zip(first.tolist(), (size + sizes[0]).tolist())
-    ]
+    text, size = words.as_text(found.code), size + sizes[0]
+    parts = []
+    for k in range(sizes[1]):
+        at = np.minimum(first + k, len(found.start) - 1)
+        spans = zip(found.start[at].tolist(), found.stop[at].tolist())
+        parts.append([text[begin:end] for begin, end in spans])
+    return [" ".join(each[:n]) for each, n in zip(zip(*parts), size.tolist())]

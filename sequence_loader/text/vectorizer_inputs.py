@@ -63,12 +63,13 @@ class TextSource:
                 rows = np.arange(start, min(start + step, self.num_rows))
                 yield start, start + len(rows), rows
             return
-        start, waiting, size = 0, [], 0
+        waiting: list[str] = []
+        start = size = 0
         for texts in self._reads():
-            for text in texts:
-                waiting.append(text)
-                size += len(text)
-                if size >= BLOCK_CHARS or len(waiting) == BLOCK_ROWS:
+            for part in pieces(texts):
+                waiting += part
+                size += sum(map(len, part))
+                if size >= BLOCK_CHARS or len(waiting) + READ_ROWS > BLOCK_ROWS:
                     yield start, start + len(waiting), waiting
                     start, waiting, size = start + len(waiting), [], 0
         if waiting:
@@ -124,6 +125,8 @@ def checked_texts(
 
 def pieces(texts: Sequence[str]) -> list[Sequence[str]]:
     """Runs of texts of about `BLOCK_CHARS` characters, or one longer text."""
+    if len(texts) <= BLOCK_ROWS and sum(map(len, texts)) <= 2 * BLOCK_CHARS:
+        return [texts]
     found, start, size = [], 0, 0
     for i, text in enumerate(texts, 1):
         size += len(text)

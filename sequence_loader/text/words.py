@@ -102,7 +102,10 @@ def split(texts: Sequence[str], rule: WordRule) -> Words:
     ends = np.cumsum(lengths + 1) - 1
     code = code_points(SEPARATOR.join(texts))
     if rule.strip_accents is not None and code.dtype != np.uint8:
-        dropped = code >= 128 if rule.strip_accents == "ascii" else _combining()[code]
+        if rule.strip_accents == "ascii":
+            dropped = code >= 128
+        else:
+            dropped = _combining(_different(code))[code]
         ends = ends - np.searchsorted(np.flatnonzero(dropped), ends)
         code = code[~dropped]
     return find(code, ends, rule)
@@ -117,7 +120,8 @@ def find(code: Array, ends: Integers, rule: WordRule) -> Words:
         rule: What a word is.
     """
     inside = np.zeros(len(code) + 2, bool)
-    _letters(rule.separators).take(code, out=inside[1:-1], mode="clip")
+    letters = _letters(rule.separators, _different(code))
+    letters.take(code, out=inside[1:-1], mode="clip")
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     start, stop = edges[::2], edges[1::2]
     if rule.min_length > 1:
@@ -202,21 +206,27 @@ def _ascending(base: int, count: int) -> Hashes:
     return np.multiply.accumulate(powers)
 
 
-@functools.lru_cache(maxsize=4)
-def _letters(separators: str | None) -> npt.NDArray[np.bool_]:
+def _different(code: Array) -> int:
+    """How many code points a type has: tables of all of Unicode take 0.2 seconds."""
+    return {1: 0x80, 2: 0x10000}.get(code.dtype.itemsize, 0x110000)
+
+
+@functools.lru_cache(maxsize=8)
+def _letters(separators: str | None, size: int) -> npt.NDArray[np.bool_]:
     r"""For each code point, whether it belongs to words: ``\w``, or no separator."""
     if separators is None:
         # What `re` takes for \w in text; a test compares them.
-        found = np.fromiter(map(str.isalnum, map(chr, range(0x110000))), np.bool_)
+        found = np.fromiter(map(str.isalnum, map(chr, range(size))), np.bool_)
         found[ord("_")] = True
     else:
-        found = np.ones(0x110000, np.bool_)
-        found[[ord(character) for character in separators + SEPARATOR]] = False
+        found = np.ones(size, np.bool_)
+        places = [ord(character) for character in separators + SEPARATOR]
+        found[[place for place in places if place < size]] = False
     return found
 
 
-@functools.lru_cache(maxsize=1)
-def _combining() -> npt.NDArray[np.bool_]:
+@functools.lru_cache(maxsize=2)
+def _combining(size: int) -> npt.NDArray[np.bool_]:
     """For each code point, whether it is a combining character."""
-    classes = map(unicodedata.combining, map(chr, range(0x110000)))
+    classes = map(unicodedata.combining, map(chr, range(size)))
     return np.fromiter(classes, np.bool_)
