@@ -131,7 +131,7 @@ def test_a_worker_that_dies_is_told_and_leaves_nothing(tmp_path, lines, monkeypa
     monkeypatch.setattr(vectorizer_inputs, "BLOCK_ROWS", 100)
     (tmp_path / "lines.armed").touch()
     before = sorted(os.listdir(tmp_path))
-    with pytest.raises(WorkerError, match="SIGKILL.* while it worked on texts 300 to"):
+    with pytest.raises(WorkerError, match="SIGKILL.* texts 300 to 399. Nothing was"):
         NgramVectorizer().fit_write(
             Deadly(lines.path, lines.y), tmp_path / "a.store", workers=2
         )
@@ -341,6 +341,14 @@ def test_texts_come_from_series_arrays_and_tuples():
     series = pd.Series(texts, index=np.arange(40)[::-1])
     for source in (series, np.array(texts), np.array(texts, object), tuple(texts)):
         assert NgramVectorizer().fit(source, list(y)).feature_names == expected
+
+
+def test_no_texts_are_no_rows():
+    texts, y = corpus(40)
+    for made in (NgramVectorizer(), SequenceVectorizer()):
+        rows = made.fit(texts, y).transform([])
+        assert rows.shape == (0, made.num_features)
+        assert made.transform(["", "?", texts[0]]).shape[0] == 3
 
 
 def test_an_unfitted_vectorizer_says_so(tmp_path):

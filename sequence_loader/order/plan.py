@@ -53,6 +53,11 @@ class PlannedBatch(NamedTuple):
             f"({len(self.rows)} rows: {shown}{more})"
         )
 
+    @property
+    def mend(self) -> str:
+        """What happens, or is to be done, when the worker that reads it has died."""
+        return "The next batch starts a new one."
+
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:

@@ -66,7 +66,8 @@ class NgramVectorizer(TextVectorizer):
         select: ``"f_classif"`` or ``"chi2"``: columns with the best scores are taken.
             `None` takes the terms that occur most, as
             ``TfidfVectorizer(max_features=...)``.
-        max_features: How many columns at most; `None` for all.
+        max_features: How many columns at most; `None` for all, whose names are then
+            all in memory.
         memory: Bytes that the vocabulary may take, 12 for each term. Where there are
             more, `min_df` is raised until they have room, with a warning that counts
             what is let go (`min_df_used`, `dropped_terms`). `None` sets no bound.
@@ -141,7 +142,8 @@ class NgramVectorizer(TextVectorizer):
             TypeError: A function is missing, or not one of its options.
             VectorizerError: It is damaged, or of another kind.
         """
-        options = files.read(path, cls.KIND)[0]["options"]
+        found = files.read(path, cls.KIND)
+        options = found.content["options"]
         wanted = {name for name in CALLABLE if isinstance(options[name], dict)}
         if wanted != set(functions):
             named = ", ".join(
@@ -153,7 +155,7 @@ class NgramVectorizer(TextVectorizer):
                 f"load(path{', ' + named if named else ''})."
             )
         options["ngram_range"] = tuple(options["ngram_range"])
-        return cls(**options | functions)._load(path)
+        return cls(**options | functions)._opened(found)
 
     @property
     def num_features(self) -> int:
@@ -195,6 +197,7 @@ class NgramVectorizer(TextVectorizer):
         return f"{type(self).__name__}(...): {state}"
 
     _dtype = "float32"
+    _sorted: tuple[Array, Array, Array] | None = None
 
     @property
     def _weighting(self) -> Weighting:
@@ -257,7 +260,7 @@ class NgramVectorizer(TextVectorizer):
         weighting = self._weighting
         values = weighting.weights(entries, weighting.idf(self._arrays["df"][term]))
         values /= weighting.norms(entries, values, rows)[entries.docs]
-        order, chosen = self._by_term
+        order, chosen = self._by_term()
         at = np.searchsorted(chosen, term)
         is_column = chosen.take(at, mode="clip") == term
         kept = is_column[entries.term]
@@ -275,8 +278,10 @@ class NgramVectorizer(TextVectorizer):
             len(columns),
         )
 
-    @property
     def _by_term(self) -> tuple[Array, Array]:
         """Columns in the order of their terms, and those terms."""
-        order = np.argsort(self._arrays["columns"])
-        return order, self._arrays["columns"][order]
+        columns = self._arrays["columns"]
+        if self._sorted is None or self._sorted[0] is not columns:
+            order = np.argsort(columns)
+            self._sorted = columns, order, columns[order]
+        return self._sorted[1:]

@@ -148,7 +148,8 @@ class SequenceVectorizer(TextVectorizer):
             FileNotFoundError: There is none.
             VectorizerError: It is damaged, or of another kind.
         """
-        return cls(**files.read(path, cls.KIND)[0]["options"])._load(path)
+        found = files.read(path, cls.KIND)
+        return cls(**found.content["options"])._opened(found)
 
     @property
     def num_features(self) -> int:

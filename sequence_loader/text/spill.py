@@ -150,7 +150,14 @@ class Spill:
 def _write_at(file: IO[bytes], offset: int, values: Array) -> None:
     content = values.reshape(-1).view(np.uint8).data
     while len(content):
-        done = os.pwrite(file.fileno(), content, offset)
+        try:
+            done = os.pwrite(file.fileno(), content, offset)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"writing temporary files failed: {error.strerror}. Make room beside "
+                f"the store or part; for `fit`, set TMPDIR to a directory with room",
+            ) from error
         content, offset = content[done:], offset + done
 
 

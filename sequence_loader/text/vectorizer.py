@@ -236,6 +236,8 @@ class TextVectorizer(ABC):
     def merge(self: Self, parts: Iterable[PathLike], *, workers: int = 1) -> Self:
         """Learns the columns from parts: the same as `fit` from all of their texts.
 
+        Temporary files are beside the first part, without names.
+
         Args:
             parts: What `fit_part` gave, in the order of the texts.
             workers: Threads that compute.
@@ -253,7 +255,7 @@ class TextVectorizer(ABC):
         try:
             labels = joined_labels([part.labels for part in found])
             spills = [part.spill for part in found]
-            self._learn(spills, labels, Path(tempfile.gettempdir()), workers)
+            self._learn(spills, labels, found[0].path.parent, workers)
         finally:
             for part in found:
                 part.spill.close()
@@ -373,15 +375,12 @@ class TextVectorizer(ABC):
     def _content(self) -> dict[str, Any]:
         return {"kind": self.KIND, "options": self._made_with(), **self._learned}
 
-    def _take(self, content: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    def _opened(self: Self, found: files.Found) -> Self:
+        """Takes what was learned from files."""
         known = ("format", "version", "hash_version", "kind", "options", "arrays")
-        self._learned = {k: v for k, v in content.items() if k not in known}
-        self._arrays = arrays
-
-    def _load(self: Self, path: PathLike) -> Self:
-        content, arrays, digest = files.read(path, self.KIND)
-        self._take(content, arrays)
-        self._saved = Path(os.path.abspath(path)), digest
+        self._learned = {k: v for k, v in found.content.items() if k not in known}
+        self._arrays = found.arrays
+        self._saved = found.path, found.digest
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -396,8 +395,10 @@ class TextVectorizer(ABC):
         vars(self).update(state)
         if self._saved is not None:
             path, digest = self._saved
-            self._load(path)
-            if self._saved[1] != digest:
+            found = files.read(path, self.KIND)
+            if found.digest == digest:
+                self._opened(found)
+            else:
                 raise files.VectorizerError(
                     f"{path} holds another vectorizer than when this one was pickled. "
                     f"Pickle it again."

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,13 +78,24 @@ def publish(
     return target
 
 
-def read(
-    path: str | os.PathLike[str], kind: str
-) -> tuple[dict[str, Any], dict[str, Array], str]:
-    """Reads a vectorizer, and checks all of it.
+class Found(NamedTuple):
+    """What a vectorizer's files hold.
 
-    Returns:
-        What JSON held; the arrays, mapped; and the digest of both.
+    Attributes:
+        path: Their directory.
+        content: What JSON held.
+        arrays: Mapped.
+        digest: Of everything.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    arrays: dict[str, Array]
+    digest: str
+
+
+def read(path: str | os.PathLike[str], kind: str) -> Found:
+    """Reads a vectorizer, and checks all of it.
 
     Raises:
         FileNotFoundError: There is none.
@@ -123,7 +134,7 @@ def read(
         name: _checked(_array_path(directory, name), entry)
         for name, entry in content["arrays"].items()
     }
-    return content, arrays, digest
+    return Found(directory, content, arrays, digest)
 
 
 def kind_in(path: str | os.PathLike[str]) -> str | None:

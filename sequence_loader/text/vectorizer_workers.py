@@ -29,6 +29,11 @@ class TextJob(PlannedBatch):
     def __str__(self) -> str:
         return f"texts {self.rows[0]} to {self.rows[-1]}"
 
+    @property
+    def mend(self) -> str:
+        """What to do when its worker has died."""
+        return "Nothing was written. Run it again; with fewer workers, less memory."
+
 
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int

@@ -85,8 +85,9 @@ def died(pid: int, exit_code: int | None, job: PlannedBatch | None) -> WorkerErr
     if exit_code == -signal.SIGKILL:
         how += ", which is also how the system ends a process when memory runs out"
     doing = "it was idle" if job is None else f"it worked on {job}"
+    mend = "The next batch starts a new one." if job is None else job.mend
     return WorkerError(
-        f"worker process {pid} {how} while {doing}. The next batch starts a new one.",
+        f"worker process {pid} {how} while {doing}. {mend}",
         job,
         pid,
         exit_code,
