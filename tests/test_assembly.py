@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from encoded import csr, dense
+from encoded import dense
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +19,8 @@ from sequence_loader.rows.csr import CsrRows, canonical
 ENCODED = dense(9, 5)
 
 
-def rows() -> CsrRows:
-    return canonical(from_scipy(csr(9, 5), "x"), "x")
+def rows(values=ENCODED) -> CsrRows:
+    return canonical(from_scipy(sp.csr_array(values), "x"), "x")
 
 
 def assembled(assembler, features, seed=1, epoch=2, number=3):
@@ -35,25 +35,30 @@ DTYPES = ["float16", "float32", "float64", "int8", "int64", "uint8", "bool"]
 def test_dense_features_have_the_dtype_and_are_aligned(dtype, source):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
-    features = rows() if source == "csr" else ENCODED
+    expected = ENCODED != 0 if dtype == "bool" else ENCODED
+    features = rows(expected) if source == "csr" else expected
     found = assembled(Assembler("dense", dtype, None), features)
     assert found.dtype.name == dtype
     assert found.ctypes.data % 64 == 0 and found.flags.writeable
-    assert (found == ENCODED.astype(found.dtype)).all()
+    assert (found == expected.astype(found.dtype)).all()
 
 
 @pytest.mark.parametrize("output", ["sparse", "csr"])
 def test_sparse_features_have_the_dtype(output):
     for dtype in DTYPES[1:]:
-        found = assembled(Assembler(output, dtype, None), rows())
+        content = ENCODED != 0 if dtype == "bool" else ENCODED
+        found = assembled(Assembler(output, dtype, None), rows(content))
         assert isinstance(found, CsrRows) and found.data.dtype == dtype
-        values = assembled(Assembler(output, dtype, None), ENCODED)
+        values = assembled(Assembler(output, dtype, None), content)
         assert isinstance(values, np.ndarray) and values.dtype == dtype
 
 
 def test_other_byte_orders_are_served_in_that_of_the_machine():
     for output in ("dense", "sparse", "csr"):
-        assert Assembler(output, ">f4", None).dtype == np.dtype("float32")
+        found = assembled(Assembler(output, ">f4", None), ENCODED)
+        assert found.dtype == np.dtype("float32") and (found == ENCODED).all()
+        found = assembled(Assembler(output, None, None), ENCODED.astype(">i8"))
+        assert found.dtype == np.dtype("int64") and (found == ENCODED).all()
 
 
 @pytest.mark.parametrize("features", [1, 4, 300])
@@ -81,7 +86,8 @@ def test_a_batch_that_is_kept_never_changes():
 
 
 def test_structures_pass_through():
-    assembler = Assembler("csr", "float32", None, num_inputs=2)
+    names = {"a": "x['a']", "b": "x['b']"}
+    assembler = Assembler("csr", "float32", None, inputs=names)
     found = assembled(assembler, {"a": rows(), "b": ENCODED})
     assert isinstance(found["a"], CsrRows) and found["b"].dtype == np.float32
 
@@ -170,7 +176,9 @@ def test_it_is_given_the_whole_structure():
         assert set(features) == {"a", "b"}
         return {"a": features["b"], "b": features["a"]}
 
+    names = {"a": "x['a']", "b": "x['b']"}
     found = assembled(
-        Assembler("dense", "float32", swap), {"a": ENCODED, "b": ENCODED + 1}
+        Assembler("dense", "float32", swap, inputs=names),
+        {"a": ENCODED, "b": ENCODED + 1},
     )
     assert (found["a"] == ENCODED + 1).all() and (found["b"] == ENCODED).all()

@@ -20,7 +20,6 @@ from sequence_loader.rows.sources import (
     ItemSource,
     RowSource,
     as_row_source,
-    is_input_list,
 )
 
 ROWS, FEATURES = 37, 7
@@ -255,13 +254,6 @@ def test_items_are_handed_out_as_the_container_they_came_in():
             return row * 10
 
     assert as_row_source(Lazy()).read(rows) == [20, 0]
-
-
-def test_a_list_of_matrices_is_a_list_of_inputs():
-    assert is_input_list([ENCODED, csr(3, 2)])
-    assert is_input_list([CsrSource(csr(3, 2))])
-    for rows in ([], ["a", "b"], [[1, 2], [3, 4]], [np.arange(3), np.arange(3)]):
-        assert not is_input_list(rows)
 
 
 def test_what_lies_in_a_file(tmp_path):

@@ -21,7 +21,7 @@ from sequence_loader.backends.coo import fill_coo, padded_nse
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.batches.structures import Structure, map_structure
 from sequence_loader.memory.buffers import BufferPool
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, index_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ def bcoo(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> An
 
     stored, num_rows = len(block.data), block.num_rows
     entries = padded_nse(stored) if part is None else part.entries
+    check_columns(block.num_features)
     data = pool.empty((entries,), block.data.dtype)
-    indices = pool.empty((entries, 2), np.int32)
+    indices = pool.empty((entries, 2), index_type(block.num_features))
     fill_coo(block, indices, data)
     if part is not None:
         num_rows = part.count * block.num_rows
@@ -58,6 +59,29 @@ def bcoo(block: CsrRows, pool: BufferPool, part: SparsePart | None = None) -> An
         indices_sorted=part is None,  # they are not in the array of all processes
         unique_indices=True,
     )
+
+
+def check_columns(num_features: int) -> None:
+    """Refuses rows whose columns JAX would count with integers that are too small.
+
+    Raises:
+        ValueError: A BCOO of so many columns needs int64, which JAX does not hold.
+    """
+    if index_type(num_features) == np.int64 and held_as(np.dtype(np.int64)) == np.int32:
+        raise ValueError(
+            f"`x` must have at most {2**31 - 1} columns where it is served sparse on "
+            f"JAX, which counts them in int32; it has {num_features}. Use another "
+            f"backend, or set jax_enable_x64 before anything is imported."
+        )
+
+
+def held_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What the backend makes of a dtype of integers, and on JAX cuts them to."""
+    if dtype.itemsize < 8 or dtype.kind not in "iu" or keras_backend() != "jax":
+        return dtype
+    import jax
+
+    return dtype if jax.config.jax_enable_x64 else np.dtype(f"{dtype.kind}4")
 
 
 def sparse_parts(

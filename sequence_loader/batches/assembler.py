@@ -19,6 +19,7 @@ from sequence_loader.batches.reader import Batch
 from sequence_loader.batches.structures import (
     Structure,
     described,
+    leaves,
     map_structure,
     names,
     same_shape,
@@ -28,6 +29,7 @@ from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.permutation import derive_key
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import HALF, CsrRows, canonical
+from sequence_loader.rows.values import DoesNotFit, cast, check_fits, wider
 
 OUTPUTS = ("dense", "sparse", "csr")
 
@@ -37,34 +39,53 @@ Augment = Callable[[Any, np.random.Generator], Any]
 class Assembler:
     """Turns what a `BatchReader` read into features of the served dtype.
 
+    Sparse rows and floats are served as `floats`, unless a dtype is asked for:
+    integers and booleans in arrays, which are ids as often as amounts, as they are.
+
     Args:
         output: ``"dense"``, ``"sparse"`` or ``"csr"``.
-        dtype: dtype of the served features.
+        dtype: dtype of all features, or a structure like `inputs` of dtypes and
+            `None`.
         augment: ``(x, rng) -> x`` on the assembled batch, or `None`.
-        num_inputs: How many inputs a batch has.
+        inputs: What the user calls each input: a structure like a batch's features.
+        floats: The default dtype.
+        held_as: dtype -> the one whose values are all that the engine keeps of it.
 
     Raises:
-        TypeError: `augment` is not callable, or `dtype` not real.
-        ValueError: `output` is not known.
+        TypeError: `augment` is not callable, or a dtype not real.
+        ValueError: `output` is not known, or `dtype` of another structure.
     """
 
     def __init__(
-        self, output: str, dtype: Any, augment: Augment | None, num_inputs: int = 1
+        self,
+        output: str,
+        dtype: Structure,
+        augment: Augment | None,
+        inputs: Structure = "x",
+        floats: Any = "float32",
+        held_as: Callable[[np.dtype[Any]], np.dtype[Any]] = np.dtype,
     ) -> None:
         self.output: str = one_of("output", output, OUTPUTS)
-        self.dtype = _checked_dtype(dtype)
-        if output == "csr" and self.dtype.name in HALF:
-            raise ValueError(
-                f"`dtype` must be one that scipy computes with when output='csr'; "
-                f"received {self.dtype.name}. Pass dtype='float32'."
-            )
+        self._inputs = inputs
+        self._floats = _checked_dtype(floats)
+        self._dtypes = _checked_dtypes(dtype, inputs)
+        self._held_as = held_as
+        self._kept: dict[str, np.dtype[Any]] = {}  # of arrays, by name
+        for each in leaves(self._dtypes):
+            asked = self._floats if each is None else each
+            if output == "csr" and asked.name in HALF:
+                raise ValueError(
+                    f"`dtype` must be one that scipy computes with when output='csr'; "
+                    f"received {asked.name}. Pass dtype='float32'."
+                )
         if augment is not None and not callable(augment):
             raise TypeError(
                 f"`augment` must be a callable (x, rng) -> x; received "
                 f"{shown(augment)} of type {type(augment).__name__}. Pass a function."
             )
         self.augment = augment
-        self.pool = BufferPool(spare=2 * num_inputs)  # indices and values of each
+        # Indices and values of each.
+        self.pool = BufferPool(spare=2 * len(leaves(inputs)))
 
     def assemble(
         self, batch: Batch, seed: int, epoch: int, number: int
@@ -80,23 +101,76 @@ class Assembler:
         Returns:
             The batch with features that are `CsrRows` or arrays of the dtype to
             serve.
+
+        Raises:
+            DoesNotFit: A dtype cannot hold a value.
+            TypeError: `transform` gave another dtype than before.
         """
         dense = self.output == "dense"
         features = map_structure(
-            lambda block: self._assemble_input(block, dense), batch.features
+            lambda block, name, dtype: self._assemble_input(block, name, dtype, dense),
+            batch.features,
+            self._inputs,
+            self._dtypes,
         )
         if self.augment is not None:
             key = derive_key("augment", seed, epoch, number)
             rng = np.random.Generator(np.random.Philox(key=key[:2]))
             features = self._augmented(self.augment, features, rng)
+        map_structure(self._check_held, features, self._inputs)
+        if batch.targets is not None:
+            map_structure(self._check_held, batch.targets, names("y", batch.targets))
         return Batch(features, batch.targets, batch.weights)
 
-    def _assemble_input(self, block: CsrRows | Array, dense: bool) -> CsrRows | Array:
-        if dense or not isinstance(block, CsrRows):
-            return to_dense(block, self.dtype, self.pool)
-        if block.data.dtype == self.dtype:
-            return block
-        return replace(block, data=block.data.astype(self.dtype))
+    def _assemble_input(
+        self,
+        block: CsrRows | Array,
+        name: str,
+        asked: np.dtype[Any] | None,
+        dense: bool,
+    ) -> CsrRows | Array:
+        dtype = self._default(block, name) if asked is None else asked
+        try:
+            if dense or not isinstance(block, CsrRows):
+                return to_dense(block, dtype, self.pool)
+            return replace(block, data=cast(block.data, dtype))
+        except DoesNotFit as error:
+            raise error.named(name, block, _mend(block, error)) from None
+
+    def _default(self, block: CsrRows | Array, name: str) -> np.dtype[Any]:
+        """The dtype to serve where none was asked for: that of the first batch."""
+        integers = not isinstance(block, CsrRows) and block.dtype.kind in "biu"
+        dtype: np.dtype[Any] = self._floats
+        if integers and isinstance(block, np.ndarray):
+            dtype = block.dtype.newbyteorder("=")  # no backend takes the other
+        kept = self._kept.setdefault(name, dtype)
+        if dtype != kept:
+            both = self._floats
+            if dtype.kind in "biu" and kept.kind in "biu":
+                both = np.result_type(dtype, kept)
+            raise TypeError(
+                f"`{name}` must have one dtype in all batches, which models are built "
+                f"for; this one has {dtype} after {kept}. Pass dtype={both.name!r} for "
+                f"it, or return one dtype from the transform."
+            )
+        return dtype
+
+    def _check_held(self, block: CsrRows | Array, name: str) -> None:
+        """Raises DoesNotFit where the engine would keep other values."""
+        values = block.data if isinstance(block, CsrRows) else block
+        held = self._held_as(values.dtype)
+        if held == values.dtype:
+            return
+        try:
+            check_fits(values, held)
+        except DoesNotFit as error:
+            mend = (
+                f"Number what they stand for from 0, as np.unique({name}, "
+                f"return_inverse=True)[1] does, or set jax_enable_x64 before anything "
+                f"is imported."
+            )
+            rule = f"and JAX, which makes {held} of {values.dtype}, cannot hold it"
+            raise error.named(name, block, mend, rule) from None
 
     def _augmented(
         self, augment: Augment, features: Structure, rng: np.random.Generator
@@ -110,9 +184,14 @@ class Assembler:
                 f"`augment` must return what it is given, {described(given)}; it "
                 f"returned {described(result)}. Return features of the same structure."
             )
-        return map_structure(self._checked_augmented, result, given, names("x", given))
+        return map_structure(
+            self._checked_augmented, result, given, self._inputs, features
+        )
 
-    def _checked_augmented(self, result: Any, given: Any, name: str) -> CsrRows | Array:
+    def _checked_augmented(
+        self, result: Any, given: Any, name: str, before: CsrRows | Array
+    ) -> CsrRows | Array:
+        dtype = before.data.dtype if isinstance(before, CsrRows) else before.dtype
         sparse = sp.issparse(given)
         if not (sp.issparse(result) if sparse else isinstance(result, np.ndarray)):
             raise TypeError(
@@ -126,16 +205,21 @@ class Assembler:
                 f"`augment` must keep the shape of `{name}`, {given.shape}; it "
                 f"returned shape {result.shape}. Change values, not rows or features."
             )
-        if not sparse:
-            same: Array = np.asarray(result).astype(self.dtype, copy=False)
-            return same
-        rows = from_scipy(result, f"augment({name})")
-        rows = replace(
-            rows,
-            indptr=rows.indptr.astype(np.int64),
-            data=rows.data.astype(self.dtype, copy=False),
-        )
-        return canonical(rows, f"augment({name})")
+        rows: CsrRows | Array = np.asarray(result)
+        if sparse:
+            found = from_scipy(result, f"augment({name})")
+            found = replace(found, indptr=found.indptr.astype(np.int64))
+            rows = canonical(found, f"augment({name})")
+        try:
+            if isinstance(rows, CsrRows):
+                return replace(rows, data=cast(rows.data, dtype))
+            return cast(rows, dtype)
+        except DoesNotFit as error:
+            mend = (
+                f"Return values of {dtype}, which it is given, or pass "
+                f"dtype={wider(np.dtype(result.dtype), dtype, error.value)!r} for it."
+            )
+            raise error.named(f"augment({name})", rows, mend) from None
 
 
 def to_dense(
@@ -150,13 +234,48 @@ def to_dense(
 
     Returns:
         Array of shape (batch, features), or of the shape of `block`.
+
+    Raises:
+        DoesNotFit: The dtype cannot hold a value.
     """
+    dtype = np.dtype(dtype)
     if isinstance(block, CsrRows):
         shape = (block.num_rows, block.num_features)
+        block = replace(block, data=cast(block.data, dtype))
         return block.to_dense(pool.zeros(shape, dtype))
-    out = pool.empty(block.shape, dtype)
-    np.copyto(out, block, casting="unsafe")
-    return out
+    return cast(block, dtype, pool.empty(block.shape, dtype))
+
+
+def _mend(block: CsrRows | Array, error: DoesNotFit) -> str:
+    values = block.data if isinstance(block, CsrRows) else block
+    given, dtype = values.dtype.newbyteorder("="), error.dtype
+    other = wider(given, dtype, error.value)
+    mend = f"Pass dtype={other!r} for this input"
+    if dtype.kind == "b":
+        mend = "Convert it yourself: x != 0 is what it is in NumPy"
+    elif given.kind == "f" and dtype.kind in "iu":
+        mend = "Convert it yourself, with np.rint say, or pass dtype='float32'"
+    elif given.kind in "iu" and dtype.kind == "f":
+        mend += ", or convert it to floats first, where it is an amount"
+    return f"{mend}."
+
+
+def _checked_dtypes(dtype: Structure, inputs: Structure) -> Structure:
+    """A dtype, or `None`, for each input."""
+    if isinstance(inputs, tuple) and isinstance(dtype, list):
+        dtype = tuple(dtype)
+    if not isinstance(dtype, dict | tuple):
+        whole = None if dtype is None else _checked_dtype(dtype)
+        return map_structure(lambda _: whole, inputs)
+    if not same_shape(inputs, dtype):
+        raise ValueError(
+            f"`dtype` must be one dtype, or have the structure of `x`, "
+            f"{described(inputs)}; received {described(dtype)}. Pass one dtype (or "
+            f"None) for each input."
+        )
+    return map_structure(
+        lambda each, _: None if each is None else _checked_dtype(each), dtype, inputs
+    )
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:

@@ -18,6 +18,7 @@ from sequence_loader.checks import check_real, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource
+from sequence_loader.rows.tables import is_table, numbers_of
 
 Transform = Callable[[Any], Any]
 
@@ -79,7 +80,7 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
         items = getattr(source, "items", source)
         dtype = f" of dtype {items.dtype}" if hasattr(items, "dtype") else ""
         vectorizer = "transform=HashingVectorizer().transform"
-        if hasattr(items, "columns"):  # it would read their names as the texts
+        if is_table(items):  # it would read the names of columns as the texts
             vectorizer += f" with {name}=frame[column] of a column of texts"
         if hasattr(items, "obs"):  # an AnnData
             vectorizer = f"its matrix, {name}.X"
@@ -99,11 +100,14 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
 
 def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
     """What a transform gave, as rows that nothing else refers to."""
+    if is_table(result):
+        matrix = numbers_of(result, f"transform({name})")
+        result = result if matrix is None else matrix
     if not sp.issparse(result) and not isinstance(result, np.ndarray):
         raise TypeError(
             f"`transform` of `{name}` must return a scipy sparse matrix or an array; "
             f"it returned {shown(result)} of type {type(result).__name__}. Return the "
-            f"rows as one of those."
+            f"rows as one of those, or as a table of numbers."
         )
     check_real(f"transform({name})", result.dtype)
     if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:

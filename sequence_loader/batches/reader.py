@@ -16,26 +16,23 @@ from sequence_loader.batches.inputs import InputReader, make_reader
 from sequence_loader.batches.structures import (
     Structure,
     described,
+    from_list,
     leaves,
     map_structure,
     names,
     same_shape,
 )
 from sequence_loader.batches.targets import (
+    check_numbers,
     floating,
-    numbers,
+    read_numbers,
     target_sources,
     weight_sources,
 )
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.sources import (
-    RowSource,
-    as_row_source,
-    is_input_list,
-    traits_of,
-)
+from sequence_loader.rows.sources import RowSource, as_row_source, traits_of
 
 
 class Batch(NamedTuple):
@@ -69,6 +66,10 @@ class BatchReader:
         sample_weight: Weights, or `None` for those of the store.
         transform: Callable, structure of callables, or `None`.
 
+    Attributes:
+        names: What the user calls each input, a structure.
+        num_rows: How many rows there are.
+
     Raises:
         TypeError: An argument is of a kind that cannot be served.
         ValueError: Rows are missing, or arguments do not fit together.
@@ -83,10 +84,13 @@ class BatchReader:
     ) -> None:
         # scipy's dictionary of keys is a dict, but not one of inputs.
         x, y = map(_no_dictionary, (x, y))
-        if isinstance(x, list) and is_input_list(x):
-            x = tuple(x)
-        self._names = names("x", x)
-        self._features = map_structure(as_row_source, x, self._names)
+        listed = isinstance(x, list)
+        # Arrays of one axis are items, each a text in numbers say, of one transform.
+        x = from_list("x", x, items=callable(transform))
+        self._listed = listed and isinstance(x, tuple)
+        transform = _checked_transforms(transform, x)
+        self.names = names("x", x)
+        self._features = map_structure(as_row_source, x, self.names, transform)
         if not leaves(self._features):
             raise ValueError(
                 f"`x` must hold at least one input; received {shown(x)}. Pass a "
@@ -97,11 +101,14 @@ class BatchReader:
             if sample_weight is None:
                 sample_weight = getattr(x, "sample_weight", None)
         self.num_rows: int = leaves(self._features)[0].num_rows
-        self._targets = target_sources(y)
-        self._weights = weight_sources(sample_weight, self._targets)
+        self._targets = target_sources(y, self.num_rows)
+        self._weights = weight_sources(sample_weight, self._targets, self.num_rows)
         self._check_lengths()
-        self.inputs: Structure = self._with_transforms(transform)
+        self.inputs: Structure = map_structure(
+            make_reader, self._features, self.names, transform
+        )
         self._widths: dict[str, tuple[int, ...]] = {}
+        self._told: set[str] = set()
         # By identity: a store may be features and targets as well.
         read = {id(each): each for each in (*self.sources, *leaves(self._targets))}
         ahead = [traits_of(source).look_ahead for source in read.values()]
@@ -112,10 +119,23 @@ class BatchReader:
         """The row sources of the features."""
         return leaves(self._features)
 
+    @property
+    def num_columns(self) -> int:
+        """The most that sparse rows have which are served without a transform."""
+        return max(
+            0 if reader.transform else getattr(reader.source, "num_features", 0)
+            for reader in leaves(self.inputs)
+        )
+
     def look_ahead(self, plan: BatchPlan, epoch: int, number: int) -> None:
         """Tells sources that can read ahead which batch is about to be read."""
         for hint in self._looking_ahead:
             hint(plan, epoch, number)
+
+    def check_numbers(self, rows: Integers) -> None:
+        """Raises ValueError where `y` or weights in memory have none for a row."""
+        check_numbers(self._targets, "y", rows)
+        check_numbers(self._weights, "sample_weight", rows)
 
     def read(self, batch: PlannedBatch, features: Structure | None = None) -> Batch:
         """Reads one batch.
@@ -134,10 +154,20 @@ class BatchReader:
         self.check_widths(features)
         if self._targets is None:
             return Batch(features, None, None)
-        targets = map_structure(lambda s: numbers(s.read(rows)), self._targets)
+        targets = map_structure(
+            lambda source, name: read_numbers(source, name, rows, self._told),
+            self._targets,
+            names("y", self._targets),
+        )
         weights = None
         if self._weights is not None:
-            weights = map_structure(lambda s: floating(s.read(rows)), self._weights)
+            weights = map_structure(
+                lambda source, name: floating(
+                    read_numbers(source, name, rows, self._told)
+                ),
+                self._weights,
+                names("sample_weight", self._weights),
+            )
             if batch.weights is not None:
                 weights = map_structure(
                     lambda w: w * _like(batch.weights, w), weights
@@ -239,7 +269,7 @@ class BatchReader:
 
     def check_widths(self, features: Structure) -> None:
         """Raises ValueError if a transform gives other features than before."""
-        map_structure(self._check_width, features, self._names, self.inputs)
+        map_structure(self._check_width, features, self.names, self.inputs)
 
     def _check_width(
         self, served: CsrRows | Array, name: str, reader: InputReader
@@ -268,24 +298,30 @@ class BatchReader:
             for name, source in zip(leaves(names(argument, structure)),
                                     leaves(structure)):
                 if source.num_rows != self.num_rows:
-                    first = leaves(self._names)[0]
+                    first = leaves(self.names)[0]
+                    rows = "np.asarray(x), or a transform, if each is a row"
                     raise ValueError(
                         f"`{name}` must have as many rows as `{first}`, which has "
                         f"{self.num_rows}; received {source.num_rows} rows. Pass "
-                        f"arrays that describe the same rows."
+                        f"arrays that describe the same rows"
+                        f"{f' ({rows})' if self._listed else ''}."
                     )
 
-    def _with_transforms(self, transform: Structure | None) -> Structure:
-        if transform is None:
-            transform = map_structure(lambda _: None, self._features)
-        if not same_shape(self._features, transform):
-            raise ValueError(
-                f"`transform` must have the structure of `x`, "
-                f"{described(self._features)}; received {described(transform)}. Pass "
-                f"one callable (or None) for each input."
-            )
 
-        return map_structure(make_reader, self._features, self._names, transform)
+def _checked_transforms(transform: Structure | None, x: Structure) -> Structure:
+    """One transform, or `None`, for each input."""
+    if transform is None:
+        return map_structure(lambda _: None, x)
+    if isinstance(x, tuple) and isinstance(transform, list):
+        transform = tuple(transform)
+    if not same_shape(x, transform):
+        several = " (several inputs are a dict or a tuple)" * isinstance(x, list)
+        raise ValueError(
+            f"`transform` must have the structure of `x`, {described(x)}{several}; "
+            f"received {described(transform)}. Pass one callable (or None) for each "
+            f"input."
+        )
+    return transform
 
 
 def _no_dictionary(value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from sequence_loader.rows.sources import RowSource
+
 Structure: TypeAlias = Any
 """A leaf, ``dict[str, leaf]`` or ``tuple[leaf, ...]``; one level deep."""
 
@@ -55,6 +57,53 @@ def same_shape(structure: Structure, other: Structure) -> bool:
     if isinstance(structure, tuple):
         return isinstance(other, tuple) and len(structure) == len(other)
     return not isinstance(other, dict | tuple)
+
+
+def from_list(
+    argument: str, value: Any, num_rows: int | None = None, *, items: bool = False
+) -> Structure:
+    """What a list is, by Keras's rule: of matrices and arrays, one for each input.
+
+    A list of anything else, of numbers or texts, is one value, with an entry a row.
+
+    Args:
+        argument: The argument it came in, for error messages.
+        value: Anything; only lists are looked at.
+        num_rows: How many rows each of several must have, where that is known: rows
+            in a list are told from targets by it.
+        items: Whether arrays of one axis may be items for a transform.
+
+    Returns:
+        A tuple, where it is several; `value` otherwise.
+
+    Raises:
+        ValueError: It may be either.
+    """
+    if not isinstance(value, list) or not value or not all(map(_has_rows, value)):
+        return value
+    if items and not any(_has_rows(each, axes=2) for each in value):
+        return value
+    if num_rows is not None and len(value) == num_rows:
+        if not all(_length(each) == num_rows for each in value):
+            return value
+        raise ValueError(
+            f"`{argument}` must not be a list that can be read in two ways; received "
+            f"{num_rows} arrays of {num_rows} entries for {num_rows} rows. Pass a "
+            f"tuple of arrays, one for each of several, or np.asarray({argument}), of "
+            f"an entry for each row."
+        )
+    return tuple(value)
+
+
+def _has_rows(value: Any, axes: int = 1) -> bool:
+    """Whether it is an array, matrix, table or row source, of so many axes or more."""
+    if isinstance(value, RowSource):
+        return True
+    return not isinstance(value, type) and len(getattr(value, "shape", ())) >= axes
+
+
+def _length(value: Any) -> int:
+    return value.num_rows if isinstance(value, RowSource) else int(value.shape[0])
 
 
 def described(structure: Structure) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.arrays import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.structures import (
     Structure,
     described,
+    from_list,
     leaves,
     map_structure,
     names,
@@ -18,25 +21,38 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.checks import shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.sources import Block, RowSource, as_row_source
+from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
+from sequence_loader.rows.tables import (
+    from_objects,
+    is_missing,
+    is_table,
+    numbers_of,
+)
 
 
-def target_sources(y: Any) -> Structure | None:
+def target_sources(y: Any, num_rows: int) -> Structure | None:
     """Structure of row sources for `y`; `None` where it is.
+
+    Args:
+        y: What the user passed.
+        num_rows: How many rows `x` has.
 
     Raises:
         TypeError: It does not hold numbers.
         ValueError: It is empty, or has rows of different shapes.
     """
-    return None if y is None else _sources("y", y)
+    return None if y is None else _sources("y", _unlisted("y", y, num_rows))
 
 
-def weight_sources(sample_weight: Any, targets: Structure | None) -> Structure | None:
+def weight_sources(
+    sample_weight: Any, targets: Structure | None, num_rows: int
+) -> Structure | None:
     """Structure of row sources for `sample_weight`: one, or one for each target.
 
     Args:
         sample_weight: What the user passed, or `None`.
         targets: What `target_sources` made of `y`, or `None`.
+        num_rows: How many rows `x` has.
 
     Raises:
         TypeError: See `target_sources`.
@@ -49,7 +65,15 @@ def weight_sources(sample_weight: Any, targets: Structure | None) -> Structure |
             "`sample_weight` needs `y`: Keras weights the loss of targets; "
             "received sample_weight without y. Pass y as well."
         )
+    sample_weight = _unlisted("sample_weight", sample_weight, num_rows)
     nested = isinstance(sample_weight, dict | tuple)
+    if nested and sample_weight and all(map(_is_number, leaves(sample_weight))):
+        raise ValueError(
+            f"`sample_weight` must hold a weight for each row; received "
+            f"{shown(sample_weight)}, one number for each of "
+            f"{len(sample_weight)}. Pass an array; weights of classes are the "
+            f"class_weight of fit, or sample_weight=np.vectorize(weights.get)(y)."
+        )
     if nested and not same_shape(targets, sample_weight):
         raise ValueError(
             f"`sample_weight` must be one array, or have the structure of `y`, "
@@ -57,6 +81,65 @@ def weight_sources(sample_weight: Any, targets: Structure | None) -> Structure |
             f"Pass one weight array for each target."
         )
     return _sources("sample_weight", sample_weight)
+
+
+def read_numbers(
+    source: RowSource, name: str, rows: Integers, told: set[str]
+) -> Array:
+    """Rows of targets or weights as an array, once it is seen that they have numbers.
+
+    Args:
+        source: Where they come from.
+        name: What the user calls them.
+        rows: int64 array of shape (n,), row ids.
+        told: Names of which a warning has been given.
+
+    Raises:
+        ValueError: A row has no number.
+
+    Warns:
+        UserWarning: Of several numbers a row has, some are missing: a loss may mask
+            those.
+    """
+    block = source.read(rows)
+    values = block.data if isinstance(block, CsrRows) else np.asarray(block)
+    array = numbers(block)
+    # The largest of some is NaN if one of them is; no array of answers is made.
+    if values.dtype.kind == "f" and values.size and np.isnan(values.max()):
+        _tell_of_missing(np.isnan(array), name, rows, told)
+    return array
+
+
+def check_numbers(sources: Structure | None, argument: str, rows: Integers) -> None:
+    """Raises ValueError where a row in memory has no number, before it is asked for."""
+    for source, name in zip(leaves(sources), leaves(names(argument, sources))):
+        if isinstance(source, DenseSource) and not source.traits.threads_help:
+            if source.array.ndim == 1 and source.array.dtype.kind == "f":
+                for start in range(0, len(rows), _AT_ONCE):
+                    read_numbers(source, name, rows[start : start + _AT_ONCE], set())
+
+
+_AT_ONCE = 1 << 16
+
+
+def _tell_of_missing(
+    missing: Array, name: str, rows: Integers, told: set[str]
+) -> None:
+    each = missing.reshape(len(missing), -1)
+    row, column = map(int, np.argwhere(each)[0])
+    mend = f"rows=np.flatnonzero(~np.isnan(np.asarray({name}, float)))"
+    if each.shape[1] == 1:
+        raise ValueError(
+            f"`{name}` must have a number for each row, or the loss is NaN; row "
+            f"{rows[row]} has none. Leave those rows out, with {mend}."
+        )
+    if name not in told:
+        told.add(name)
+        warnings.warn(
+            f"`{name}` holds NaN, in row {rows[row]}, column {column}, say: the loss "
+            f"is NaN, unless it is one that masks those.",
+            stacklevel=2,
+        )
 
 
 def numbers(block: Block) -> Array:
@@ -79,9 +162,12 @@ def _sources(argument: str, value: Any) -> Structure:
     """Wraps targets or weights, which must be numbers already."""
 
     def wrap(leaf: Any, name: str) -> RowSource:
+        if is_table(leaf):
+            matrix = numbers_of(leaf, name)
+            leaf = leaf if matrix is None else matrix
         own = isinstance(leaf, RowSource) and leaf.numeric  # a store, for example
         if not sp.issparse(leaf) and (not own or isinstance(leaf, np.ndarray)):
-            leaf = as_array(leaf, name)
+            leaf = from_objects(as_array(leaf, name))
             if leaf.dtype.kind in "OUST":
                 mend = "Pass one number for each row"
                 if argument == "y":
@@ -89,6 +175,12 @@ def _sources(argument: str, value: Any) -> Structure:
                         f"Encode labels as integers, for example with "
                         f"np.unique({name}, return_inverse=True)[1]"
                     )
+                    if any(is_missing(item) or item != item for item in leaf.flat):
+                        mend = (
+                            f"Leave out rows without a label, with rows=, and encode "
+                            f"the others: pd.factorize({name})[0] is -1 where there "
+                            f"is none"
+                        )
                 first = leaf[:3].tolist() if leaf.ndim else leaf.item()
                 raise TypeError(
                     f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
@@ -109,6 +201,19 @@ def _sources(argument: str, value: Any) -> Structure:
             f"Pass None to leave it out."
         )
     return map_structure(wrap, value, names(argument, value))
+
+
+def _unlisted(argument: str, value: Any, num_rows: int) -> Structure:
+    """One array for each target, where a list holds them; one alone is no list."""
+    found = from_list(argument, value, num_rows)
+    alone = isinstance(value, list) and isinstance(found, tuple) and len(found) == 1
+    return found[0] if alone else found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number) or np.ndim(value) == 0 and isinstance(
+        value, np.ndarray | np.generic
+    )
 
 
 def as_array(value: Any, name: str) -> Array:

@@ -26,9 +26,11 @@ import numpy as np
 import tensorflow as tf
 
 from sequence_loader.arrays import Array
+from sequence_loader.backends.jax import check_columns
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.feed.dataset_layout import Layout
 from sequence_loader.feed.pipeline import Pipeline
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers.pool import ended, visits
 
 
@@ -59,8 +61,12 @@ def make_dataset(
         ValueError: The output is one that TensorFlow's pipelines cannot carry.
     """
     plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
-    _check_output(pipeline.assembler.output)
+    output = pipeline.assembler.output
+    _check_output(output)
     (example,) = pipeline.batches(begin(), range(1))
+    for leaf in example.leaves():
+        if isinstance(leaf, CsrRows) and output == "sparse":
+            check_columns(leaf.num_features)
     layout = Layout(example, plan, pipeline.assembler)
     prefetch = min(prefetch, max(READY_BYTES // max(layout.nbytes, 1), READY_BATCHES))
     del example

@@ -32,6 +32,7 @@ from sequence_loader.batches.reader import Batch, BatchReader
 from sequence_loader.batches.structures import Structure, map_structure
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.values import DoesNotFit
 from sequence_loader.workers.prefetch import Workers
 
 
@@ -72,21 +73,18 @@ class Pipeline:
             read = self.groups.read(self.plan, planned)
         else:
             read = self.reader.read(planned, features)
-        return self._assembled(read, epoch, planned.place)
+        return self._assembled(read, epoch, number)
 
     def batches(self, epoch: int, numbers: range) -> Iterator[Batch]:
         """Neighbouring batches, for a dataset; see `batch`."""
-        plan, shard = self.plan, self.plan.shard
         if len(numbers) == 1 or not self.reader.reads_together:
             by_threads = self.parallel_calls > 1
             for number in numbers:
                 yield self.batch(epoch, number, by_threads=by_threads)
             return
-        for number, read in zip(
-            numbers, self.reader.read_together(plan, epoch, numbers)
-        ):
-            place = number * shard[1] + shard[0]
-            yield self._assembled(read, epoch, place)
+        together = self.reader.read_together(self.plan, epoch, numbers)
+        for number, read in zip(numbers, together):
+            yield self._assembled(read, epoch, number)
 
     def count_values(
         self, features: Structure, epoch: int, number: int, shard: int
@@ -107,7 +105,7 @@ class Pipeline:
             return self.reader.count_values(planned.rows)
         if shard != self.plan.shard[0]:
             read = self.reader.read(planned)
-            features = self._assembled(read, epoch, planned.place).features
+            features = self._assembled(read, epoch, number, shard).features
         return map_structure(_count_values, features)
 
     @property
@@ -119,8 +117,15 @@ class Pipeline:
             or self.assembler.augment is not None
         )
 
-    def _assembled(self, read: Batch, epoch: int, place: int) -> Batch:
-        return self.assembler.assemble(read, self.seed, epoch, place)
+    def _assembled(
+        self, read: Batch, epoch: int, number: int, shard: int | None = None
+    ) -> Batch:
+        index, count = self.plan.shard
+        place = number * count + (index if shard is None else shard)
+        try:
+            return self.assembler.assemble(read, self.seed, epoch, place)
+        except DoesNotFit as error:
+            raise error.of_rows(self.plan.batch(epoch, number, shard).rows) from None
 
 
 def _count_values(leaf: CsrRows | Array) -> int:

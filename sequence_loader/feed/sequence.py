@@ -10,8 +10,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from sequence_loader.arrays import Integers
-from sequence_loader.backends.jax import sparse_parts
+from sequence_loader.backends.jax import check_columns, held_as, sparse_parts
 from sequence_loader.backends.keras_frames import called_by_reset
 from sequence_loader.backends.refusals import (
     check_dataset,
@@ -157,6 +159,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         seed = checked_seed(seed)
         self._shuffle = shuffle
         reader = BatchReader(x, y, sample_weight, transform)
+        subset = checked_subset(rows, reader.num_rows)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
         self._pipeline = Pipeline(
             workers=Workers(reader, count, use_multiprocessing, self._queue_size),
@@ -166,19 +169,26 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 batch_size=batch_size,
                 remainder=remainder,
                 shard=shard,
-                subset=checked_subset(rows, reader.num_rows),
+                subset=subset,
             ),
             assembler=Assembler(
                 output,
-                floatx() if dtype is None else dtype,
+                dtype,
                 augment,
-                num_inputs=len(reader.sources),
+                inputs=reader.names,
+                floats=floatx(),
+                held_as=held_as,
             ),
             reader=reader,
             groups=GroupReader(reader, owns=as_read),
             seed=seed,
             parallel_calls=max(count, 1),
         )
+        if sampler is None:  # others may leave rows out
+            served = np.arange(reader.num_rows) if subset is None else subset
+            reader.check_numbers(served)
+        if output == "sparse":
+            check_columns(reader.num_columns)
         self._reset_tracking(epoch=0)
 
     @property
@@ -279,7 +289,9 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
         check_epoch(self._plan.shard)
-        if self._output == "csr" and keras_backend() != "jax":
+        if self._output == "csr" and keras_backend() == "jax":
+            check_columns(self._pipeline.reader.num_columns)
+        elif self._output == "csr":
             rows = self._plan.batch(self.epoch, 0).rows
             check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
         self._thread.drives = True

@@ -54,8 +54,8 @@ class BalancedSampler:
     `num_draws` or `max_repeats` says otherwise.
 
     Args:
-        labels: Array-like of shape (rows,) of integers, booleans or strings: the
-            class of each row that is served, so ``labels[rows]`` where the sequence
+        labels: Array-like of shape (rows,), or scipy sparse of one column, of
+            integers, booleans or strings: the class of each row that is served, so ``labels[rows]`` where the sequence
             has `rows`.
         seed: Integer in [0, 2^64). `None` draws one, which is then kept.
         proportions: Mapping from each label to its relative share, such as
@@ -205,6 +205,9 @@ def _numbered(classes: Integers, passes: Integers) -> tuple[Integers, Integers]:
 
 
 def _checked_labels(given: Any) -> npt.NDArray[Any]:
+    if hasattr(given, "toarray"):  # a sparse column, as scipy has no others
+        given = given.toarray()
+        given = given.ravel() if 1 in given.shape else given
     labels = np.array(given)
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)

@@ -25,6 +25,7 @@ from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
+from sequence_loader.rows.tables import is_table, numbers_of, take
 
 Block: TypeAlias = CsrRows | Array | Any
 """Some rows: canonical `CsrRows`, an array, or (items) any sequence."""
@@ -188,8 +189,8 @@ class ItemSource:
 
     Args:
         items: Anything with ``len`` and integer indexing. An array (of strings,
-            say) is sliced as an array; what has ``iloc`` (a pandas DataFrame or
-            Series) is taken from by position and stays what it is.
+            say) is sliced as an array; a table (of pandas, polars or pyarrow) is
+            taken from by position and stays what it is.
         name: The argument it came in, for error messages.
     """
 
@@ -204,22 +205,32 @@ class ItemSource:
         """See `RowSource.read`; a list, or the kind of container `items` is."""
         if isinstance(self.items, np.ndarray):
             return self.items[rows]
-        if hasattr(self.items, "iloc"):
-            return self.items.iloc[rows]
+        if is_table(self.items):
+            return take(self.items, rows)
         return [self.items[row] for row in rows.tolist()]
 
 
-def as_row_source(value: Any, name: str = "x") -> RowSource:
+def as_row_source(
+    value: Any, name: str = "x", transform: Any = None
+) -> RowSource:
     """Wraps one value a user passed; row sources pass through.
 
     Args:
-        value: scipy sparse, array, row source, or sequence of items.
+        value: scipy sparse, array, table, row source, or sequence of items.
         name: The argument it came in, for error messages.
+        transform: What its rows are handed to, if anything. It is given a table as
+            one, by whose names a scikit-learn ``ColumnTransformer`` goes, whatever
+            other columns there are.
 
     Raises:
         TypeError: Rows cannot be taken from it.
-        ValueError: It has no rows or no features.
+        ValueError: It has no rows or no features, or is a table whose numbers do
+            not become a matrix.
     """
+    if is_table(value) and transform is None:
+        check_not_empty(name, getattr(value, "shape", (len(value),)))
+        matrix = numbers_of(value, name)
+        value = value if matrix is None else matrix
     if sp.issparse(value):
         return CsrSource(value, name)
     if isinstance(value, RowSource):
@@ -228,8 +239,6 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
     check_unmasked(name, value)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
-    if hasattr(value, "iloc") and _all_real(value):
-        return DenseSource(np.asarray(value), name)
     if (
         isinstance(value, str | bytes | Mapping)
         or not hasattr(value, "__len__")
@@ -249,18 +258,3 @@ def as_row_source(value: Any, name: str = "x") -> RowSource:
             f"{type(value).__name__}. {mend}."
         )
     return ItemSource(value, name)
-
-
-def is_input_list(value: list[Any]) -> bool:
-    """Whether a list is one input for each element, rather than one row for each."""
-    return bool(value) and all(
-        sp.issparse(item)
-        or isinstance(item, RowSource)
-        or (isinstance(item, np.ndarray) and item.ndim >= 2)
-        for item in value
-    )
-
-
-def _all_real(table: Any) -> bool:
-    kinds = [table.dtype] if hasattr(table, "dtype") else list(table.dtypes)
-    return all(getattr(kind, "kind", "O") in "biuf" for kind in kinds)

@@ -17,6 +17,8 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.tables import from_objects, is_table, numbers_of
+from sequence_loader.rows.values import DoesNotFit, cast, position, wider
 from sequence_loader.store.format import ARRAYS, DTYPES, dtype_named
 
 PIECE = 1 << 20
@@ -26,6 +28,9 @@ PIECE = 1 << 20
 def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
     """Any matrix as CSR rows that are safe to slice; errors call it `name`."""
     check_unmasked(name, block)
+    if is_table(block):
+        matrix = numbers_of(block, name)
+        block = block if matrix is None else matrix
     if isinstance(block, CsrRows):
         rows = block
         shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
@@ -101,26 +106,37 @@ def pieces(rows: CsrRows) -> Iterator[CsrRows]:
         start = stop
 
 
-def converted(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
-    """Values in the stored type: rounding is allowed, anything else is refused."""
-    if values.dtype == dtype:
-        return values
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = values.astype(dtype)
-        if dtype.kind in "biu":
-            # Both ways: 2^63 as a float is not what int64 makes of it.
-            kept = (result == values) & (result.astype(values.dtype) == values)
-        else:
-            kept = np.isfinite(result) | ~np.isfinite(values)
-    if not kept.all():
+def converted(
+    name: str,
+    values: Array,
+    dtype: np.dtype[Any],
+    first_row: int,
+    block: CsrRows | None = None,
+) -> Array:
+    """Values in the stored type: floats are rounded, anything else is refused.
+
+    Args:
+        name: What they are, for the error message.
+        values: Array of any shape; of shape (nnz,) with `block`.
+        dtype: The stored type.
+        first_row: Row of the store that the first of them belong to.
+        block: The rows that they are the values of.
+    """
+    try:
+        return cast(values, dtype)
+    except DoesNotFit as error:
         mend = "Pass all of it in one dtype, from the first block on"
         if name not in ARRAYS:
-            mend = f"Pass {argument('dtype', values.dtype.name)}, or convert it first"
+            other = wider(values.dtype.newbyteorder("="), dtype, error.value)
+            mend = f"Pass {argument('dtype', other)}, or convert it first"
+            if values.dtype.kind in "iu" and dtype.kind not in "biu":
+                mend += ", to floats where it is an amount"
+        row, column = position(values if block is None else block, error.place)
+        where = f"row {first_row + row}{'' if column is None else f', column {column}'}"
         raise ValueError(
-            f"`{name}` holds {values[~kept].flat[0]}, which {dtype} cannot hold. "
+            f"`{name}` holds {error.value} in {where}, which {dtype} cannot hold. "
             f"{mend}."
-        )
-    return result
+        ) from None
 
 
 def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
@@ -128,9 +144,12 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     if values is None:
         return None
     check_unmasked(name, values)
+    if is_table(values):
+        matrix = numbers_of(values, name)
+        values = values if matrix is None else matrix
     if sp.issparse(values):
         values = values.toarray()
-    array: Array = np.asarray(values)
+    array = from_objects(np.asarray(values))
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
             f"{argument(name)} must have one entry for each of the {num_rows} rows of "
@@ -139,8 +158,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     if array.dtype.kind in "OUST":
         raise TypeError(
             f"{argument(name)} must hold numbers; received dtype {array.dtype}. Encode "
-            f"labels as integers, pass their names as class_names=[...], and convert "
-            f"an array of objects with astype."
+            f"labels as integers, and pass their names as class_names=[...]."
         )
     dtype = checked_dtype(array.dtype, name)
     if array.dtype.kind == "f" and np.isnan(array).any():

@@ -112,8 +112,9 @@ class StoreWriter:
             block: Matrix of shape (rows, num_features): scipy sparse of any format,
                 or an array. Column indices are sorted, values at the same place are
                 summed (in the dtype of the block, as scipy does), and explicit zeros
-                are kept. Values are converted to the dtype of the store, where that
-                loses no more than rounding does.
+                are kept. Of the dtype of the store, floats are rounded, and what it
+                cannot hold, as an integer that a float would round, is refused. A
+                pandas, polars or pyarrow table of numbers is a block as well.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row.
             sample_weight: Array of shape (rows,), with every block or with none.
@@ -238,7 +239,7 @@ class StoreWriter:
                     f"{argument(name)} must have rows of shape {file.tail}, as in the "
                     f"first block; received {values.shape[1:]}. Reshape it."
                 )
-            converted(name, values, file.dtype)
+            converted(name, values, file.dtype, self.num_rows)
 
     def _begin(self) -> None:
         for name, dtype in (
@@ -261,13 +262,15 @@ class StoreWriter:
                 if name not in self._files:
                     self._open_file(name, values.dtype, values.shape[1:])
                 file = self._files[name]
-                file.write(converted(name, values, file.dtype))
+                file.write(converted(name, values, file.dtype, self.num_rows))
         for piece in pieces(rows):
             ids = np.arange(self.num_rows, self.num_rows + piece.num_rows)
             piece = canonical(piece, self.block_name, ids)
             self._files["indptr"].write(piece.indptr[1:] + self.nnz)
             self._files["indices"].write(piece.indices)
-            values = converted(self.block_name, piece.data, self.dtype)
+            values = converted(
+                self.block_name, piece.data, self.dtype, self.num_rows, piece
+            )
             self._files["data"].write(values)
             self.num_rows += piece.num_rows
             self.nnz += len(piece.indices)

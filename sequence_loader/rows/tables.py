@@ -1,0 +1,202 @@
+"""Tables of named columns (pandas, polars, pyarrow), and objects: rows, and numbers.
+
+None of these is imported: a table is known by what it offers. A column by itself, a
+Series say, is a table of one axis.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sequence_loader.arrays import Array, Integers
+from sequence_loader.checks import shown
+from sequence_loader.rows.values import DoesNotFit, cast, check_fits
+
+WHOLE = np.dtype(np.float32)
+"""What the integers of a column must fit that becomes floats beside others: it is
+what models are given."""
+
+
+def is_table(value: Any) -> bool:
+    """Whether rows are taken from it by position, and columns have types."""
+    return hasattr(value, "iloc") or (
+        _package(value) in ("polars", "pyarrow") and hasattr(value, "slice")
+    )
+
+
+def take(table: Any, rows: Integers) -> Any:
+    """Some rows, as a table of the same kind."""
+    if hasattr(table, "iloc"):
+        return table.iloc[rows]
+    return table.take(rows) if _package(table) == "pyarrow" else table[rows]
+
+
+def numbers_of(table: Any, name: str) -> Any:
+    """A table as a matrix.
+
+    Args:
+        table: What `is_table` knows.
+        name: The argument it came in, for error messages.
+
+    Returns:
+        Array of shape (rows, columns), or (rows,) of a table of one axis; or a
+        ``csr_array``, where columns of a pandas DataFrame are sparse. `None` if it
+        holds something else than numbers. Missing values are NaN.
+
+    Raises:
+        DoesNotFit: An integer would be rounded beside columns of floats.
+        ValueError: What sparse columns leave out is not 0.
+    """
+    columns = _columns(table)
+    if columns is None:
+        array = _numbers(table)
+        return array if array.dtype.kind in "biuf" else None
+    dtypes = [_dtype(column) for _, column in columns]
+    if any(getattr(dtype, "kind", "O") not in "biuf" for dtype in dtypes):
+        return None
+    if any(map(_is_sparse, dtypes)):
+        return _as_csr(columns, len(table), name)
+    if len({str(dtype) for dtype in dtypes}) == 1 and isinstance(dtypes[0], np.dtype):
+        whole = np.asarray(table)  # it may lie in memory like that
+        if whole.dtype == dtypes[0]:
+            return whole
+    arrays = [_numbers(column) for _, column in columns]
+    common = np.result_type(*(array.dtype for array in arrays))
+    matrix = np.empty((len(table), len(columns)), common)
+    for i, array in enumerate(arrays):
+        matrix[:, i] = _beside(array, common, columns[i][0], name)
+    return matrix
+
+
+def from_objects(array: Array) -> Array:
+    """Numbers in an array of objects as an array of numbers.
+
+    Returns:
+        Of integers if all are, otherwise of float64, with NaN for what is missing;
+        `array` itself if it holds something else, or no number.
+    """
+    if array.dtype.kind != "O":
+        return array
+    items = array.ravel().tolist()
+    missing = [is_missing(item) for item in items]
+    if all(missing) or not all(
+        gone or isinstance(item, Real | Decimal | np.bool_)
+        for item, gone in zip(items, missing)
+    ):
+        return array
+    plain = [
+        float("nan") if gone else float(item) if isinstance(item, Decimal) else item
+        for item, gone in zip(items, missing)
+    ]
+    made = np.array(plain)
+    if made.dtype.kind not in "biuf" or any(
+        isinstance(item, Integral) and int(number) != item
+        for item, number in zip(items, made.tolist())
+    ):
+        return array  # integers too large for any of 64 bits, or for floats
+    return made.reshape(array.shape)
+
+
+def is_missing(item: Any) -> bool:
+    """Whether it stands for no value: `None`, or pandas's ``NA`` and ``NaT``."""
+    return item is None or type(item).__name__ in ("NAType", "NaTType")
+
+
+def _package(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _columns(table: Any) -> list[tuple[Any, Any]] | None:
+    """Names and columns; `None` of what is a column itself."""
+    names = getattr(table, "column_names", getattr(table, "columns", None))
+    if names is None or getattr(table, "ndim", 2) == 1:
+        return None
+    if hasattr(table, "iloc"):
+        return list(table.items())
+    if _package(table) == "pyarrow":
+        return list(zip(names, table.columns))
+    return list(zip(names, table.get_columns()))
+
+
+def _dtype(column: Any) -> Any:
+    """A dtype of NumPy's or of pandas's; of others, that of their values."""
+    return column.dtype if hasattr(column, "iloc") else _numbers(column).dtype
+
+
+def _is_sparse(dtype: Any) -> bool:
+    return hasattr(dtype, "subtype") and hasattr(dtype, "fill_value")
+
+
+def _numbers(column: Any) -> Array:
+    """The values of one column; whatever cannot be numbers is of dtype object."""
+    if _package(column) == "pyarrow" and not hasattr(column, "chunks"):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    kind = getattr(column.dtype, "numpy_dtype", None) if _is_pandas(column) else None
+    if isinstance(kind, np.dtype) and kind.kind in "biuf":  # it may have a mask
+        if column.isna().any():
+            filled = column.to_numpy(dtype="float64", na_value=np.nan)
+            return np.asarray(filled)
+        return np.asarray(column.to_numpy(dtype=kind))
+    return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+
+
+def _is_pandas(column: Any) -> bool:
+    return hasattr(column, "iloc")
+
+
+def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Array:
+    """A column in the dtype of all; integers must be what they were."""
+    try:
+        if array.dtype.kind in "iu" and common.kind == "f":
+            check_fits(array, WHOLE)
+        return cast(array, common)
+    except DoesNotFit as error:
+        raise error.named(
+            name,
+            array,
+            f"Pass that column as an input of its own, as in {{'ids': frame[{column!r}]"
+            f", ...}}, or if it is an amount, frame.astype('float64').",
+            f"in column {column!r} beside floats, which {error.dtype} cannot hold",
+        ) from None
+
+
+def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
+    """Columns, of which some are sparse, as ``csr_array``."""
+    kinds = [
+        column.dtype.subtype if _is_sparse(column.dtype) else _numbers(column).dtype
+        for _, column in columns
+    ]
+    common = np.result_type(*kinds)
+    indices, data = [], []
+    for label, column in columns:
+        rows, values = _stored(label, column, name)
+        indices.append(rows)
+        data.append(_beside(values, common, label, name))
+    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in indices])])
+    shape = (num_rows, len(columns))
+    parts = np.concatenate(data), np.concatenate(indices), indptr
+    return sp.csc_array(parts, shape=shape).tocsr()
+
+
+def _stored(label: Any, column: Any, name: str) -> tuple[Array, Array]:
+    """Rows and values of what is not 0 in a column."""
+    if _is_sparse(column.dtype):
+        array = column.array
+        rows = array.sp_index.to_int_index().indices
+        if array.fill_value == 0:
+            return rows, np.asarray(array.sp_values)
+        if len(rows) < len(array):
+            raise ValueError(
+                f"`{name}` must have sparse columns that leave out zeros; received "
+                f"column {label!r}, whose gaps stand for {shown(array.fill_value)}. "
+                f"Pass {name}.astype('float64').fillna(0), made sparse again with "
+                f".astype(pd.SparseDtype('float64', 0))."
+            )
+    values = _numbers(column)
+    rows = np.flatnonzero(values)
+    return rows, values[rows]
