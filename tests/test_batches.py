@@ -361,3 +361,88 @@ def test_values_of_rows_are_counted_without_serving_them(chosen):
         "csr": expected, "twice": 2 * expected, "dense": 0, "own": 2 * expected,
     }
     assert not BatchReader(inputs).has_transform
+
+
+# Lists, as Keras takes them
+
+
+def test_lists_of_inputs_targets_and_weights():
+    ids, hot = LABELS + 17_000_001, np.eye(ROWS)[:, :3]
+    for x in ([csr(ROWS, FEATURES), ids], [ids, LABELS], [LABELS, ENCODED]):
+        reader = BatchReader(x, [LABELS, hot], [LABELS / 2, LABELS / 4])
+        batch = read(reader, [5, 2])
+        for part, given_as in zip(batch, (x, [LABELS, hot], [LABELS / 2, LABELS / 4])):
+            assert isinstance(part, tuple)
+            for leaf, one in zip(part, given_as, strict=True):
+                assert (array(leaf) == as_array(one)[[5, 2]]).all()
+    alone = read(BatchReader(ENCODED, [LABELS], [LABELS]), [5, 2])
+    assert alone.targets.tolist() == alone.weights.tolist() == [50, 20]
+
+
+def test_a_list_of_rows_is_no_list_of_targets():
+    for rows in ([np.array([v, -v]) for v in LABELS], [[v, -v] for v in LABELS]):
+        found = read(BatchReader(ENCODED, rows), [3, 1]).targets
+        assert found.tolist() == [[30, -30], [10, -10]]
+
+
+def test_transforms_of_a_list_of_inputs():
+    texts = np.array(list("abcdefghijklmnopqrstuvw"))
+
+    def codes(block):
+        return np.array([[ord(text)] for text in block])
+
+    reader = BatchReader([ENCODED, texts], transform=[None, codes])
+    features = read(reader, [2, 0]).features
+    assert features[1].tolist() == [[ord("c")], [ord("a")]]
+    tokens = [np.arange(n % 4) for n in range(ROWS)]
+    reader = BatchReader(tokens, transform=lambda b: np.array([[len(t)] for t in b]))
+    assert read(reader, [3, 6, 0]).features.tolist() == [[3], [2], [0]]
+
+
+# Rows without a number
+
+
+@pytest.mark.parametrize("kind", ["array", "objects", "list", "Int64", "sparse", "NA"])
+@pytest.mark.parametrize("argument", ["y", "sample_weight"])
+def test_a_row_without_a_number_is_refused_when_it_is_read(kind, argument):
+    pandas = pytest.importorskip("pandas")
+    values = [float(v) for v in LABELS]
+    values[7] = np.nan
+    missing = [None if v != v else v for v in values]
+    given_as = {
+        "array": np.array(values),
+        "objects": np.array(missing, object),
+        "list": missing,
+        "Int64": pandas.Series(values, dtype="Int64"),
+        "sparse": sp.csr_array(np.array(values).reshape(-1, 1)),
+        "NA": pandas.Series([pandas.NA if v != v else v for v in values], dtype=object),
+    }[kind]
+    others = {"y": LABELS} if argument == "sample_weight" else {}
+    if argument == "sample_weight" and kind == "sparse":
+        given_as = np.array(values)
+    reader = BatchReader(ENCODED, **{argument: given_as, **others})
+    found = read(reader, [5, 8])
+    served = found.targets if argument == "y" else found.weights
+    assert served.ravel().tolist() == [50, 80]  # the others are served, with rows=
+    with pytest.raises(ValueError) as caught:
+        read(reader, [5, 7, 8])
+    assert str(caught.value) == (
+        f"`{argument}` must have a number for each row, or the loss is NaN; row 7 has "
+        f"none. Leave those rows out, with "
+        f"rows=np.flatnonzero(~np.isnan(np.asarray({argument}, float)))."
+    )
+
+
+def test_a_loss_may_mask_some_numbers_of_a_row():
+    y = np.stack([LABELS, LABELS / 2], 1)
+    y[7, 1] = np.nan
+    reader = BatchReader(ENCODED, {"a": y})
+    read(reader, [5])
+    with pytest.warns(UserWarning) as caught:
+        for _ in range(3):
+            found = read(reader, [5, 7]).targets["a"]
+    assert np.array_equal(found, y[[5, 7]], equal_nan=True)
+    assert [str(each.message) for each in caught] == [
+        "`y['a']` holds NaN, in row 7, column 1, say: the loss is NaN, unless it is "
+        "one that masks those."
+    ]

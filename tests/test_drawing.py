@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from encoded import EPOCHS, SEEDS, csr, sizes
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -349,3 +350,18 @@ def test_permutations_of_groups_are_uniform(size):
     assert stats.chisquare(
         table[kept], expected[kept] / expected[kept].sum() * trials
     ).pvalue > 1e-6
+
+
+def test_labels_in_a_sparse_column():
+    labels = np.array([0, 2, 2, 0, 1])
+    expected = BalancedSampler(labels, seed=3)
+    for made in (sp.csr_array(labels[:, None]), sp.coo_matrix(labels[None])):
+        found = BalancedSampler(made, seed=3)
+        assert found == expected and (found.labels == labels).all()
+    refused(
+        ValueError,
+        "`labels` must be a one-dimensional array",
+        "received shape (5, 3)",
+        "labels.argmax(axis=1)",
+        call=lambda: BalancedSampler(sp.csr_array(np.eye(5)[:, :3])),
+    )

@@ -144,6 +144,67 @@ def test_weights_of_another_structure(targets, weights):
     )
 
 
+def test_labels_of_which_some_are_missing():
+    for value in (["a", None] * 3 + ["b"], [None] * 7, ["a"] * 6 + [np.nan]):
+        refused(
+            TypeError,
+            "`y` must hold numbers; received dtype object",
+            "Leave out rows without a label, with rows=, and encode the others: "
+            "pd.factorize(y)[0] is -1 where there is none.",
+            call=lambda: sequence(X, np.array(value, object)),
+        )
+
+
+def test_numbers_that_are_missing_are_found_at_construction():
+    y = np.array([0.0, np.nan, 2, 3, np.nan, 5, 6])
+    said = "`y` must have a number for each row, or the loss is NaN; row 1 has none"
+    for options in ({}, {"shuffle": True}, {"rows": [6, 1]}):
+        refused(ValueError, said, call=lambda: sequence(X, y, **options))
+        weights = y.astype("float32")
+        refused(
+            ValueError,
+            said.replace("`y`", "`sample_weight`"),
+            "with rows=np.flatnonzero(~np.isnan(np.asarray(sample_weight, float))).",
+            call=lambda: sequence(X, Y, weights, **options),
+        )
+    rows = np.flatnonzero(~np.isnan(np.asarray(y, float)))  # the mend
+    served = [batch[1].tolist() for batch in sequence(X, y, rows=rows)]
+    assert served == [[0, 2, 3], [5, 6]]
+
+
+def test_weights_of_classes():
+    for weights in ({0: 1.0, 1: 5.0}, {0: np.float32(1), 1: 5}, {"a": 2}):
+        refused(
+            ValueError,
+            f"`sample_weight` must hold a weight for each row; received {weights}",
+            "weights of classes are the class_weight of fit",
+            call=lambda: sequence(X, Y % 2, weights),
+        )
+    weights = {0: 1.0, 1: 5.0}
+    y = Y % 2
+    found = sequence(X, y, np.vectorize(weights.get)(y))[0]  # the mend
+    assert found[2].tolist() == [1, 5, 1]
+
+
+def test_lists_that_name_the_tuple():
+    refused(
+        ValueError,
+        "a single list (several inputs are a dict or a tuple); received a tuple of 2",
+        call=lambda: sequence([["a"] * 7, ["b"] * 7], transform=(len, len)),
+    )
+    refused(
+        ValueError,
+        "`x[1]` must have as many rows as `x[0]`, which has 2; received 3 rows",
+        "(np.asarray(x), or a transform, if each is a row).",
+        call=lambda: sequence([np.arange(2), np.arange(3)]),
+    )
+    refused(
+        ValueError,
+        "`y[0]` must have as many rows as `x`",
+        call=lambda: sequence(X, [Y[:2], Y[:2]]),
+    )
+
+
 # transform
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from sequence_loader.batches.structures import (
     described,
+    from_list,
     leaves,
     map_structure,
     names,
@@ -49,3 +53,48 @@ def test_descriptions():
     assert described({"a": 1}) == "a dict with keys ['a']"
     assert described((1, 2)) == "a tuple of 2"
     assert "int" in described(1)
+
+
+ONE, TWO = np.arange(3), np.eye(3)[:, :2]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [ONE, TWO],
+        [ONE, ONE],
+        [ONE, sp.csr_array(TWO)],
+        [pd.Series(ONE), pd.DataFrame(TWO)],
+        [TWO],
+        [ONE],
+    ],
+    ids=str,
+)
+def test_a_list_of_arrays_is_one_for_each_of_several(value):
+    found = from_list("x", value, 3)
+    assert isinstance(found, tuple)
+    assert all(one is other for one, other in zip(found, value, strict=True))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], [1, 2], ["a", "b"], [[1], [2]], [np.int64(1)], [ONE, "a"], [None], ONE, (1,)],
+    ids=str,
+)
+def test_a_list_of_anything_else_is_one_value(value):
+    assert from_list("x", value, 3) is value
+
+
+def test_arrays_of_one_axis_may_be_rows():
+    rows = [np.array([1, 2]), np.array([3, 4]), np.array([5, 6])]
+    assert from_list("y", rows, 3) is rows  # as many as there are rows, and short
+    items = [ONE, ONE]
+    assert from_list("x", items, items=True) is items
+    assert isinstance(from_list("x", [ONE, TWO], items=True), tuple)
+    with pytest.raises(ValueError) as caught:
+        from_list("y", [ONE, ONE, ONE], 3)
+    assert str(caught.value) == (
+        "`y` must not be a list that can be read in two ways; received 3 arrays of 3 "
+        "entries for 3 rows. Pass a tuple of arrays, one for each of several, or "
+        "np.asarray(y), of an entry for each row."
+    )

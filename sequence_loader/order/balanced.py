@@ -55,8 +55,8 @@ class BalancedSampler:
 
     Args:
         labels: Array-like of shape (rows,), or scipy sparse of one column, of
-            integers, booleans or strings: the class of each row that is served, so ``labels[rows]`` where the sequence
-            has `rows`.
+            integers, booleans or strings: the class of each row that is served, so
+            ``labels[rows]`` where the sequence has `rows`.
         seed: Integer in [0, 2^64). `None` draws one, which is then kept.
         proportions: Mapping from each label to its relative share, such as
             ``{"cat": 3, "dog": 1}``; 0 leaves a class out. `None` for equal shares.

@@ -6,6 +6,7 @@ Series say, is a table of one axis.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -89,17 +90,18 @@ def from_objects(array: Array) -> Array:
         for item, gone in zip(items, missing)
     ):
         return array
-    plain = [
-        float("nan") if gone else float(item) if isinstance(item, Decimal) else item
-        for item, gone in zip(items, missing)
-    ]
-    made = np.array(plain)
-    if made.dtype.kind not in "biuf" or any(
-        isinstance(item, Integral) and int(number) != item
-        for item, number in zip(items, made.tolist())
-    ):
-        return array  # integers too large for any of 64 bits, or for floats
-    return made.reshape(array.shape)
+    if not any(missing) and all(isinstance(i, Integral | np.bool_) for i in items):
+        for kind in (np.array(items).dtype, np.int64, np.uint64):
+            with suppress(OverflowError):
+                if np.dtype(kind).kind in "biu":
+                    return np.array(items, kind).reshape(array.shape)
+        return array  # no 64 bits hold all of them
+    numbers = [float("nan") if gone else float(i) for i, gone in zip(items, missing)]
+    rounded = any(
+        isinstance(item, Integral) and number != item
+        for item, number in zip(items, numbers)
+    )
+    return array if rounded else np.array(numbers).reshape(array.shape)
 
 
 def is_missing(item: Any) -> bool:

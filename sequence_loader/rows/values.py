@@ -140,7 +140,8 @@ def holds_all(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
 
 def wider(given: np.dtype[Any], dtype: np.dtype[Any], value: Any) -> str:
     """A dtype that holds what `dtype` does not, for an error message."""
-    for name in ("float32", "float64"):
+    # Other integers may need more bits than this one.
+    for name in ("float64",) if _is_integer(given) else ("float32", "float64"):
         other = np.dtype(name)
         if not _is_integer(dtype) and _precision(other) > _precision(dtype):
             if bool(_fit(np.array([value], given), other)[0]):

@@ -1,0 +1,256 @@
+"""Tables of pandas, polars and pyarrow: as numbers, as sparse rows, for a transform."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from encoded import csr, dense, plain
+from refusals import refused
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import StandardScaler
+
+from sequence_loader import SparseBatchSequence
+from sequence_loader.rows.sources import CsrSource, as_row_source
+from sequence_loader.rows.tables import from_objects, is_table, numbers_of
+from sequence_loader.rows.values import DoesNotFit
+
+ROWS = 7
+COLUMNS = {"count": np.arange(ROWS) * 3, "share": np.arange(ROWS) / 4}
+
+
+def arrow(columns):
+    return pytest.importorskip("pyarrow").table(columns)
+
+
+def polars(columns):
+    return pytest.importorskip("polars").DataFrame(columns)
+
+
+TABLES = {"pandas": pd.DataFrame, "polars": polars, "pyarrow": arrow}
+
+
+@pytest.fixture(params=TABLES)
+def table(request):
+    return TABLES[request.param]
+
+
+def sequence(x, y=None, **options):
+    return SparseBatchSequence(x, y, **{"batch_size": 3, **options})
+
+
+def whole(seq):
+    return np.concatenate([plain(batch[0]) for batch in seq])
+
+
+# Numbers
+
+
+def test_numbers_become_a_matrix(table):
+    found = whole(sequence(table(COLUMNS)))
+    assert found.dtype == np.float32
+    assert (found == np.column_stack([*COLUMNS.values()])).all()
+    ids = COLUMNS["count"] + 17_000_001
+    found = whole(sequence(table({"a": ids, "b": ids > 17_000_010})))
+    assert found.dtype == np.int64 and (found.T == [ids, ids > 17_000_010]).all()
+    for kind in ("bool", "uint8", "int16"):
+        values = (ids % 2).astype(kind)
+        found = whole(sequence(table({"a": values, "b": values})))
+        assert found.dtype == kind and (found.T == [values, values]).all()
+
+
+def test_a_column_by_itself_is_an_array(table):
+    column = table({"id": COLUMNS["count"] + 17_000_001})["id"]
+    found = whole(sequence(column))
+    assert found.dtype == np.int64 and (found == COLUMNS["count"] + 17_000_001).all()
+    batch = sequence(np.eye(ROWS), column)[1]
+    assert batch[1].tolist() == found[3:6].tolist()
+
+
+def test_whole_numbers_beside_floats_must_be_held(table):
+    made = table({"id": COLUMNS["count"] + 17_000_000, "share": COLUMNS["share"]})
+    for x, name in ((made, "x"), ({"t": made}, "x['t']")):
+        refused(
+            DoesNotFit,
+            f"`{name}` holds 17000003 in row 1, in column 'id' beside floats, which "
+            f"float32 cannot hold. Pass that column as an input of its own",
+            "frame.astype('float64')",
+            call=lambda: sequence(x),
+        )
+    apart = {"id": made["id"], "share": made["share"]}
+    found = [batch[0]["id"] for batch in sequence(apart)]
+    assert np.concatenate(found).tolist() == (COLUMNS["count"] + 17_000_000).tolist()
+    if isinstance(made, pd.DataFrame):
+        found = whole(sequence(made.astype("float64"), dtype="float64"))
+        assert found[1, 0] == 17000003
+
+
+def test_missing_values_are_nan(table):
+    found = whole(sequence(table({"a": [1, None, 3], "b": [0.5, 1.0, None]})))
+    expected = [[1, 0.5], [np.nan, 1], [3, np.nan]]
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["Int64", "UInt8", "Float64", "boolean"])
+def test_pandas_types_with_a_mask(kind):
+    values = [1, 0, 1, 1]
+    frame = pd.DataFrame({"a": pd.array(values, dtype=kind), "b": values})
+    assert (whole(sequence(frame)) == np.column_stack([values, values])).all()
+    frame.loc[2, "a"] = pd.NA
+    found = whole(sequence(frame, dtype="float64"))
+    assert np.array_equal(found[:, 0], [1, 0, np.nan, 1], equal_nan=True)
+
+
+def test_a_frame_of_one_dtype_is_not_copied():
+    values = dense(5, 3)
+    assert np.shares_memory(numbers_of(pd.DataFrame(values, copy=False), "x"), values)
+
+
+def test_a_table_of_texts_needs_a_transform(table):
+    refused(
+        TypeError,
+        "`x` holds items that are not numbers",
+        "x=frame[column] of a column of texts",
+        call=lambda: sequence(table({"words": ["a b", "c"], "count": [2, 1]})),
+    )
+
+
+# With a transform
+
+
+@pytest.mark.parametrize("others", [{}, {"name": list("abcdefg")}], ids=["", "text"])
+def test_a_transform_is_given_a_table_whatever_its_columns(table, others):
+    made = table({**COLUMNS, **others})
+    order = np.array([6, 0, 3, 2])
+
+    def change(block):
+        assert type(block) is type(made) and is_table(block)
+        share = block["share"]
+        return np.asarray(share.to_numpy()).reshape(-1, 1) * 4
+
+    for x, transform in ((made, change), ({"t": made}, {"t": change})):
+        seq = sequence(x, transform=transform, rows=order, batch_size=2)
+        found = [batch[0]["t"] if isinstance(x, dict) else batch[0] for batch in seq]
+        assert np.concatenate(found).ravel().tolist() == order.tolist()
+    copy = pickle.loads(pickle.dumps(as_row_source(made, "x", change)))
+    assert change(copy.read(order)).ravel().tolist() == order.tolist()
+
+
+@pytest.mark.parametrize("others", [{}, {"name": list("abcdefg")}], ids=["", "text"])
+def test_a_column_transformer_goes_by_names(others):
+    frame = pd.DataFrame({**others, **COLUMNS})
+    fitted = ColumnTransformer([("s", StandardScaler(), ["share"])]).fit(frame)
+    expected = fitted.transform(frame).astype("float32")
+    assert (whole(sequence(frame, transform=fitted.transform)) == expected).all()
+    fitted.set_output(transform="pandas")
+    assert (whole(sequence(frame, transform=fitted.transform)) == expected).all()
+
+
+def test_a_transform_may_return_a_table(table):
+    made = table(COLUMNS)
+    keep = (lambda t: t.select(["count"])) if not isinstance(
+        made, pd.DataFrame
+    ) else (lambda t: t[["count"]])
+    found = whole(sequence(made, transform=keep))
+    assert found.dtype == np.int64 and (found[:, 0] == COLUMNS["count"]).all()
+
+
+def test_a_series_of_numbers_stays_one_for_a_transform():
+    series = pd.Series(COLUMNS["count"], index=range(100, 107))
+    found = whole(sequence(series, transform=lambda s: s.to_frame().to_numpy()))
+    assert (found[:, 0] == COLUMNS["count"]).all()
+
+
+# Sparse columns
+
+SPARSE = csr(40, 9, 0.2)
+
+
+def sparse_frame(dtype="float64", fill=0):
+    frame = pd.DataFrame.sparse.from_spmatrix(SPARSE, columns=list("abcdefghi"))
+    return frame.astype(pd.SparseDtype(dtype, fill))
+
+
+@pytest.mark.parametrize("output", ["dense", "sparse", "csr"])
+@pytest.mark.parametrize("dtype", ["float64", "int32", "bool"])
+def test_sparse_columns_are_served_as_sparse_rows(output, dtype):
+    frame = sparse_frame().astype(pd.SparseDtype(dtype, np.dtype(dtype).type(0)))
+    source = as_row_source(frame)
+    assert isinstance(source, CsrSource) and source.matrix.data.dtype == dtype
+    assert len(source.matrix.data) == SPARSE.nnz
+    seq = sequence(frame, frame, output=output)
+    expected = SPARSE.toarray() != 0 if dtype == "bool" else SPARSE.toarray()
+    assert sp.issparse(seq[0][0]) == (output == "csr")
+    assert (whole(seq) == expected).all() and seq[0][0].dtype == np.float32
+    for batch, start in zip(seq, range(0, 40, 3)):
+        assert batch[1].dtype == dtype and (batch[1] == expected[start:][:3]).all()
+
+
+def test_sparse_columns_beside_others():
+    frame = sparse_frame("int64").assign(half=0.5, n=np.arange(40), half_2=0.0)
+    source = as_row_source(frame)
+    assert isinstance(source, CsrSource)
+    assert len(source.matrix.data) == SPARSE.nnz + 40 + 39
+    expected = np.column_stack([SPARSE.toarray(), [0.5] * 40, range(40), [0] * 40])
+    assert (whole(sequence(frame)) == expected).all()
+    frame["a"] = frame["a"].astype("int64") + 2**24 + 1
+    refused(
+        DoesNotFit, "in column 'a' beside floats", call=lambda: as_row_source(frame)
+    )
+
+
+@pytest.mark.parametrize("fill", [np.nan, 1.0, -1])
+def test_gaps_that_are_not_zero(fill):
+    values = [1.0, fill, 0.0, 5.0]
+    frame = pd.DataFrame({"a": pd.arrays.SparseArray(values, fill_value=fill)})
+    refused(
+        ValueError,
+        f"received column 'a', whose gaps stand for {fill}",
+        call=lambda: sequence(frame),
+    )
+    dense_again = frame.astype("float64").fillna(0)
+    mended = dense_again.astype(pd.SparseDtype("float64", 0))
+    expected = np.nan_to_num(values)
+    for x in (dense_again, mended):
+        assert whole(sequence(x)).ravel().tolist() == expected.tolist()
+    full = pd.DataFrame({"a": pd.arrays.SparseArray([3.0, 0.0], fill_value=fill)})
+    assert whole(sequence(full)).ravel().tolist() == [3, 0]  # there are no gaps
+
+
+def test_a_sparse_frame_stays_one_for_a_transform():
+    def change(block):
+        assert list(block.columns) == list("abcdefghi")
+        return block.sparse.to_coo()
+
+    assert (whole(sequence(sparse_frame(), transform=change)) == SPARSE).all()
+    found = whole(sequence(sparse_frame(), transform=lambda block: block[["c", "a"]]))
+    assert (found == SPARSE.toarray()[:, [2, 0]]).all()
+
+
+# Objects
+
+
+def test_numbers_in_an_array_of_objects():
+    from decimal import Decimal
+    from fractions import Fraction
+
+    for items, expected in (
+        ([1, 2**62 + 1], "int64"),
+        ([1, 2**63], "uint64"),
+        ([True, np.False_], "bool"),
+        ([1.5, 2], "float64"),
+        ([Decimal("0.5"), Fraction(1, 4)], "float64"),
+        ([np.float32(0.5), np.int8(3)], "float64"),
+    ):
+        found = from_objects(np.array(items, object))
+        assert found.dtype == expected
+        assert found.tolist() == [type(f)(i) for f, i in zip(found.tolist(), items)]
+    found = from_objects(np.array([[1, None], [pd.NA, 2.5]], object))
+    assert np.array_equal(found, [[1, np.nan], [np.nan, 2.5]], equal_nan=True)
+    for items in (["a", 1], [None, None], [2**64, 1], [2**53 + 1, 0.5], [[1], [2, 3]]):
+        array = np.empty(2, object)
+        array[:] = items
+        assert from_objects(array) is array
