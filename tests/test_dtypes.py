@@ -24,7 +24,7 @@ def served(x, y=None, **options):
     """All batches of a sequence and of its dataset, which are the same, as one."""
     sequence = SparseBatchSequence(x, y, **{"batch_size": 3, **options})
     batches = list(sequence)
-    if sequence._assembler.output != "csr":
+    if sequence._output != "csr":
         for ours, theirs in zip(batches, sequence.to_tf_dataset(), strict=True):
             keras.tree.map_structure(_check_same, ours, theirs)
     parts = zip(*batches)
@@ -208,9 +208,8 @@ def test_a_store_is_written_by_the_same_rule(tmp_path):
     with pytest.raises(ValueError) as caught:
         write(BIG)
     assert str(caught.value) == (
-        "`block` holds 16777217 in row 5, column 2, which float32 cannot hold. Write "
-        "it with a wider dtype, float64 say, or convert it first, to floats where it "
-        "is an amount."
+        "`block` holds 16777217 in row 5, column 2, which float32 cannot hold. Pass "
+        "dtype='float64', or convert it first, to floats where it is an amount."
     )
     for dtype in ("float64", "int32"):
         write(BIG, dtype)

@@ -133,6 +133,8 @@ class Assembler:
         try:
             if dense or not isinstance(block, CsrRows):
                 return to_dense(block, dtype, self.pool)
+            if block.data.dtype == dtype:
+                return block
             return replace(block, data=cast(block.data, dtype))
         except DoesNotFit as error:
             raise error.named(name, block, _mend(block, error)) from None
@@ -241,7 +243,8 @@ def to_dense(
     dtype = np.dtype(dtype)
     if isinstance(block, CsrRows):
         shape = (block.num_rows, block.num_features)
-        block = replace(block, data=cast(block.data, dtype))
+        if block.data.dtype != dtype:
+            block = replace(block, data=cast(block.data, dtype))
         return block.to_dense(pool.zeros(shape, dtype))
     return cast(block, dtype, pool.empty(block.shape, dtype))
 

@@ -69,13 +69,17 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     Args:
         x: Row source: scipy sparse matrix or array of shape (rows, features),
-            array or memmap of shape (rows, ...), or any sequence indexed by row (a
-            list of texts; it needs a `transform`). A dict, tuple or list of row
-            sources with the same number of rows feeds a model of several inputs.
-            Like `y`, it must not change within an epoch: batches are read ahead.
+            array or memmap of shape (rows, ...), a table of numbers (pandas, polars,
+            pyarrow; sparse columns of pandas are sparse rows), or any sequence
+            indexed by row (a list of texts; it needs a `transform`). A dict, tuple or
+            list of row sources with the same number of rows feeds a model of several
+            inputs. Like `y`, it must not change within an epoch: batches are read
+            ahead.
         y: Targets: array-like of shape (rows, ...), scipy sparse or a store (served
-            dense), or a dict or tuple of them. `None` takes those of the store that
-            `x` is; a store among several inputs brings none.
+            dense), or a dict, tuple or list of arrays. They keep their dtype. A row
+            without a number is refused, unless `rows` leaves it out; of several
+            numbers a row, some may be NaN, with a warning. `None` takes those of the
+            store that `x` is; a store among several inputs brings none.
         sample_weight: Array-like of shape (rows,), or one for each target. `None`
             takes those of the store that `x` is.
         batch_size: Rows in a batch.
@@ -88,11 +92,17 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         rows: Serve only these rows: distinct row ids, or a boolean mask.
         output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
             or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``,
-            for loops of your own; Keras takes it on JAX alone.
-        dtype: dtype of served features; default ``keras.config.floatx()``.
+            for loops of your own; Keras takes it on JAX alone. Inputs whose rows are
+            dense stay arrays.
+        dtype: dtype of served features, or a structure like `x` of dtypes and
+            `None`. By default integers and booleans in arrays keep theirs, and
+            floats and sparse rows become ``keras.config.floatx()``. Floats are
+            rounded; another value that the dtype cannot hold is refused: an integer
+            that a float would round, a fraction as an integer, one that overflows.
         transform: ``rows -> rows``, a callable from a block of the source (the same
-            kind of sparse matrix, an array, or a list of items) to scipy sparse or
-            an array with one row for each. For several inputs, a dict or tuple.
+            kind of sparse matrix or table, an array, or a list of items) to scipy
+            sparse, an array or a table with one row for each. For several inputs, a
+            dict or tuple.
         augment: ``(x, rng) -> x`` on the assembled batch (arrays, or `csr_array`
             where the output is sparse); `rng` depends on (seed, epoch, batch) only,
             where the batch is that of one process: with more or fewer processes,
@@ -249,6 +259,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
         Raises:
             IndexError: There is no such batch.
+            ValueError: A value does not fit the dtype, or a row has no target.
             WorkerError: A worker failed.
             RuntimeError: It would use TensorFlow or JAX in a forked process.
         """
