@@ -211,6 +211,26 @@ def test_names_that_do_not_fit_the_matrix(
     assert os.listdir(tmp_path) == ["outs"]
 
 
+def test_tables_of_other_shapes(tmp_path: Path) -> None:
+    path = directory(tmp_path / "outs", counts(), packed=False)
+    lines = (path / "features.tsv").read_text().splitlines()
+    places = ["\tchr1\t1\t9", "", *["\t"] * 5]  # as Cell Ranger ARC adds them
+    table = "\r\n".join(map("".join, zip(lines, places)))
+    (path / "features.tsv").write_text(table)
+    check(convert(path, tmp_path / "a.store"), counts())
+    (path / "features.tsv").write_text("\n".join(ids()))  # ids alone
+    assert convert(path, tmp_path / "b.store").feature_names == tuple(ids())
+    (path / "features.tsv").write_text("a\tb\nc\n")
+    with pytest.raises(ValueError, match="features.tsv must have as many columns"):
+        convert(path, tmp_path / "c.store")
+    short = hdf5(tmp_path / "a.h5", counts())
+    with h5py.File(short, "a") as file:
+        del file["matrix/features/name"]
+        file["matrix/features/name"] = np.array(GENES[1:], "S")
+    with pytest.raises(ValueError, match="a.h5 .*have several lengths"):
+        convert(short, tmp_path / "c.store")
+
+
 def test_what_is_no_matrix_of_10x(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["barcode_idx"] = [1]

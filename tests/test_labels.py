@@ -293,3 +293,10 @@ def test_complex_numbers_name_the_file(tmp_path: Path) -> None:
     sp.save_npz(tmp_path / "a.npz", marked(3, 2).astype("complex128"))
     with pytest.raises(TypeError, match="a.npz holds values of dtype complex128, and"):
         convert(tmp_path / "a.npz", tmp_path / "a.store")
+
+
+@pytest.mark.parametrize("kind", ["U1", "S1", object, "f4"])
+def test_what_stands_under_a_mask_is_missing(kind: Any) -> None:
+    values = np.array(["1", "2", "3"]).astype(kind)
+    found = named(np.ma.array(values, mask=[False, True, False]), numbers=True)
+    assert found.names == ("1", "3") and found.codes.tolist() == [0, -1, 1]

@@ -17,8 +17,10 @@ from sequence_loader.arguments import argument
 from sequence_loader.importers.containers import (
     Stream,
     attribute,
+    check_filters,
     element,
     is_group,
+    names,
     opened,
     values,
 )
@@ -90,14 +92,14 @@ def read_anndata(
             sources.append(_source(file, path, scratch, layer))
             labels.append(None)
             if label_column is not None:
-                found = _column(file, path, "obs", label_column)
-                is_named = isinstance(found, Named)
-                labels[-1] = found if is_named else named(found, numbers=classes)
+                column = _column(file, path, "obs", label_column)
+                is_named = isinstance(column, Named)
+                labels[-1] = column if is_named else named(column, numbers=classes)
                 if missing_labels == "refuse":
                     _check_known(labels[-1], path, label_column, class_names or ())
-    targets, names = _coded(paths, labels, class_names)
+    targets, found = _coded(paths, labels, class_names)
     return [
-        replace(source, blocks=_with(source, y), class_names=names)
+        replace(source, blocks=_with(source, y), class_names=found)
         for source, y in zip(sources, targets)
     ]
 
@@ -116,7 +118,7 @@ def _check_version(file: Any, path: Path) -> None:
 
 
 def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
-    where = "X" if layer is None else _layer(file, path, layer)
+    where = _place(file, path, layer)
     matrix = element(file, path, where)
     kind = attribute(matrix, "encoding-type", "array")
     if kind in ("csr_matrix", "csc_matrix"):
@@ -137,10 +139,11 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
         work = 2 * count * entry_bytes(size, dtype)
     table = "raw/var" if where == "raw/X" else "var"
     index = attribute(element(file, path, table), "_index", "_index")
-    names = _column(file, path, table, index)
-    if len(names) != size[1]:
-        raise ValueError(f"{where} has {size[1]} columns, and there are {len(names)} "
-                         f"names for them")
+    genes = tuple(str(name) for name in _column(file, path, table, index))
+    if len(genes) != size[1]:
+        raise ValueError(
+            f"{where} has {size[1]} columns, and there are {len(genes)} names of them"
+        )
 
     def blocks(advance: Advance) -> Generator[Block]:
         with reading(path, KIND), opened(path) as again:
@@ -162,21 +165,27 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
             for block in rows:
                 yield Block(block)
 
-    return Source(
-        str(path), size[1], dtype, blocks, work, tuple(str(name) for name in names)
-    )
+    return Source(str(path), size[1], dtype, blocks, work, genes)
 
 
-def _layer(file: Any, path: Path, layer: str) -> str:
-    """Where a layer, or the matrix of `raw`, is in the file."""
-    layers = sorted(file["layers"]) if "layers" in file else []
+def _place(file: Any, path: Path, layer: str | None) -> str:
+    """Where `X`, a layer, or the matrix of `raw` is in the file."""
+    layers = file["layers"] if "layers" in file else {}
+    raw = "raw" in file and is_group(file["raw"]) and "X" in file["raw"]
+    others = [*names(layers)[:20], *["raw/X"] * raw]
+    if layer is None:
+        if "X" in file and attribute(file["X"], "encoding-type") != "null":
+            return "X"
+        mend = f"Pass {argument('layer', others[0])}" if others else "Write it again"
+        raise SourceError(f"{path} has no 'X'; it has "
+                          f"{', '.join(others) or 'no layers'}. {mend}.")
     if layer in layers:
         return f"layers/{layer}"
-    has_raw = "raw" in file and is_group(file["raw"]) and "X" in file["raw"]
-    if layer in RAW and has_raw:
+    if layer in RAW and raw:
         return "raw/X"
-    others = ", ".join([*layers[:20], *["raw/X"] * has_raw])
-    known = f"{others}. Pass one of them" if others else "none. Leave `layer` out"
+    known = f"{', '.join(others)}. Pass one of them"
+    if not others:
+        known = f"none. Leave {argument('layer')} out"
     raise SourceError(f"{path} has no layer {layer!r}; it has {known}.")
 
 
@@ -209,18 +218,18 @@ def _column(file: Any, path: Path, where: str, name: str) -> Any:
         return np.ma.array(values(part["values"]), mask=values(part["mask"]))
     # Before anndata 0.8, an array of codes that refers to its categories.
     reference = attribute(part, "categories")
-    if reference is not None:
-        return _categories(part, table[reference])
-    if "__categories" in table and name in table["__categories"]:
-        return _categories(part, table["__categories"][name])
-    return values(part)
+    if reference is None and f"__categories/{name}" not in table:
+        return values(part)
+    listed = table[f"__categories/{name}" if reference is None else reference]
+    check_filters(listed, path)
+    return _categories(part, listed)
 
 
-def _categories(codes: Any, names: Any) -> Named:
+def _categories(codes: Any, listed: Any) -> Named:
     """Classes, from an array of codes and one of their names."""
-    if is_group(names):  # text of pandas that may be missing, and here is not
-        names = names["values"]
-    found, places = values(names).reshape(-1), values(codes)
+    if is_group(listed):  # text that may be missing, as it may not be here
+        listed = listed["values"]
+    found, places = values(listed).reshape(-1), values(codes)
     if places.dtype.kind not in "iu" or places.max(initial=-1) >= len(found):
         raise ValueError(f"{codes.name} is no array of places in {len(found)} names")
     texts = tuple(map(number_name, found.tolist()))

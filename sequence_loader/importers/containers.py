@@ -39,18 +39,25 @@ def element(file: Any, path: Path, name: str) -> Any:
     parent, _, child = name.rpartition("/")
     group = file[parent] if parent else file
     if child not in group:
-        found = [each for each in _names(group) if not each.startswith("__")]
-        others = ", ".join(sorted(found)[:20])
+        others = ", ".join(names(group)[:20])
         known = f"{others}. Pass a name that it has" if others else "none. Leave it out"
         raise SourceError(f"{path} has no {name!r}; it has {known}.")
     found = group[child]
-    _check_filters(found, path)
+    check_filters(found, path)
     return found
 
 
 def is_group(part: Any) -> bool:
     """Whether it holds other parts, and is no array."""
     return not hasattr(part, "shape")
+
+
+def names(group: Any) -> list[str]:
+    """What is in a group, as far as it can be listed."""
+    try:
+        return sorted(name for name in group if not name.startswith("__"))
+    except Exception:  # zarr opens what it lists, and one array may be of any kind
+        return []
 
 
 def attribute(part: Any, name: str, default: Any = None) -> Any:
@@ -103,14 +110,7 @@ class Stream:
         return found
 
 
-def _names(group: Any) -> list[str]:
-    try:
-        return list(group)
-    except Exception:  # zarr reads what it lists, and one array may be of any kind
-        return []
-
-
-def _check_filters(part: Any, path: Path) -> None:
+def check_filters(part: Any, path: Path) -> None:
     """Raises SourceError where HDF5 cannot decompress; imports hdf5plugin, if it can.
 
     Which filters there are is known only when hdf5plugin has been imported.
@@ -121,7 +121,7 @@ def _check_filters(part: Any, path: Path) -> None:
         for name in part:
             # A link of no use, or to another file, is nobody's matter until it is read.
             if isinstance(part.get(name, getlink=True), h5py.HardLink):
-                _check_filters(part[name], path)
+                check_filters(part[name], path)
     if not isinstance(part, h5py.Dataset):
         return
     plist = part.id.get_create_plist()

@@ -61,15 +61,16 @@ def named(values: Any, *, numbers: bool = False) -> Named | Array:
     nullable = hasattr(values, "isna") and not isinstance(values.dtype, np.dtype)
     array: Array = np.asarray(values, object) if nullable else np.asanyarray(values)
     if array.dtype.kind in "OT":
-        array = _of_objects(np.asarray(array, object))
+        absent, objects = np.ma.getmaskarray(array), np.ma.getdata(array).astype(object)
+        array = _of_objects(np.where(absent, np.array(None), objects))
     if array.dtype.kind == "S":
-        found, codes = np.unique(array, return_inverse=True)
-        texts = tuple(name.decode("utf-8") for name in found.tolist())
-        return Named(texts, codes.reshape(array.shape))
+        texts = np.char.decode(np.ma.getdata(array), "utf-8")
+        array = np.ma.array(texts, mask=np.ma.getmaskarray(array))
     if array.dtype.kind == "U" or (numbers and array.dtype.kind in "biuf"):
-        absent = np.ma.getmaskarray(array)
-        found, codes = np.unique(np.ma.getdata(array), return_inverse=True)
-        codes = np.where(absent, -1, codes.reshape(array.shape))
+        present = ~np.ma.getmaskarray(array)  # what stands under a mask is no class
+        found, places = np.unique(np.ma.getdata(array)[present], return_inverse=True)
+        codes = np.full(array.shape, -1)
+        codes[present] = places.reshape(-1)
         if array.dtype.kind == "U":
             return Named(tuple(map(str, found)), codes)
         return Named(tuple(map(number_name, found.tolist())), codes, True)

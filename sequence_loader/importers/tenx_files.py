@@ -32,6 +32,8 @@ from sequence_loader.importers.source import (
     Source,
     SourceError,
     check_real_values,
+    lines,
+    open_text,
     reading,
 )
 from sequence_loader.importers.streams import csr_blocks
@@ -91,10 +93,12 @@ def read_directory(path: Path, scratch: Path, genome: str | None) -> Matrix:
     prefix = matrix.name[: matrix.name.rindex(MATRIX)]
     table = _beside(path, prefix, TABLES)
     cells = _beside(path, prefix, ("barcodes.tsv",))
-    features, barcodes = read_features(table), list(read_lines(cells))
+    features = read_features(table)
     (source,) = read_matrix_market([matrix], scratch, transpose=True)
-    shape = len(barcodes), source.num_features
-    return Matrix(path, shape, source, features, (), lambda: barcodes)
+    with reading(cells, "UTF-8 text"), open_text(cells) as text:
+        count = sum(piece.count(b"\n") + (piece[-1:] != b"\n") for piece in lines(text))
+    shape = count, source.num_features
+    return Matrix(path, shape, source, features, (), lambda: list(read_lines(cells)))
 
 
 def _beside(folder: Path, prefix: str, names: Sequence[str]) -> Path:
@@ -114,9 +118,10 @@ def read_hdf5(path: Path, scratch: Path, genome: str | None) -> Matrix:
         where = _group(file, path, genome)
         group = element(file, path, where)
         modern = "features" in group
-        ids, symbols, types, genomes = (
-            _texts(group, name) for name in (V3 if modern else V2)
-        )
+        columns = [_texts(group, name) for name in (V3 if modern else V2)]
+        if len({len(each) for each in columns if each}) > 1:
+            raise ValueError("the columns of its features have several lengths")
+        ids, symbols, types, genomes = columns
         genomes = genomes if modern else (where,) * len(ids)
         features = Features(ids, unique_names(symbols or ids, ids), types)
         num_features, cells = map(int, group["shape"][()])
