@@ -279,4 +279,4 @@ class NgramFit:
     def _names(self, vocabulary: Vocabulary, terms: Integers) -> list[str]:
         """The names of terms, which ascend."""
         places = vocabulary.place.pick(terms)
-        return names_at(self.blocks, places, self.counter.names)
+        return names_at(self.blocks, places, self.counter.names, self._threads)

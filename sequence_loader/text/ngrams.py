@@ -114,10 +114,13 @@ def count_analyzed(texts: Sequence[str], analyze: Analyzer) -> TermCounts:
 
 def without(found: Words, stop: Hashes) -> Words:
     """The words but those whose hash is among `stop`, which ascends."""
-    if not len(stop):
-        return found
-    place = np.searchsorted(stop, found.hashes)
-    return found.kept(stop.take(place, mode="clip") != found.hashes)
+    return found.kept(_kept(found.hashes, stop)) if len(stop) else found
+
+
+def _kept(hashes: Hashes, stop: Hashes) -> Array:
+    """A mask of the hashes that are not among `stop`."""
+    kept: Array = stop.take(np.searchsorted(stop, hashes), mode="clip") != hashes
+    return kept
 
 
 def ngram_hashes(
@@ -251,7 +254,10 @@ def named(
     if rule is None:
         known = unpacked_names(names)
         return [known[i] for i in order.tolist()]
-    found = without(words.find(names, np.array([len(names)]), rule), stop)
+    start, end = words.spans(names, rule)
+    if len(stop):
+        kept = _kept(words.word_hashes(names, start, end), stop)
+        start, end = start[kept], end[kept]
     counts = lengths.astype(np.int64)
     sizes_of = _sizes(counts, sizes).reshape(-1)
     ends = np.cumsum(sizes_of)
@@ -259,10 +265,10 @@ def named(
     within = order - (ends - sizes_of)[cell]
     doc, size = np.divmod(cell, sizes[1] - sizes[0] + 1)
     first = (np.cumsum(counts) - counts)[doc] + within
-    text, size = words.as_text(found.code), size + sizes[0]
+    text, size = words.as_text(names), size + sizes[0]
     parts = []
     for k in range(sizes[1]):
-        at = np.minimum(first + k, len(found.start) - 1)
-        spans = zip(found.start[at].tolist(), found.stop[at].tolist())
-        parts.append([text[begin:end] for begin, end in spans])
+        at = np.minimum(first + k, len(start) - 1)
+        spans = zip(start[at].tolist(), end[at].tolist())
+        parts.append([text[a:b] for a, b in spans])
     return [" ".join(each[:n]) for each, n in zip(zip(*parts), size.tolist())]

@@ -193,7 +193,8 @@ class SequenceVectorizer(TextVectorizer):
         hashes = vocabulary.hashes.pick(number[order])
         self._saved = None
         self._arrays = {"hashes": hashes, "columns": (order + 1).astype(np.int32)}
-        names = names_at(blocks, vocabulary.place.pick(number[order]), _names)
+        places = vocabulary.place.pick(number[order])
+        names = names_at(blocks, places, _names, threads)
         listed = [""] * len(names)
         for rank, name in zip(order, names):
             listed[rank] = name

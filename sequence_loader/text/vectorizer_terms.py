@@ -188,6 +188,7 @@ def names_at(
     blocks: Sequence[Located],
     places: Integers,
     names: Callable[[Located, Integers], list[str]],
+    threads: int,
 ) -> list[str]:
     """The names of terms, looked up in the blocks where they are first.
 
@@ -195,15 +196,21 @@ def names_at(
         blocks: All of them.
         places: Where the terms are first.
         names: From a block and `order` of terms in it to their names.
+        threads: That look them up.
     """
     firsts = np.array([each.first_place for each in blocks])
     owner = np.searchsorted(firsts, places, side="right") - 1
     order = np.argsort(owner, kind="stable")
     found = [""] * len(places)
     numbers, starts = np.unique(owner[order], return_index=True)
-    for number, mine in zip(numbers, np.split(order, starts[1:])):
-        block = blocks[number]
-        for i, name in zip(mine, names(block, places[mine] - block.first_place)):
+    split = np.split(order, starts[1:])
+
+    def of_block(number: int) -> list[str]:
+        block = blocks[numbers[number]]
+        return names(block, places[split[number]] - block.first_place)
+
+    for mine, named in zip(split, in_threads(of_block, range(len(numbers)), threads)):
+        for i, name in zip(mine.tolist(), named):
             found[i] = name
     return found
 

@@ -108,17 +108,13 @@ def split(texts: Sequence[str], rule: WordRule) -> Words:
             dropped = _combining(_different(code))[code]
         ends = ends - np.searchsorted(np.flatnonzero(dropped), ends)
         code = code[~dropped]
-    return find(code, ends, rule)
+    start, stop = spans(code, rule)
+    counts = np.diff(np.searchsorted(start, ends), prepend=0)
+    return Words(code, start, stop, word_hashes(code, start, stop), counts)
 
 
-def find(code: Array, ends: Integers, rule: WordRule) -> Words:
-    """The words of texts that are prepared and joined.
-
-    Args:
-        code: Code points.
-        ends: int64 array of shape (texts,): one past where each text ends.
-        rule: What a word is.
-    """
+def spans(code: Array, rule: WordRule) -> tuple[Integers, Integers]:
+    """Where each word of texts begins and ends that are prepared and joined."""
     inside = np.zeros(len(code) + 2, bool)
     letters = _letters(rule.separators, _different(code))
     letters.take(code, out=inside[1:-1], mode="clip")
@@ -127,8 +123,7 @@ def find(code: Array, ends: Integers, rule: WordRule) -> Words:
     if rule.min_length > 1:
         long = stop - start >= rule.min_length
         start, stop = start[long], stop[long]
-    counts = np.diff(np.searchsorted(start, ends), prepend=0)
-    return Words(code, start, stop, word_hashes(code, start, stop), counts)
+    return start, stop
 
 
 def code_points(text: str) -> Array:
