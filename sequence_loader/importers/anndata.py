@@ -40,15 +40,15 @@ KIND = "AnnData"
 RAW = ("raw/X", "raw.X")
 """How `layer` names the matrix of `raw`, unless a layer has that name."""
 ENCODINGS = {
-    ("", ""),  # an array, before anndata 0.8
-    ("array", "0.2.0"),
-    ("string-array", "0.2.0"),
-    ("categorical", "0.2.0"),
-    ("nullable-integer", "0.1.0"),
-    ("nullable-boolean", "0.1.0"),
-    ("nullable-string-array", "0.1.0"),
+    ("", ""): False,  # an array, before anndata 0.8
+    ("array", "0.2.0"): False,
+    ("string-array", "0.2.0"): False,
+    ("categorical", "0.2.0"): True,
+    ("nullable-integer", "0.1.0"): True,
+    ("nullable-boolean", "0.1.0"): True,
+    ("nullable-string-array", "0.1.0"): True,
 }
-"""How a column of a table may be stored."""
+"""How a column of a table may be stored, and whether as a group of arrays."""
 DENSE_BYTES = 1 << 22
 """Bytes of a dense matrix in a block: finding its values takes ten times as much."""
 CHUNK_BLOCKS = 16
@@ -206,7 +206,7 @@ def _column(file: Any, path: Path, where: str, name: str) -> Any:
     """A column of a table: classes, or an array, masked where an entry is missing."""
     part, table = element(file, path, f"{where}/{name}"), file[where]
     kind = attribute(part, "encoding-type", ""), attribute(part, "encoding-version", "")
-    if kind not in ENCODINGS or is_group(part) != ("values" in part or "codes" in part):
+    if ENCODINGS.get(kind) != is_group(part):
         raise SourceError(
             f"{path}: {part.name} is stored as {' '.join(kind).strip() or 'a group'}, "
             f"which is not read. Make it a column of text, numbers or categories, and "
