@@ -1,12 +1,24 @@
-"""Profiles of Hypothesis: the default is for every run, "full" for a release.
+"""How long a run of the tests is, and what it needs.
 
-    pytest                                          a few minutes
-    pytest --hypothesis-profile=full                10,000 examples a property
+    python -m pytest                       60 examples of each property
+    python -m pytest --combinations=all    and what else there is to be combined
+    python -m pytest --long                that, and 10,000 examples
+
+By default tests marked `long` are left out: others try something like them, and they
+take a process or more. So is a part of `keras_contract`, on the Keras that this process
+has not: of each test's parameters each value is tried, but not every combination.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib.util
+from collections.abc import Iterator
+
+import other_keras
+import pytest
 from hypothesis import HealthCheck, settings
+from watching import HUNG_SECONDS
 
 settings.register_profile(
     "default",
@@ -14,9 +26,96 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile(
-    "full",
-    settings.get_profile("default"),
-    max_examples=10_000,
-)
+settings.register_profile("long", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile("default")
+
+OTHERS = pytest.StashKey[other_keras.OtherKeras]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="10,000 examples and --combinations=all"
+    )
+    parser.addoption(
+        "--combinations",
+        choices=("all", "some", "few"),
+        default="some",
+        help="of parameters: all; those not marked `long` (some, the default); or of "
+        "these few, which hold each value of each parameter",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in (
+        "torch: is skipped where torch is not installed",
+        "long: is left out unless --combinations=all",
+    ):
+        config.addinivalue_line("markers", mark)
+    if config.option.long:
+        settings.load_profile("long")
+        config.option.combinations = "all"
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    kept = set(items)
+    if config.option.combinations != "all":
+        kept = {item for item in items if not item.get_closest_marker("long")}
+    if config.option.combinations == "few":
+        groups: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            if item in kept and hasattr(item, "callspec"):
+                groups.setdefault(item.nodeid.split("[")[0], []).append(item)
+        for group in groups.values():
+            kept = kept.difference(group).union(covering(group))
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+    items.sort(key=other_keras.is_about)  # last: they run meanwhile
+
+
+def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Few of the items, which together hold each value of each parameter."""
+    values = {item: set(item.callspec.indices.items()) for item in items}
+    wanted = set().union(*values.values())
+    while wanted:
+        best = max(items, key=lambda item: len(wanted & values[item]))
+        wanted -= values[best]
+        yield best
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("torch") and not importlib.util.find_spec("torch"):
+        pytest.skip("torch is not installed")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Tests collect garbage often: not among all that is imported by now.
+    gc.collect()
+    gc.freeze()
+    about = [item for item in session.items if other_keras.is_about(item)]
+    if about and not session.config.option.collectonly:
+        option = session.config.option
+        how = "all" if option.combinations == "all" else "few"
+        how = "--long" if option.long else f"--combinations={how}"
+        names = [item.callspec.params["backend"] for item in about]
+        session.config.stash[OTHERS] = other_keras.OtherKeras(names, how)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OTHERS in config.stash:
+        config.stash[OTHERS].close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_stuck() -> Iterator[None]:
+    """A machine may be so busy that workers take longer than the package expects."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sequence_loader.workers.prefetch.STUCK_SECONDS", HUNG_SECONDS)
+        yield
+
+
+@pytest.fixture
+def others(pytestconfig: pytest.Config) -> other_keras.OtherKeras:
+    """The contract as it runs on the Keras that this process has not."""
+    return pytestconfig.stash[OTHERS]

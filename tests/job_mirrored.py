@@ -43,6 +43,19 @@ def fitted(task: Task, data, strategy):
     return np.concatenate([w.ravel() for w in model.get_weights()])
 
 
+def distributed(task: Task):
+    """The targets of each batch, which a strategy cuts in two."""
+    found = []
+    dataset = STRATEGY.experimental_distribute_dataset(
+        sequence(task, "drop").to_tf_dataset()
+    )
+    for _, targets in dataset:
+        parts = STRATEGY.experimental_local_results(targets)
+        assert [len(part) for part in parts] == [GLOBAL_BATCH // DEVICES] * DEVICES
+        found.append(np.concatenate([part.numpy() for part in parts]))
+    return np.array(found)
+
+
 def raised(call) -> str:
     try:
         call()
@@ -66,6 +79,7 @@ def main() -> None:
         network_alone=fitted(network, sequence(network, "pad"), plain),
         sparse=raised(lambda: fitted(sparse, sequence(sparse), STRATEGY)),
         sparse_dataset=sparse_dataset,
+        distributed=distributed(dense),
     )
 
 

@@ -17,7 +17,7 @@ class Task:
 
     Attributes:
         x, y: Rows and targets.
-        kind: "counting" (see `keras_contract.conftest`) or "network".
+        kind: "counting" (see `keras_contract.real_keras`) or "network".
         sparse: Whether the model takes sparse rows.
         options: Arguments of the sequence.
         epochs: How often to train.

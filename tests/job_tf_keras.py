@@ -29,6 +29,7 @@ if len(sys.argv) > 2 and COUNT > 1:
     )
 STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()
 
+import job_dropped  # noqa: E402
 import numpy as np  # noqa: E402
 import tf_keras as keras  # noqa: E402
 from job_tasks import GLOBAL_BATCH, Task, tasks  # noqa: E402
@@ -112,7 +113,9 @@ def main() -> None:
     for name in names:
         for key, value in train(todo[name]).items():
             results[f"{name}_{key}"] = value
-    if COUNT > 1:
+    if COUNT == 1:
+        results["iterators_let_go"] = job_dropped.let_go_of_iterators(STRATEGY)
+    else:
         with STRATEGY.scope():
             model = todo["dense"].model(keras)
         results["sequence"] = raised(

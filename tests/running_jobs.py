@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from watching import HUNG_SECONDS
+
 TESTS = Path(__file__).parent
-LIMIT_SECONDS = 200
 # What a launcher, or another test, may have left in the environment.
 FOREIGN = ("KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "TF_CONFIG", "RANK", "WORLD_SIZE")
 
@@ -30,7 +31,7 @@ class Job:
         return self.logs[rank].read_text(errors="replace")
 
     def wait_until_said(self, rank: int, text: str) -> None:
-        end = time.monotonic() + LIMIT_SECONDS
+        end = time.monotonic() + HUNG_SECONDS
         while text not in self.said(rank):
             assert self.processes[rank].poll() is None, self.said(rank)
             assert time.monotonic() < end, self.said(rank)
@@ -38,7 +39,7 @@ class Job:
 
     def finish(self) -> list[str]:
         """Waits for all to end well; what each has printed."""
-        end = time.monotonic() + LIMIT_SECONDS
+        end = time.monotonic() + HUNG_SECONDS
         waiting = set(range(len(self.processes)))
         while waiting:
             assert time.monotonic() < end, [self.said(rank) for rank in waiting]
@@ -88,7 +89,7 @@ def job(
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            process.wait(10)
+            process.wait(HUNG_SECONDS)
 
 
 def alive_in_session(leader: int) -> list[int]:
@@ -123,6 +124,7 @@ def jax_environments(count: int) -> list[dict[str, str]]:
         {
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # they take longer than the job
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
             "RANK": str(rank),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS
 
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
@@ -132,7 +133,7 @@ def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
 def run_python(code: str, *arguments: object) -> str:
     """Runs `code` in another interpreter, and returns what it printed."""
     process = start_python(code, *arguments)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HUNG_SECONDS)
     if process.returncode:
         raise AssertionError(f"exit code {process.returncode}\n{out}\n{err}")
     return out

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
+from watching import HUNG_SECONDS
 
 from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
 
@@ -244,14 +245,14 @@ def test_a_forked_child_can_use_a_pool_whose_lock_is_held():
     def hold():
         with pool._lock:
             held.set()
-            done.wait(60)
+            done.wait(HUNG_SECONDS)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(60)
+    held.wait(HUNG_SECONDS)
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(HUNG_SECONDS)
         pool.zeros((100,), "uint8")
         os._exit(0 if not kept.any() else 1)
     done.set()

@@ -178,8 +178,9 @@ def test_rows_of_any_length_are_gathered(mean, types, dtype):
         native = np.dtype(dtype).newbyteorder("=")
         assert found.indices.dtype == types[1]
         assert found.data.dtype in (dtype, native)
-        assert found.indices.tolist() == [i for p in pieces for i in indices[p]]
-        assert found.data.tolist() == [v for p in pieces for v in data[p]]
+        for taken, own in ((found.indices, indices), (found.data, data)):
+            expected = np.concatenate([own[:0], *(own[piece] for piece in pieces)])
+            np.testing.assert_array_equal(taken, expected)
         for taken, own in ((found.indices, indices), (found.data, data)):
             assert type(taken) is np.ndarray and not np.shares_memory(taken, own)
 
@@ -188,7 +189,7 @@ def test_rows_of_any_length_are_gathered(mean, types, dtype):
 @pytest.mark.parametrize("mean", [3, 600, 90_000])
 def test_many_rows_are_read_in_pieces_into_memory_that_is_used_again(types, mean):
     rng = np.random.default_rng(mean)
-    lengths = rng.integers(0, 2 * mean + 1, 4_000_000 // mean)
+    lengths = rng.integers(0, 2 * mean + 1, 1_600_000 // mean)
     lengths[[0, 1, -1]] = 0
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(types[0])
     columns = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)

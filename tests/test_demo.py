@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS
 
 from sequence_loader.cli import main as cli
 from sequence_loader.demo.corpus import (
@@ -35,7 +36,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess:
         [sys.executable, "-m", "sequence_loader", *arguments],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=HUNG_SECONDS,
         env=environment,
     )
 
@@ -43,7 +44,6 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess:
 # --- the demo as a whole ---------------------------------------------------------
 
 
-@pytest.mark.timeout(540)
 def test_a_quick_demo_learns_and_says_what_it_did():
     done = run_command("demo", "--quick")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -67,7 +67,6 @@ def test_a_quick_demo_learns_and_says_what_it_did():
         assert re.fullmatch(r"\+ (\d+\.\d )?\(.* to .*\)", row(feed))
 
 
-@pytest.mark.timeout(540)
 def test_a_demo_with_nothing_to_tell_apart_exits_with_1():
     done = run_command("demo", "--quick", "--packages", "numpy", "nowhere_at_all")
     assert done.returncode == 1
@@ -102,7 +101,10 @@ def test_help_lists_the_commands_and_imports_no_tensorflow():
         "assert not {'tensorflow', 'keras', 'scipy', 'rich'} & set(sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=HUNG_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
@@ -139,7 +141,7 @@ def test_a_reader_that_leaves_is_no_traceback():
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=HUNG_SECONDS,
         )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS
 
 from sequence_loader import (
     SequentialSampler,
@@ -169,8 +170,8 @@ def test_rows_that_grow_longer_are_read_in_smaller_groups():
     assert counts == [2, 2, 32, 4, 4, 4, 4, 4, 4, 1]
 
 
+@pytest.mark.torch
 def test_a_tensor_of_torch_keeps_the_memory_of_its_batch_alone():
-    pytest.importorskip("torch")
     code = """
         import numpy as np, scipy.sparse as sp
         from sequence_loader import SparseBatchSequence
@@ -185,7 +186,7 @@ def test_a_tensor_of_torch_keeps_the_memory_of_its_batch_alone():
         env={**os.environ, "KERAS_BACKEND": "torch"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HUNG_SECONDS,
     )
     assert done.stdout.strip() == "done", done.stderr
 
@@ -283,7 +284,7 @@ def test_what_is_ready_is_given_to_one_thread_alone():
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(60)
+                thread.join(HUNG_SECONDS)
             assert len(found) == 4 * plan.num_batches
             for index, batch in found:
                 assert_same(batch, reader.read(plan.batch(0, index)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import io
 import tempfile
 import threading
@@ -504,16 +505,20 @@ def test_blocks_are_made_in_the_thread_that_converts(tmp_path: Path) -> None:
     assert threads == [threading.get_ident()] * 4
 
 
-def test_tensors_are_blocks(tmp_path: Path) -> None:
-    import tensorflow as tf
-    import torch
-
+@pytest.mark.parametrize(
+    ("module", "make"),
+    [
+        ("tensorflow", "constant"),
+        pytest.param("torch", "from_numpy", marks=pytest.mark.torch),
+    ],
+)
+def test_tensors_are_blocks(module: str, make: str, tmp_path: Path) -> None:
+    tensor = getattr(importlib.import_module(module), make)
     values = marked(12, 5).toarray()
-    for make in (torch.from_numpy, tf.constant):
-        for source in ([make(values[:5]), make(values[5:])], make(values)):
-            store = convert(source, tmp_path / "a.store", overwrite=True)
-            assert same(store[:], sp.csr_array(values))
-            assert store.dtype == values.dtype
+    for source in ([tensor(values[:5]), tensor(values[5:])], tensor(values)):
+        store = convert(source, tmp_path / "a.store", overwrite=True)
+        assert same(store[:], sp.csr_array(values))
+        assert store.dtype == values.dtype
 
 
 def test_a_block_that_is_made_when_it_is_read_is_made_once(tmp_path: Path) -> None:

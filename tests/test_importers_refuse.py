@@ -30,6 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, run_python, same, start_python
+from watching import HUNG_SECONDS
 
 from sequence_loader import convert
 from sequence_loader.importers import svmlight_spill as import_svmlight
@@ -504,7 +505,7 @@ def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HUNG_SECONDS)
         left = leftovers(path)
         if path.exists():  # it was faster than us
             open_store(path).verify()

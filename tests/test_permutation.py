@@ -132,14 +132,15 @@ def test_an_order_of_a_billion_rows_takes_no_time_and_no_memory():
     positions = np.arange(10**9 - 128, 10**9)
     permute(positions, 10**9, key)
     tracemalloc.start()
-    start = time.perf_counter()
+    taken = []
     for _ in range(20):
+        start = time.perf_counter()
         permute(positions, 10**9, key)
-    taken = (time.perf_counter() - start) / 20
+        taken.append(time.perf_counter() - start)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000
-    assert taken < 0.05  # 0.15 ms when the machine is quiet
+    assert min(taken) < 0.05  # 0.15 ms when the machine is quiet
 
 
 # Keys

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from watching import HUNG_SECONDS
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -20,7 +22,7 @@ def test_every_block_runs(tmp_path):
         [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=HUNG_SECONDS,
         cwd=tmp_path,  # stores are written where it runs
         env={**os.environ, "PYTHONPATH": str(README.parent)},
     )

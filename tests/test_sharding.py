@@ -11,6 +11,7 @@ import warnings
 import pytest
 from refusals import refused
 from running_jobs import free_ports, job
+from watching import HUNG_SECONDS
 
 from sequence_loader import current_shard
 from sequence_loader.backends.current_shard import VARIABLES
@@ -106,11 +107,11 @@ def test_nothing_is_imported_to_find_out():
     )
     environment = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True,
-                   timeout=100)
+                   timeout=HUNG_SECONDS)
 
 
+@pytest.mark.torch
 def test_torch_distributed(tmp_path):
-    pytest.importorskip("torch")
     (port,) = free_ports(1)
     script = tmp_path / "script.py"
     script.write_text(

@@ -27,6 +27,7 @@ from store_data import (
     start_python,
     written,
 )
+from watching import HUNG_SECONDS
 
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import RowSource
@@ -206,7 +207,6 @@ def test_a_call_in_the_middle_of_a_block_is_an_error(tmp_path: Path) -> None:
     assert len(open_store(tmp_path / "a.store")) == 3
 
 
-@pytest.mark.timeout(60)
 def test_closing_waits_for_a_block_that_is_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -660,7 +660,7 @@ class TestParts:
         """
         processes = [start_python(code, part, tmp_path) for part in range(3)]
         for process in processes:
-            assert process.communicate(timeout=60)[1] == ""
+            assert process.communicate(timeout=HUNG_SECONDS)[1] == ""
         store: SparseStore = open_store(f"{tmp_path}/part-*.store")
         assert same(store[:], marked(90, 8))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from store_data import batch_of, dropped, marked, same, written
 from test_page_cache import cached_pages
-from watching import open_below, threads_named, until
+from watching import HUNG_SECONDS, open_below, threads_named, until
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.memory import page_cache
@@ -304,5 +304,5 @@ class TestCacheFiller:
         store.traits.look_ahead(BatchPlan(200, SequentialSampler(), 9), 0, 0)
         del store
         for thread in threads_named("cache-filler"):
-            thread.join(timeout=10)
+            thread.join(timeout=HUNG_SECONDS)
         assert not threads_named("cache-filler")

@@ -19,6 +19,7 @@ import scipy.io
 import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
 from store_data import marked, same, start_python
+from watching import HUNG_SECONDS
 
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.writer import StoreWriter
@@ -43,7 +44,7 @@ def command(
         [sys.executable, "-c", SPYING, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HUNG_SECONDS,
         cwd=folder,
         env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
     )
@@ -155,7 +156,7 @@ def test_names_that_the_terminal_does_not_know(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sequence_loader", "convert", "a.npz", "ü.store"],
         capture_output=True,
-        timeout=120,
+        timeout=HUNG_SECONDS,
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
     )
@@ -230,7 +231,7 @@ def test_what_a_killed_run_left_is_a_line(folder: Path) -> None:
         writer = StoreWriter(sys.argv[1], 3)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    start_python(code, folder / "a.store").communicate(timeout=60)
+    start_python(code, folder / "a.store").communicate(timeout=HUNG_SECONDS)
     (left,) = folder.glob(".a.store.writing-*")
     done = command(folder, "convert", "a.npz", "a.store")
     assert done.stderr.count("\n") == 1
@@ -260,7 +261,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> bytes:
             stdout=subprocess.PIPE,
             stderr=other,
             cwd=folder,
-            timeout=60,
+            timeout=HUNG_SECONDS,
             env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)},
         )
         assert done.returncode == 0
@@ -287,7 +288,7 @@ def test_the_script_is_the_module() -> None:
             [*start, "info", "--help"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HUNG_SECONDS,
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         ).stdout

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from store_data import marked, rows_of, same, small_pieces, start_python, written
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.store.format import ARRAYS, Manifest, StoreError, digest_of
@@ -305,7 +306,7 @@ def test_a_file_cut_while_open_is_an_error_not_a_crash(
             print(error)
     """
     process = start_python(code, path, name.removesuffix(".npy"), memory)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HUNG_SECONDS)
     assert process.returncode == 0, err
     batch, verified = out.splitlines()
     assert f"{name} has become shorter" in batch

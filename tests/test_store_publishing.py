@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from store_data import marked, same, start_python, written
+from watching import HUNG_SECONDS
 
 import sequence_loader.store.publishing as publishing
 from sequence_loader.store.array_file import ArrayFile
@@ -88,7 +89,7 @@ def test_killed_at_many_moments(overwrite: bool, tmp_path: Path) -> None:
         for left in publishing.leftovers(path):
             shutil.rmtree(left)
         assert set(os.listdir(tmp_path)) <= {"a.store"}
-    process.communicate(timeout=60)
+    process.communicate(timeout=HUNG_SECONDS)
     assert outcomes & {0, 20}  # some were killed before they were done
 
 
@@ -100,7 +101,7 @@ def test_what_a_killed_writer_left_is_reported(tmp_path: Path) -> None:
         writer = StoreWriter(sys.argv[1], 3)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    start_python(code, path).communicate(timeout=60)
+    start_python(code, path).communicate(timeout=HUNG_SECONDS)
     (left,) = tmp_path.iterdir()
     with pytest.raises(FileNotFoundError, match=f"killed.*rm -r '{left}'"):
         open_store(path)
@@ -279,7 +280,7 @@ def test_racing_processes_publish_one_whole_store(tmp_path: Path) -> None:
     results = []
     processes = [start_python(WRITER, path, False) for _ in range(3)]
     for process in processes:
-        results.append((process.communicate(timeout=60), process.returncode))
+        results.append((process.communicate(timeout=HUNG_SECONDS), process.returncode))
     assert sorted(code for _, code in results) == [0, 1, 1]
     assert all("FileExistsError" in err for (_, err), code in results if code)
     assert same(open_store(path)[:], marked(2000, 300))
@@ -446,7 +447,7 @@ def test_a_forked_child_removes_nothing(tmp_path: Path) -> None:
             os.waitpid(child, 0)
     """
     process = start_python(code, tmp_path / "a.store")
-    assert process.communicate(timeout=60)[1] == ""
+    assert process.communicate(timeout=HUNG_SECONDS)[1] == ""
     assert len(open_store(tmp_path / "a.store")) == 0
 
 

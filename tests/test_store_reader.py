@@ -58,7 +58,6 @@ def test_by_itself_it_looks_at_what_is_free_and_what_is_cached(
         assert isinstance(reader, WindowReader) and reader._budget == budget
 
 
-@pytest.mark.timeout(60)
 def test_the_filling_ends_where_the_store_is_closed(
     store: SparseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +75,6 @@ def test_the_filling_ends_where_the_store_is_closed(
     assert not thread.is_alive()
 
 
-@pytest.mark.timeout(60)
 def test_threads_that_begin_at_once_start_one_filling(
     store: SparseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from store_data import batch_of, marked, run_python, same, written
-from watching import threads_named, until
+from watching import HUNG_SECONDS, threads_named, until
 
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import (
@@ -298,7 +298,6 @@ class TestWindows:
         with pytest.raises(ValueError, match="the store is closed"):
             big.traits.look_ahead(plan, 0, 60)
 
-    @pytest.mark.timeout(60)
     def test_closing_ends_one_that_is_being_read_and_waits_for_it(
         self, big: SparseStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -308,7 +307,7 @@ class TestWindows:
         def slow(part: StorePart, *arguments: Any) -> None:
             calls.append(part)
             begun.release()
-            go_on.wait(30)
+            go_on.wait(HUNG_SECONDS)
             fetch(part, *arguments)
 
         monkeypatch.setattr(StorePart, "fetch", slow)
@@ -318,7 +317,7 @@ class TestWindows:
         plan = BatchPlan(4000, SequentialSampler(), 8)
         for index in range(2):
             big.traits.look_ahead(plan, 0, index)
-            assert begun.acquire(timeout=30)
+            assert begun.acquire(timeout=HUNG_SECONDS)
         closing = threading.Thread(target=big.close)
         closing.start()
         until(lambda: not reader._windows)
@@ -338,7 +337,7 @@ class TestWindows:
         before = len(os.listdir("/proc/self/fd"))
         del store
         for thread in threads_named("sequence_loader-window"):
-            thread.join(timeout=10)
+            thread.join(timeout=HUNG_SECONDS)
         assert not threads_named("sequence_loader-window")
         assert len(os.listdir("/proc/self/fd")) < before
 

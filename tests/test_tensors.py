@@ -69,8 +69,8 @@ def test_jax(dtype):
 
 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+@pytest.mark.torch
 def test_torch():
-    pytest.importorskip("torch")
     tensor = torch.sparse_csr(rows())
     assert (tensor.to_dense().numpy() == ENCODED).all()
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence, open_texts
 from sequence_loader.rows.sources import RowSource
@@ -563,7 +564,8 @@ def test_what_is_unpacked_is_gone_with_the_process_however_it_ends(write, tmp_pa
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "TMPDIR": str(folder)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=100)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, timeout=HUNG_SECONDS)
     assert done.returncode == -9 and not any(folder.iterdir())
 
 

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from encoded import csr, dense, plain
 from hypothesis import given
 from hypothesis import strategies as st
+from watching import HUNG_SECONDS, main_is_in, once, shared_memory, until
 
 import sequence_loader
 from sequence_loader import SparseBatchSequence, StoreWriter, WorkerError, open_store
@@ -27,8 +28,6 @@ from sequence_loader.workers import pickling as sending
 from sequence_loader.workers import prefetch as workers
 from sequence_loader.workers.channel import loads, receive, send
 from sequence_loader.workers.readahead import ReadAhead
-
-pytestmark = pytest.mark.timeout(120)
 
 ROWS = 61
 
@@ -39,7 +38,7 @@ def footprint() -> tuple[list[str], ...]:
     me = psutil.Process()
     children = [f"{p.pid} {p.status()}" for p in me.children(recursive=True)]
     threads = [t.name for t in threading.enumerate() if "timeout" not in t.name]
-    return children, threads, descriptors(), shared_memory()
+    return children, threads, descriptors(), sorted(shared_memory())
 
 
 def descriptors() -> list[str]:
@@ -50,10 +49,6 @@ def descriptors() -> list[str]:
         except FileNotFoundError:  # that of listdir itself
             continue
     return sorted(found)
-
-
-def shared_memory() -> list[str]:
-    return sorted(os.listdir("/dev/shm"))
 
 
 @pytest.fixture
@@ -501,15 +496,13 @@ DEATHS = [
 
 
 @pytest.mark.parametrize("action, told", DEATHS)
-def test_a_worker_that_dies_at_work_is_an_error_within_seconds(
+def test_a_worker_that_dies_at_work_is_an_error(
     action, told, nothing_left, capfd
 ):
     with ids(action) as sequence:
-        started = time.monotonic()
         sequence[0]
         with pytest.raises(WorkerError, match=told) as caught:
             sequence[1], sequence[2]
-        assert time.monotonic() - started < 30
         assert caught.value.batch == 2 and 20 in caught.value.rows
         assert caught.value.pid and str(caught.value.pid) in str(caught.value)
         for index in (0, 1, 3, 4, 5, 6, 7):
@@ -537,13 +530,8 @@ def test_a_worker_that_dies_idle_is_an_error_of_the_next_batch(
 
 
 def wait_until_idle(sequence):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        tasks = list(sequence._pipeline.workers._cache.values())
-        if all(task.future.done() for task in tasks):
-            return
-        time.sleep(0.01)
-    raise AssertionError("workers are still busy")
+    tasks = list(sequence._pipeline.workers._cache.values())
+    until(lambda: all(task.future.done() for task in tasks))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -569,13 +557,20 @@ def test_a_worker_killed_in_the_middle_of_a_large_answer(seed, nothing_left):
 
 
 @pytest.mark.parametrize("processes", [False, True])
-def test_a_stuck_worker_is_reported(processes, monkeypatch, nothing_left):
-    slow = 1.5
-    with ids(lambda: time.sleep(slow), use_multiprocessing=processes) as sequence:
+def test_a_stuck_worker_is_reported(processes, monkeypatch, nothing_left, tmp_path):
+    told = tmp_path / "told"
+
+    def stuck():
+        while not told.exists():
+            time.sleep(0.01)
+
+    with ids(stuck, use_multiprocessing=processes) as sequence:
         sequence[0], sequence[1]
         monkeypatch.setattr(workers, "STUCK_SECONDS", 0.3)
         with pytest.warns(RuntimeWarning) as caught:
+            teller = once(lambda: len(caught) > 0, told.touch)
             sequence[2]  # it is waited for
+        teller.join()
         (warning,) = [w for w in caught if "busy" in str(w.message)]
         text = str(warning.message)
         assert "seconds with batch 2 of epoch 0 (8 rows: 16, 17" in text
@@ -593,8 +588,7 @@ def test_close_ends_a_run_that_is_stuck(processes, nothing_left):
     action = (lambda: time.sleep(1000)) if processes else release.wait
     sequence = ids(action, use_multiprocessing=processes)
     sequence[0], sequence[1]
-    closing = threading.Timer(0.5, sequence.close)
-    closing.start()
+    closing = once(lambda: main_is_in(workers.Workers._late_result), sequence.close)
     with pytest.raises(WorkerError, match="the sequence was closed"):
         sequence[2]
     release.set()
@@ -607,11 +601,11 @@ def test_ctrl_c_in_the_main_thread_ends_the_workers(nothing_left):
     with ids(lambda: time.sleep(1000)) as sequence:
         sequence[0], sequence[1]
         pids = worker_pids(sequence)
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-        started = time.monotonic()
+        waiting = workers.Workers._late_result
+        ctrl_c = once(lambda: main_is_in(waiting), lambda: os.kill(os.getpid(), 2))
         with pytest.raises(KeyboardInterrupt):
             sequence[2]
-        assert time.monotonic() - started < 10
+        ctrl_c.join()
         assert not any(psutil.pid_exists(pid) for pid in pids)
         assert sequence[3][0].shape == (8, 1)
 
@@ -653,10 +647,7 @@ def test_garbage_collection_ends_the_workers(processes):
     sequence.itself = sequence  # only the collector finds it
     list(sequence)
     del sequence
-    deadline = time.monotonic() + 10
-    while footprint() != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert footprint() == before
+    until(lambda: footprint() == before)
 
 
 def test_an_exception_in_the_block_ends_the_workers(nothing_left):
@@ -673,7 +664,7 @@ def in_a_fork(function):
     if pid == 0:
         code = 1
         try:
-            signal.alarm(60)
+            signal.alarm(HUNG_SECONDS)
             function()
             code = 0
         except BaseException:

@@ -1,11 +1,17 @@
-"""What the system tells of this process: threads, descriptors, pages of files."""
+"""What the system tells of this process, and how long to wait for it.
+
+A machine may be busy with other things. So a test waits for what it needs to see, not
+for a while; and what hangs is told after `HUNG_SECONDS`, which nothing ever takes.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,17 +32,51 @@ def cached_pages(mapped: Any) -> set[int]:
     return set(np.flatnonzero(cached & 1).tolist())
 
 
+HUNG_SECONDS = 900
+"""Over twenty times what the slowest of these tests takes. That of pytest is longer."""
+
+
 def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if name in thread.name]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that another thread is about to do."""
-    for _ in range(30_000):  # minutes, for a machine that is busy
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it never came to that")
+    """Waits for something that another thread or process is about to do."""
+    end = time.monotonic() + HUNG_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+def shared_memory() -> set[str]:
+    """Files of /dev/shm, but those that another process uses."""
+    found = set(os.listdir("/dev/shm"))
+    for maps in Path("/proc").glob("[0-9]*/maps") if found else ():
+        if maps.parent.name != str(os.getpid()):
+            with suppress(OSError):  # it has ended
+                used = maps.read_text()
+                found = {name for name in found if f"/dev/shm/{name}" not in used}
+    return found & set(os.listdir("/dev/shm"))
+
+
+def main_is_in(function: Any) -> bool:
+    """Whether the main thread is in a call of that function just now."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def once(condition: Callable[[], bool], action: Callable[[], object]) -> Any:
+    """Another thread, that has begun to wait for the condition and will then act."""
+
+    def act() -> None:
+        until(condition)
+        action()
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    return thread
 
 
 def open_below(folder: Path) -> int:

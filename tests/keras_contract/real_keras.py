@@ -12,11 +12,15 @@ the sum of its outputs. Each time a row is trained its weight falls by exactly 1
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 from sequence_loader import SparseBatchSequence
@@ -36,6 +40,13 @@ if BACKEND == "torch":
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1)))
+
+
+def about(*names: str) -> pytest.MarkDecorator:
+    """A test of what only some Keras do; "keras_3" is any but tf_keras."""
+    here = {BACKEND} if LEGACY else {BACKEND, "keras_3"}
+    reason = f"about {' and '.join(names)}"
+    return pytest.mark.skipif(not here & set(names), reason=reason)
 
 
 class Recorded(SparseBatchSequence):
@@ -180,17 +191,35 @@ def as_array(features: Any) -> Any:
 def aliased(array: Any) -> Any:
     """A tensor that uses the array where it lies, as Keras's pipelines make them."""
     if ON_TENSORFLOW:
-        import tensorflow as tf
-
-        spec = tf.TensorSpec(array.shape, array.dtype)
-        return next(
-            iter(tf.data.Dataset.from_generator(lambda: [array], output_signature=spec))
-        )
+        waiting, tensors = pipeline(array.shape, array.dtype)
+        waiting.append(array)
+        del array
+        return next(tensors)
     if BACKEND == "jax":
         import jax
 
         return jax.device_put(array)
     return torch.from_numpy(array)
+
+
+@cache
+def pipeline(shape: tuple[int, ...], dtype: Any) -> tuple[list[Any], Iterator[Any]]:
+    """A list to put arrays into, and what a `tf.data` pipeline makes of them."""
+    import tensorflow as tf
+
+    waiting: list[Any] = []
+
+    def arrays() -> Iterator[Any]:
+        while True:
+            yield waiting.pop()
+
+    spec, options = tf.TensorSpec(shape, dtype), tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # only what is asked for
+    dataset = tf.data.Dataset.from_generator(arrays, output_signature=spec)
+    return waiting, iter(dataset.with_options(options))
+
+
+atexit.register(pipeline.cache_clear)  # TensorFlow complains of generators left
 
 
 def content(tensor: Any) -> Any:

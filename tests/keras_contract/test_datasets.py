@@ -9,6 +9,7 @@ import pytest
 from keras_contract.real_keras import (
     BACKEND,
     Trained,
+    about,
     compile_model,
     counting_model,
     input_of,
@@ -137,7 +138,7 @@ def test_class_weight_is_honoured(output: str) -> None:
     np.testing.assert_allclose(times, np.array([1, 3, 0.5])[np.arange(ROWS) % 3])
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="only torch has no sparse pipeline")
+@about("torch")
 def test_torch_is_told_to_take_dense() -> None:
     with pytest.raises(ValueError, match="`output` must be 'dense'"):
         sequence_of("sparse").to_tf_dataset()

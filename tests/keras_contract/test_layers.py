@@ -17,11 +17,13 @@ from keras_contract.real_keras import (
     BACKEND,
     LEGACY,
     ON_TENSORFLOW,
+    about,
     aliased,
     as_array,
     input_of,
     keras,
 )
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.layers import Densify, SparseDropout
@@ -299,12 +301,12 @@ def test_a_saved_model_is_loaded_in_a_new_process(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=HUNG_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX compiles for each number of entries")
+@about("jax")  # it compiles for each number of entries
 def test_jax_compiles_no_more_for_the_layers(caplog: pytest.LogCaptureFixture) -> None:
     import jax
 

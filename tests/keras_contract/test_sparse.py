@@ -12,12 +12,13 @@ import pytest
 import scipy.sparse as sp
 from keras_contract.real_keras import (
     BACKEND,
-    ON_TENSORFLOW,
+    about,
     as_array,
     compile_model,
     input_of,
     keras,
 )
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
 
@@ -78,7 +79,7 @@ def test_content() -> None:
         np.testing.assert_array_equal(as_array(served), x[rows].toarray())
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX compiles for each number of entries")
+@about("jax")  # it compiles for each number of entries
 def test_jax_compiles_a_handful_of_times(caplog: pytest.LogCaptureFixture) -> None:
     import jax
 
@@ -106,7 +107,7 @@ def test_jax_compiles_a_handful_of_times(caplog: pytest.LogCaptureFixture) -> No
     assert len(entries) <= 4
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="TensorFlow has devices of its own")
+@about("tensorflow", "tf_keras")  # they have devices of their own
 def test_tensorflow_keeps_it_on_the_cpu() -> None:
     import tensorflow as tf
 
@@ -116,7 +117,7 @@ def test_tensorflow_keeps_it_on_the_cpu() -> None:
         assert tensor.device.endswith("CPU:0")
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="torch warns of its CSR tensors")
+@about("torch")  # it warns of its CSR tensors
 def test_torch_does_not_bother_the_user() -> None:
     """In a new process: torch warns once."""
     script = """if True:
@@ -131,10 +132,10 @@ def test_torch_does_not_bother_the_user() -> None:
             batch @ torch.ones(8, 2)
         assert warnings.filters == before
     """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=HUNG_SECONDS)
 
 
-@pytest.mark.skipif(BACKEND == "tf_keras", reason="Keras 2 does not say that it begins")
+@about("keras_3")  # Keras 2 does not say that it begins
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_scipy_matrices_are_refused_where_keras_takes_none(method: str) -> None:
     x = uneven(20, 5)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from keras_contract.real_keras import (
-    BACKEND,
     LEGACY,
     ON_TENSORFLOW,
     Recorded,
     Trained,
+    about,
     counting_model,
     keras,
     recorded,
@@ -180,7 +180,7 @@ def test_fewer_steps_than_batches() -> None:
     assert train.epoch in ((1, 2) if ON_TENSORFLOW else (1,))
 
 
-@pytest.mark.skipif(LEGACY, reason="Keras 2 starts over at batch 0 in each epoch")
+@about("keras_3")  # Keras 2 starts over at batch 0 in each epoch
 def test_steps_that_divide_the_batches() -> None:
     train = recorded(6 * BATCH, BATCH, shuffle=True, seed=3)
     trained = Trained()
@@ -224,7 +224,7 @@ def test_an_epoch_left_early_is_served_again(
     assert found == [*whole(1), *whole(2)]
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on torch")
+@about("tensorflow", "jax", "tf_keras")  # Keras refuses it on torch
 @pytest.mark.parametrize("batches", [4, 5])
 def test_several_steps_at_once(batches: int) -> None:
     rows = batches * BATCH
@@ -277,7 +277,7 @@ def test_a_loop_of_ones_own_names_its_epochs() -> None:
     assert train.served == [(e, b) for e in (0, 1, 7) for b in range(BATCHES)]
 
 
-@pytest.mark.skipif(not LEGACY, reason="an argument of fit in Keras 2 only")
+@about("tf_keras")  # an argument of fit in Keras 2 only
 def test_keras_2_workers() -> None:
     train = recorded(ROWS, BATCH, shuffle=True, seed=3)
     trained = Trained()
@@ -289,9 +289,8 @@ def test_keras_2_workers() -> None:
     assert train.trace.count("E") >= 2
 
 
+@about("keras_3")  # Keras 2 does not ask the sequence
 def test_keras_is_shown_one_worker() -> None:
-    if LEGACY:
-        pytest.skip("Keras 2 does not ask the sequence")
     train = recorded(ROWS, BATCH, workers=2)
     assert (train.workers, train.use_multiprocessing) == (1, False)
     assert isinstance(train, keras.utils.Sequence)

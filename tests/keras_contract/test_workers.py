@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-import pytest
 import scipy.sparse as sp
 from keras_contract.real_keras import keras
 
 from sequence_loader import SparseBatchSequence
-
-pytestmark = pytest.mark.timeout(180)
 
 ROWS, FEATURES = 45, 6
 
