@@ -6,11 +6,13 @@
 
 Each feed is read by a loop in Python, drained inside TensorFlow's graph as Keras's
 adapter hands it over, and trained from: a Dense(64)-softmax network. All feeds of a
-road take turns; a speed is the median over the rounds, and so is a ratio, of what it
-was in each. Read the ratios: the speeds are this machine's. Each road has its floor:
+road take turns; a speed is the median over the rounds, shown with where half of them
+lie, and a ratio is one of medians. Read the ratios: the speeds are this machine's. Each
+road has its floor:
 
     loop        moving the bytes that a batch must move, and nothing else
-    drained     one batch served again and again through Keras's adapter
+    drained     one batch, again and again, by a Sequence through Keras's adapter,
+                which a dataset does without: it can be faster than this floor
     fit         one batch that is a tensor already: no loader at all
 
 An epoch of `fit` is timed without what lies between it and the next one, which is
@@ -43,7 +45,7 @@ from timing import seconds_by_round
 NAIVE, CSR = "naive Sequence", "fit(x=csr)"
 SEQUENCE, DATASET = "ours, Sequence", "ours, to_tf_dataset"
 TFRECORD, CONSTANT = "TFRecord, shuffle(10000)", "constant batch"
-GUIDE = "the guide's generator"
+GENERATOR = "generator, .toarray()"
 OUTPUTS = ("dense", "sparse")
 EPOCHS = 5  # to look between
 
@@ -93,8 +95,8 @@ class Feeds:
             dense = case.output == "dense"
             kind = feeds.NaiveDense if dense else feeds.NaiveSparse
             return kind(self.x, self.y, self.served, case.batch_size)
-        if name == GUIDE:
-            return feeds.guide_generator(self.x, self.y, case.batch_size)
+        if name == GENERATOR:
+            return feeds.dense_generator(self.x, self.y, case.batch_size)
         if name == CONSTANT:
             # Ours is aligned, always: of others TensorFlow takes a copy, or not.
             return feeds.Constant(self.feed(SEQUENCE)[0], case.steps)
@@ -137,17 +139,17 @@ class Feeds:
     def trained(self) -> tuple[str, ...]:
         """The feeds that a model can be trained from."""
         names = (NAIVE, SEQUENCE, DATASET, TFRECORD, CONSTANT)
-        return (*names, GUIDE if self.case.output == "dense" else CSR)
+        return (*names, GENERATOR if self.case.output == "dense" else CSR)
 
     def pauses(self) -> dict[str, float]:
         """Milliseconds between two epochs of `fit`, the longest that was seen.
 
-        One that never ends, as the guide's generator, has none.
+        One that never ends, as a generator, has none.
         """
         return {
             name: 1e3 * max(self._trainer(name)(EPOCHS).pauses)
             for name in self.trained()
-            if name != GUIDE
+            if name != GENERATOR
         }
 
     def _trainer(self, name: str) -> Callable[[int], feeds.EpochClock]:
@@ -163,7 +165,7 @@ class Feeds:
             feed = feeds.constant_dataset(self.feed(NAIVE)[0], case.steps)
         else:
             feed = self.feed(name)
-        if name == GUIDE:
+        if name == GENERATOR:
             options["steps_per_epoch"] = case.steps
 
         def train(epochs: int) -> feeds.EpochClock:

@@ -65,8 +65,8 @@ def constant_dataset(batch: tuple[Any, Any], length: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(batch).cache().repeat(length)
 
 
-def guide_generator(x: Any, y: Rows, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """The batch generator of Google's text-classification guide."""
+def dense_generator(x: Any, y: Rows, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    """A batch generator over sparse rows: that of Google's guide, and `toarray`."""
     while True:
         for start in range(0, len(y) - batch_size + 1, batch_size):
             stop = start + batch_size
@@ -128,7 +128,7 @@ def ours(
 
 
 def network(features: int, classes: int, output: str) -> keras.Model:
-    """The network of the guide, without dropout, which takes no sparse input."""
+    """The network of the guide without dropout, which would cost more than a feed."""
     model = keras.Sequential(
         [
             keras.Input((features,), sparse=output == "sparse"),

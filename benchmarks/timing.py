@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Job = Callable[[], Any]
@@ -31,11 +30,3 @@ def seconds_by_round(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[fl
             whole = time.perf_counter() - started
             found[name].append(counted if isinstance(counted, float) else whole)
     return found
-
-
-def times(speeds: Sequence[float], others: Sequence[float]) -> float:
-    """How many times as fast: the median over the rounds, each compared with itself.
-
-    The best of many rounds may be a lucky one of the others.
-    """
-    return median(one / other for one, other in zip(speeds, others))

@@ -480,7 +480,7 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, module, None)
     name, extra = {"sklearn": ("a.svm", "text"), "zarr": ("a.zarr", "anndata")}[module]
     (tmp_path / name).mkdir() if module == "zarr" else (tmp_path / name).touch()
-    with pytest.raises(ImportError, match=re.escape(f"sequence_loader[{extra}]")):
+    with pytest.raises(ImportError, match=re.escape(f'".[{extra}]"')):
         convert(tmp_path / name, tmp_path / "a.store")
 
 

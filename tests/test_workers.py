@@ -367,7 +367,7 @@ def test_what_cannot_be_sent_is_refused_at_construction(tmp_path, nothing_left):
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(sending.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "sequence_loader\[workers\]"'):
+    with pytest.raises(ImportError, match=r'pip install ".\[workers\]"'):
         make()
     make(use_multiprocessing=False), make(transform=None)
 

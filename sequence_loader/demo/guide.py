@@ -57,8 +57,8 @@ def require_sklearn() -> None:
         importlib.import_module("sklearn")
     except ImportError as error:
         raise ImportError(
-            "the demo needs scikit-learn, which is not installed. In your clone of "
-            'the repository, run: pip install ".[demo]"'
+            "the demo needs scikit-learn, which is not installed. In a clone of the "
+            'repository, run: pip install ".[demo]"'
         ) from error
 
 

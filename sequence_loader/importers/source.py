@@ -170,5 +170,5 @@ def required(module: str, extra: str, what: str) -> Any:
     except ImportError as error:
         raise ImportError(
             f"{what} needs {module.partition('.')[0]}, which is not installed "
-            f'({error}). Install the extra: pip install "sequence_loader[{extra}]".'
+            f'({error}). In a clone of the repository, run: pip install ".[{extra}]"'
         ) from error

@@ -197,7 +197,7 @@ def require_sklearn(what: str) -> None:
     except ImportError as error:
         raise ImportError(
             f"{what} of `NgramVectorizer` needs scikit-learn, which is not installed. "
-            f'Install the extra: pip install ".[text]"'
+            'In a clone of the repository, run: pip install ".[text]"'
         ) from error
 
 

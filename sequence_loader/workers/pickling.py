@@ -42,7 +42,7 @@ def check_available() -> None:
             "`use_multiprocessing=True` needs cloudpickle, which sends lambdas and "
             "functions of scripts and notebooks to workers; received an environment "
             "without it. "
-            'Run: pip install "sequence_loader[workers]"'
+            'In a clone of the repository, run: pip install ".[workers]"'
         )
     if sys.platform == "win32":
         raise OSError(
