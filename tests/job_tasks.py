@@ -89,8 +89,8 @@ def tasks() -> dict[str, Task]:
     one_hot = sp.eye_array(ROWS, format="csr", dtype=np.float32)
     ids = np.arange(ROWS, dtype=np.float32)
     random = np.random.default_rng(0)
-    features = sp.random_array(
-        (ROWS, FEATURES), density=0.3, format="csr", dtype=np.float32, rng=random
+    features = sp.random(
+        ROWS, FEATURES, density=0.3, format="csr", dtype=np.float32, random_state=random
     )
     # Rows of very unequal length: some batches hold twice as much as others.
     heavy = sp.csr_array(features.multiply((ids % 97 > 40)[:, None]))

@@ -396,7 +396,7 @@ def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():
         import numpy as np, scipy.sparse as sp
         from sequence_loader import SparseBatchSequence
 
-        x = sp.random_array((5000, 3000), density=0.05, format="csr", dtype="float32")
+        x = sp.random(5000, 3000, density=0.05, format="csr", dtype="float32")
         sequence = SparseBatchSequence(x, np.arange(5000), batch_size=50)
         batches = iter(sequence.to_tf_dataset().repeat().prefetch(10**6))
         next(batches)

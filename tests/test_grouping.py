@@ -175,7 +175,7 @@ def test_a_tensor_of_torch_keeps_the_memory_of_its_batch_alone():
     code = """
         import numpy as np, scipy.sparse as sp
         from sequence_loader import SparseBatchSequence
-        x = sp.random_array((61, 7), density=0.5, format="csr", dtype="f", rng=0)
+        x = sp.random(61, 7, density=0.5, format="csr", dtype="f", random_state=0)
         for features, in SparseBatchSequence(x, batch_size=2, output="sparse"):
             values = features.values()
             assert values.untyped_storage().nbytes() == values.nbytes

@@ -497,7 +497,7 @@ CONVERT = """
 def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
     source, path = tmp_path / "a.npz", tmp_path / "a.store"
     rng = np.random.default_rng(0)
-    matrix = sp.random_array((100_000, 500), density=0.1, format=kind, rng=rng)
+    matrix = sp.random(100_000, 500, density=0.1, format=kind, random_state=rng)
     sp.save_npz(source, matrix, compressed=False)
     killed = 0
     for moment in np.linspace(0.01, 0.4, 7):

@@ -403,7 +403,7 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
                 return next(int(l.split()[1]) for l in file if "RssAnon" in l) / 1e3
 
         folder = sys.argv[1]
-        block = sp.random_array((1000, 3000), density=0.1, rng=0, dtype="f")
+        block = sp.random(1000, 3000, density=0.1, random_state=0, dtype="f")
         for name, blocks in (("tiny", 1), ("large", 27)):
             with StoreWriter(f"{folder}/{name}.store", 3000) as writer:
                 for _ in range(blocks):

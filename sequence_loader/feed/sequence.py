@@ -127,7 +127,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     Example:
         >>> import numpy as np, scipy.sparse as sp
-        >>> x = sp.random_array((1000, 50), density=0.1, format="csr")
+        >>> x = sp.random(1000, 50, density=0.1, format="csr")
         >>> train = SparseBatchSequence(x, np.arange(1000), batch_size=32, shuffle=True)
         >>> len(train)
         32

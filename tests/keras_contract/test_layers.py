@@ -310,7 +310,7 @@ def test_a_saved_model_is_loaded_in_a_new_process(tmp_path: Path) -> None:
 def test_jax_compiles_no_more_for_the_layers(caplog: pytest.LogCaptureFixture) -> None:
     import jax
 
-    x = sp.random_array((640, FEATURES), density=0.5, format="csr", dtype=np.float32)
+    x = sp.random(640, FEATURES, density=0.5, format="csr", dtype=np.float32)
     x.data[:] = 1
     assert len({x[i : i + BATCH].nnz for i in range(0, 640, BATCH)}) > 10
 

@@ -70,9 +70,8 @@ class CountingPool(BufferPool):
 
 def matrix(density: float = 0.02) -> sp.csr_array:
     rng = np.random.default_rng(1)
-    return sp.random_array(
-        (ROWS, FEATURES), density=density, format="csr", rng=rng, dtype=np.float32
-    )
+    made = sp.random(ROWS, FEATURES, density=density, random_state=rng, dtype="f")
+    return sp.csr_array(made)
 
 
 def trained_with(
