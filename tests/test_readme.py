@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, one after the other, as a reader would."""
+"""Every Python block of the README and of CONTRIBUTING.md runs, as a reader would."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from watching import HUNG_SECONDS
 
 README = Path(__file__).parent.parent / "README.md"
+CONTRIBUTING = README.with_name("CONTRIBUTING.md")
 
 
 def test_every_block_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    text = README.read_text() + CONTRIBUTING.read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(blocks) >= 5
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks))
