@@ -55,7 +55,7 @@ def small_pieces(small: bool = True) -> Iterator[None]:
     """Stores are written in many pieces, and their files have many digests."""
     with pytest.MonkeyPatch.context() as patch:
         if small:
-            patch.setattr(store_blocks, "PIECE", 3)
+            patch.setattr(store_blocks, "WRITE_PIECE_VALUES", 3)
             for module in (store_format, store_array, store_damage):
                 patch.setattr(module, "BLOCK_BYTES", 16)
         yield

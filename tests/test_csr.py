@@ -57,8 +57,8 @@ def read(matrix, rows, ids, in_pieces):
     if not in_pieces:
         return canonical(gather(matrix, rows), "x", ids)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gathering, "LARGE", -1)
-        patch.setattr(gathering, "PIECE", 40)
+        patch.setattr(gathering, "GATHER_WHOLE_BYTES", -1)
+        patch.setattr(gathering, "GATHER_PIECE_BYTES", 40)
         return gathering.read_rows(matrix, rows, BufferPool(), "x", ids)
 
 

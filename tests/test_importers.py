@@ -44,9 +44,9 @@ def small_pieces(small: bool = True) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if small:
             for module, name, value in (
-                (compressed, "PIECE", 3),
+                (compressed, "WRITE_PIECE_VALUES", 3),
                 (compressed, "ROWS", 4),
-                (import_npz, "PIECE", 3),
+                (import_npz, "WRITE_PIECE_VALUES", 3),
                 (entries, "LIMIT", 4),
                 (entries, "ROWS", 3),
                 (entries, "BUCKETS", 2),

@@ -17,7 +17,12 @@ from watching import cached_pages
 
 from sequence_loader import open_store
 from sequence_loader.memory import map_copy
-from sequence_loader.memory.map_copy import MOST_PARTS, SHORT, copy_parts, expect_parts
+from sequence_loader.memory.map_copy import (
+    COPIED_PART_BYTES,
+    MOST_PARTS,
+    copy_parts,
+    expect_parts,
+)
 
 PAGE = mmap.PAGESIZE
 NUMBERS = np.random.default_rng(0).integers(0, 256, 300_007).astype(np.uint8)
@@ -104,8 +109,8 @@ def test_it_says_where_the_kernel_copies_less(
 
 
 def test_long_parts_are_left_to_others(mapped: Any) -> None:
-    out, zero = np.zeros(2 * SHORT, np.uint8), np.array([0])
-    assert not copy_parts(mapped, zero, np.array([SHORT + 1]), out, zero)
+    out, zero = np.zeros(2 * COPIED_PART_BYTES, np.uint8), np.array([0])
+    assert not copy_parts(mapped, zero, np.array([COPIED_PART_BYTES + 1]), out, zero)
     assert not out.any()
 
 

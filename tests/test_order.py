@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader import SequentialSampler, ShuffleSampler
-from sequence_loader.order.cached_order import STRETCH, Order
+from sequence_loader.order.cached_order import STRETCH_POSITIONS as STRETCH
+from sequence_loader.order.cached_order import Order
 
 
 @given(

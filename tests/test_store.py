@@ -67,7 +67,7 @@ def test_what_is_written_is_read(
 
 
 def test_a_block_is_cut_between_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_blocks, "PIECE", 3)
+    monkeypatch.setattr(store_blocks, "WRITE_PIECE_VALUES", 3)
     indptr = np.cumsum([0, 2, 1, 1, 10, 0, 0, 0, 0, 3, 2])
     block = CsrRows(indptr, np.arange(19), np.arange(19) * 2.0, 19)
     # Of pieces without end, those that are too many are enough.

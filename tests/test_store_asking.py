@@ -26,7 +26,7 @@ from sequence_loader.store.format import StoreError
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.part import StorePart
 from sequence_loader.store.parts import StoreParts
-from sequence_loader.store.reader import LARGE, MapReader
+from sequence_loader.store.reader import ASKED_STORE_BYTES, MapReader
 from sequence_loader.store.sparse_store import SparseStore
 
 ASKED = marked(3000, 50, density=0.05)
@@ -92,8 +92,8 @@ def slow_filling(monkeypatch: pytest.MonkeyPatch) -> Iterator[AskedFor]:
 
     monkeypatch.setattr(page_cache, "_fill", fill)
     monkeypatch.setattr(store_reader, "resident", lambda files: False)
-    monkeypatch.setattr(store_reader, "LARGE", 0)
-    monkeypatch.setattr(store_part, "GAP", 0)  # nothing but what is wanted
+    monkeypatch.setattr(store_reader, "ASKED_STORE_BYTES", 0)
+    monkeypatch.setattr(store_part, "READ_GAP_BYTES", 0)  # nothing but what is wanted
     monkeypatch.setattr(store_part, "will_need_parts", asked.note)
     monkeypatch.setattr(StoreParts, "advise", counted)
     yield asked
@@ -176,7 +176,7 @@ class TestAsking:
         slow_filling: AskedFor,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(store_reader, "LARGE", LARGE)
+        monkeypatch.setattr(store_reader, "ASKED_STORE_BYTES", ASKED_STORE_BYTES)
         plan = BatchPlan(3000, ShuffleSampler(1), 100)
         for index in range(plan.num_batches):
             store.traits.look_ahead(plan, 0, index)
@@ -213,9 +213,9 @@ def test_of_what_is_read_alone_the_next_piece_is_asked_for_as_well(
         found.append(asked.rows(store))
         fetch(part, *arguments)
 
-    monkeypatch.setattr(store_part, "GAP", 0)  # nothing but what is wanted
+    monkeypatch.setattr(store_part, "READ_GAP_BYTES", 0)  # nothing but what is wanted
     monkeypatch.setattr(store_part, "will_need_parts", asked.note)
-    monkeypatch.setattr(store_parts, "PIECE_ROWS", 8)
+    monkeypatch.setattr(store_parts, "FILL_PIECE_ROWS", 8)
     monkeypatch.setattr(StorePart, "bounds", checked_bounds)
     monkeypatch.setattr(StorePart, "fetch", checked_fetch)
     written(tmp_path / "a.store", matrix).close()
@@ -254,7 +254,7 @@ class TestCacheFiller:
             known.update(range(start, start + length))
 
         monkeypatch.setattr(page_cache, "will_need", note)
-        monkeypatch.setattr(page_cache, "STEP", 1000)
+        monkeypatch.setattr(page_cache, "FILL_STEP_BYTES", 1000)
         with written(tmp_path / "a.store", marked(200, 50)) as store:
             before = open_below(tmp_path)
             filler = CacheFiller(store._parts.files)

@@ -63,7 +63,7 @@ def test_the_filling_ends_where_the_store_is_closed(
 ) -> None:
     slow = threading.Event()
     monkeypatch.setattr(page_cache, "will_need", lambda *_: slow.wait(0.05))
-    monkeypatch.setattr(page_cache, "STEP", 1)
+    monkeypatch.setattr(page_cache, "FILL_STEP_BYTES", 1)
     monkeypatch.setattr(store_reader, "resident", lambda files: False)
     store.traits.look_ahead(PLAN, 0, 0)
     # While the reader is referred to, nothing but close ends the thread.

@@ -23,9 +23,13 @@ from sequence_loader.order.samplers import (
 from sequence_loader.store import parts as store_parts
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.part import StorePart
-from sequence_loader.store.parts import PIECE_ROWS
+from sequence_loader.store.parts import FILL_PIECE_ROWS
 from sequence_loader.store.sparse_store import SparseStore
-from sequence_loader.store.window_reader import ALONE, ROW_COST, WindowReader
+from sequence_loader.store.window_reader import (
+    LONE_WINDOW_SHARE,
+    WINDOW_ROW_BYTES,
+    WindowReader,
+)
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ class TestWindows:
                 window._done.wait()
                 assert window._values is not None
                 taken += window._values.data.nbytes + window._values.indices.nbytes
-                taken += window._values.num_rows * ROW_COST
+                taken += window._values.num_rows * WINDOW_ROW_BYTES
             assert taken <= 40_000
             assert reader._pool.in_use <= 2
 
@@ -98,10 +102,10 @@ class TestWindows:
                 reader, taken = settled(store), 0
                 for window in reader._windows:
                     assert window.stop > window.first and window._values is not None
-                    room = window._room + window._count * ROW_COST
+                    room = window._room + window._count * WINDOW_ROW_BYTES
                     assert room <= reader._budget // 2
                     taken += window._values.data.nbytes + window._values.indices.nbytes
-                    taken += window._values.num_rows * ROW_COST
+                    taken += window._values.num_rows * WINDOW_ROW_BYTES
                 assert 0 < taken <= 400_000
 
     def test_wait_for_who_still_reads_in_one_that_has_passed(
@@ -193,7 +197,7 @@ class TestWindows:
         store = open_store(tmp_path / "a.store", memory=1)
         rows = np.random.default_rng(0).permutation(20_000)[:19_000]
         assert same(store.take(rows), matrix[rows])
-        assert sum(counts) == 19_000 and max(counts) <= PIECE_ROWS
+        assert sum(counts) == 19_000 and max(counts) <= FILL_PIECE_ROWS
 
     def test_a_file_system_may_refuse_advice(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -218,7 +222,7 @@ class TestWindows:
         for index in range(plan.num_batches):
             assert batch_of(store, plan, 0, index).nnz == 0
         (first, stop), *_ = held(store)
-        assert (stop - first) * 4 * ROW_COST <= 8000 * ALONE
+        assert (stop - first) * 4 * WINDOW_ROW_BYTES <= 8000 * LONE_WINDOW_SHARE
 
     def test_many_rows_that_hold_nothing_are_not_taken_at_once(
         self, tmp_path: Path
@@ -311,7 +315,7 @@ class TestWindows:
             fetch(part, *arguments)
 
         monkeypatch.setattr(StorePart, "fetch", slow)
-        monkeypatch.setattr(store_parts, "PIECE_ROWS", 8)  # many are to follow
+        monkeypatch.setattr(store_parts, "FILL_PIECE_ROWS", 8)  # many are to follow
         reader = big._reader()
         assert isinstance(reader, WindowReader)
         plan = BatchPlan(4000, SequentialSampler(), 8)

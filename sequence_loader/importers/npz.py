@@ -30,7 +30,7 @@ from sequence_loader.importers.source import (
     reading,
 )
 from sequence_loader.importers.streams import csc_entries, csr_blocks, runs
-from sequence_loader.store.blocks import PIECE
+from sequence_loader.store.blocks import WRITE_PIECE_VALUES
 
 KIND = ".npz"
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
@@ -117,7 +117,8 @@ class _Matrix:
             raise ValueError(f"`data` has shape {data.shape}, which makes no BSR")
         indptr = archive.stream("indptr", (self.shape[0] // block[0] + 1,))
         stored = min(indices.shape[0], data.shape[0])
-        for _, ends in runs(indptr, stored, max(1, PIECE // math.prod(block))):
+        most = max(1, WRITE_PIECE_VALUES // math.prod(block))
+        for _, ends in runs(indptr, stored, most):
             count = int(ends[-1] - ends[0])
             yield sp.bsr_array(
                 (data.read(count), indices.read(count), ends - ends[0]),
@@ -138,8 +139,8 @@ def _coo(archive: _Archive, shape: tuple[int, int]) -> Iterator[Entries]:
         column.skip(count)
     else:
         row, column = (archive.stream(name, (count,)) for name in ("row", "col"))
-    for start in range(0, count, PIECE):
-        size = min(PIECE, count - start)
+    for start in range(0, count, WRITE_PIECE_VALUES):
+        size = min(WRITE_PIECE_VALUES, count - start)
         yield Entries(row.values(size), column.values(size), data.values(size))
 
 
@@ -148,8 +149,8 @@ def _dia(archive: _Archive, shape: tuple[int, int]) -> Iterator[Entries]:
     data = archive.stream("data", (offsets.size, *archive.stream("data").shape[1:]))
     for offset in offsets.values(offsets.size).tolist():
         length = data.size // max(offsets.size, 1)
-        for start in range(0, length, PIECE):
-            values = data.values(min(PIECE, length - start))
+        for start in range(0, length, WRITE_PIECE_VALUES):
+            values = data.values(min(WRITE_PIECE_VALUES, length - start))
             column = np.arange(start, start + len(values))
             row = column - offset
             # What lies outside of the matrix, and zeros, are no entries to scipy.
@@ -237,8 +238,8 @@ class _Stream:
 
     def skip(self, count: int) -> None:
         """Passes over values."""
-        for start in range(0, count, PIECE):
-            self.values(min(PIECE, count - start))
+        for start in range(0, count, WRITE_PIECE_VALUES):
+            self.values(min(WRITE_PIECE_VALUES, count - start))
 
     def finish(self) -> None:
         """Reads to the end, where zip compares the checksum."""

@@ -10,7 +10,7 @@ import numpy as np
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.importers.row_sort import Entries
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.store.blocks import PIECE
+from sequence_loader.store.blocks import WRITE_PIECE_VALUES
 
 ROWS = 1 << 18
 """Entries of `indptr` read at a time: 2 MB."""
@@ -30,7 +30,7 @@ class Stream(Protocol):
 def csr_blocks(
     indptr: Stream, indices: Stream, data: Stream, num_features: int
 ) -> Iterator[CsrRows]:
-    """The rows of a CSR matrix, in blocks of about `PIECE` values.
+    """The rows of a CSR matrix, in blocks of about `WRITE_PIECE_VALUES` values.
 
     Args:
         indptr: Integers, shape (rows + 1,).
@@ -41,7 +41,7 @@ def csr_blocks(
     Raises:
         ValueError: `indptr` is damaged.
     """
-    for _, ends in runs(indptr, _stored(indices, data), PIECE):
+    for _, ends in runs(indptr, _stored(indices, data), WRITE_PIECE_VALUES):
         count = int(ends[-1] - ends[0])
         yield CsrRows(
             ends - ends[0], indices.read(count), data.read(count), num_features
@@ -59,11 +59,11 @@ def csc_entries(indptr: Stream, indices: Stream, data: Stream) -> Iterator[Entri
     Raises:
         ValueError: `indptr` is damaged.
     """
-    for first, ends in runs(indptr, _stored(indices, data), PIECE):
+    for first, ends in runs(indptr, _stored(indices, data), WRITE_PIECE_VALUES):
         columns = np.arange(first, first + len(ends) - 1)
         done, total = 0, int(ends[-1] - ends[0])
         while done < total:  # more than once only for a single long column
-            count = min(PIECE, total - done)
+            count = min(WRITE_PIECE_VALUES, total - done)
             if len(columns) == 1:
                 column = np.full(count, columns[0])
             else:

@@ -20,10 +20,10 @@ import numpy as np
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.libc import MOST_PARTS, PARTS, linux_call
 
-SHORT = 1 << 15
+COPIED_PART_BYTES = 1 << 15
 """Mean bytes of parts from which ``preadv``, which need not map pages, is as fast."""
 
-AROUND = 1 << 21
+MAPPED_AROUND_BYTES = 1 << 21
 """The kernel maps what it has around what is touched: 64 kB, or a large folio whole."""
 
 
@@ -50,7 +50,7 @@ def copy_parts(
         ValueError: A part is not within the map, or its place not within `out`.
     """
     count = len(starts)
-    if _process_vm_readv is None or lengths.sum() > SHORT * count:
+    if _process_vm_readv is None or lengths.sum() > COPIED_PART_BYTES * count:
         return False
     memory: Any = mapped.base
     if not isinstance(memory, mmap.mmap):
@@ -69,7 +69,8 @@ def copy_parts(
             for first in range(0, count, MOST_PARTS)
         )
     finally:
-        begin, end = max(start - AROUND, 0), min(stop + AROUND, mapped.nbytes)
+        begin = max(start - MAPPED_AROUND_BYTES, 0)
+        end = min(stop + MAPPED_AROUND_BYTES, mapped.nbytes)
         _advise(mapped, begin, end, mmap.MADV_DONTNEED)
 
 

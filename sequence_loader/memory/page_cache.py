@@ -27,11 +27,11 @@ class OpenFile(Protocol):
 File = tuple[OpenFile, int]
 """(open file, length in bytes)"""
 
-STEP = 1 << 23
+FILL_STEP_BYTES = 1 << 23
 """Bytes asked for in one call: enough for the disk's full speed, and a filler can
 end between two calls."""
 
-SAMPLES = 64
+SAMPLED_PAGES = 64
 """Pages of a file that are looked at to tell whether it is cached."""
 
 
@@ -120,7 +120,7 @@ def resident(files: Sequence[File]) -> bool:
         return False
     byte = bytearray(1)
     for file, size in files:
-        for start in range(0, size, max(1, size // SAMPLES)):
+        for start in range(0, size, max(1, size // SAMPLED_PAGES)):
             try:
                 os.preadv(file.number, [byte], start, os.RWF_NOWAIT)
             except OSError:  # not cached, or a file system that does not say
@@ -170,8 +170,8 @@ class CacheFiller:
 
 def _fill(files: Sequence[tuple[int, int]], closed: threading.Event) -> None:
     for handle, size in files:
-        for start in range(0, size, STEP):
+        for start in range(0, size, FILL_STEP_BYTES):
             if closed.is_set():
                 break
-            will_need(handle, start, STEP)
+            will_need(handle, start, FILL_STEP_BYTES)
         os.close(handle)

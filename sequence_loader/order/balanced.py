@@ -36,7 +36,7 @@ from sequence_loader.order.samplers import check_described, content_digest, sett
 LONGEST_EXACT = 4096
 """Proportions that are fractions with a common denominator up to this are exact."""
 LONGEST_CYCLE = 1 << 20
-_AT_ONCE = 8192  # positions: fewer than the groups that `permute_each` takes
+_GROUPS_AT_ONCE = 8192  # positions: fewer than the groups that `permute_each` takes
 _END = 1 << 62
 
 
@@ -121,8 +121,8 @@ class BalancedSampler:
         end = _END // int(self._cycle.sum()) * int(self._cycle.sum())
         first = (epoch * self.length(num_rows) + start) % end
         drawn = np.empty(stop - start, np.int64)
-        for low in range(0, stop - start, _AT_ONCE):
-            part = drawn[low : low + _AT_ONCE]
+        for low in range(0, stop - start, _GROUPS_AT_ONCE):
+            part = drawn[low : low + _GROUPS_AT_ONCE]
             part[:] = self._draw((first + low + np.arange(len(part))) % end)
         return drawn
 
@@ -143,7 +143,7 @@ class BalancedSampler:
         return int(max(1, min(draws, whole or part)))
 
     def _draw(self, places: Integers) -> Integers:
-        """The rows at places of the stream, at most `_AT_ONCE` of them."""
+        """The rows at places of the stream, at most `_GROUPS_AT_ONCE` of them."""
         cycles, slots = np.divmod(places, self._cycle.sum())
         which, own = np.unique(cycles, return_inverse=True)
         classes, occurrences = self._arrangement(which.astype(np.uint64))

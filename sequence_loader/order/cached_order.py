@@ -16,7 +16,7 @@ from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
 from sequence_loader.order.samplers import Sampler
 
-STRETCH = 8192
+STRETCH_POSITIONS = 8192
 """Positions drawn at once; 64 KiB of row ids."""
 
 
@@ -63,9 +63,9 @@ class Order:
         Raises:
             ValueError: The sampler broke its contract.
         """
-        if stop - start > STRETCH:
+        if stop - start > STRETCH_POSITIONS:
             return self._draw(epoch, start, stop)
-        border = (start // STRETCH + 1) * STRETCH
+        border = (start // STRETCH_POSITIONS + 1) * STRETCH_POSITIONS
         if stop <= border:
             return self._within(epoch, start, stop)
         return np.concatenate(
@@ -74,14 +74,14 @@ class Order:
 
     def _within(self, epoch: int, start: int, stop: int) -> Integers:
         """Positions that lie in one stretch."""
-        first = start // STRETCH * STRETCH
+        first = start // STRETCH_POSITIONS * STRETCH_POSITIONS
         last, self._last = self._last, (epoch, start)
         for stretch in self._stretches:
             if stretch.epoch == epoch and stretch.start == first:
                 return stretch.rows[start - first : stop - first]
-        if last[0] != epoch or abs(start - last[1]) > STRETCH:
+        if last[0] != epoch or abs(start - last[1]) > STRETCH_POSITIONS:
             return self._draw(epoch, start, stop)
-        rows = self._draw(epoch, first, min(first + STRETCH, self._length))
+        rows = self._draw(epoch, first, min(first + STRETCH_POSITIONS, self._length))
         self._stretches = (_Stretch(epoch, first, rows), *self._stretches[:1])
         return rows[start - first : stop - first]
 

@@ -29,9 +29,10 @@ except ImportError:
 _SAME_SIZE = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
-LARGE, PIECE = 1 << 23, 1 << 21
-"""Bytes from which rows are gathered in pieces, and of such a piece: it is checked and
-converted while it is in a cache. Of 4,096 rows of 9 kB that takes 7 ms, and not 11."""
+GATHER_WHOLE_BYTES, GATHER_PIECE_BYTES = 1 << 23, 1 << 21
+"""Up to the first, rows are gathered at once. Beyond, they are gathered in pieces of
+the second, which are checked and converted while they are in a cache: 4,096 rows of
+9 kB then take 7 ms, and not 11."""
 
 
 def read_rows(
@@ -61,7 +62,8 @@ def read_rows(
             range, or they must ascend and do not.
     """
     found = _locate(matrix, rows, name)
-    if found.ends[-1] * (matrix.indices.itemsize + matrix.data.itemsize) > LARGE:
+    value_bytes = matrix.indices.itemsize + matrix.data.itemsize
+    if found.ends[-1] * value_bytes > GATHER_WHOLE_BYTES:
         read = _read_in_pieces(matrix, found, pool, name, ids)
         if read is not None:
             return read
@@ -78,7 +80,7 @@ def _read_in_pieces(
     stored, served = matrix.indices.dtype, np.dtype(index_type(features))
     indices = pool.empty((total,), served)
     data = pool.empty((total,), matrix.data.dtype)
-    most = PIECE // (stored.itemsize + matrix.data.itemsize)
+    most = GATHER_PIECE_BYTES // (stored.itemsize + matrix.data.itemsize)
     cuts = np.searchsorted(found.ends, np.arange(0, total, most), side="right") - 1
     # Empty rows at the beginning, or beside a cut, need not be in a piece.
     cuts = np.unique(np.append(cuts, len(found.spans))).tolist()
@@ -167,7 +169,7 @@ def _gather(matrix: CsrRows, found: _Spans) -> CsrRows:
     return CsrRows(found.ends, indices, data, matrix.num_features)
 
 
-LONG = 512
+TOUCHED_ROW_VALUES = 512
 """Values in a row from which its beginnings are touched before it is copied: the
 processor then waits for many rows at once. Of 1,500 values that saves 10 to 20 %."""
 
@@ -209,7 +211,7 @@ def _copy(matrix: CsrRows, found: _Spans, indices: Array, data: Array) -> bool:
         if top - base > most:
             return False
         words, spans = [array[base:top] for array in words], spans - base
-    if ends[-1] > LONG * len(spans):
+    if ends[-1] > TOUCHED_ROW_VALUES * len(spans):
         for array in words:
             # An empty row may begin where the array ends, hence clip.
             array.take(spans[:, 0], mode="clip")

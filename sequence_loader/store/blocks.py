@@ -21,7 +21,7 @@ from sequence_loader.rows.tables import from_objects, is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit, cast, position, wider
 from sequence_loader.store.format import ARRAYS, DTYPES, dtype_named
 
-PIECE = 1 << 20
+WRITE_PIECE_VALUES = 1 << 20
 """Values that are checked, converted and written at a time: some 30 MB of memory."""
 
 
@@ -92,12 +92,13 @@ def _check_damage(block: Any, name: str) -> None:
 
 
 def pieces(rows: CsrRows) -> Iterator[CsrRows]:
-    """Runs of rows of about `PIECE` values, or one longer row, as views."""
+    """Runs of rows of about `WRITE_PIECE_VALUES`, or one longer row, as views."""
     start = 0
     while start < rows.num_rows:
         base = int(rows.indptr[start])
-        stop = int(np.searchsorted(rows.indptr, base + PIECE, side="right")) - 1
-        stop = min(max(stop, start + 1), start + PIECE, rows.num_rows)
+        end = base + WRITE_PIECE_VALUES
+        stop = int(np.searchsorted(rows.indptr, end, side="right")) - 1
+        stop = min(max(stop, start + 1), start + WRITE_PIECE_VALUES, rows.num_rows)
         end = int(rows.indptr[stop])
         indptr: Integers = rows.indptr[start : stop + 1].astype(np.int64) - base
         yield CsrRows(

@@ -197,7 +197,7 @@ class StorePart:
     def _advise(self, name: str, starts: Integers, stops: Integers) -> None:
         handle, array = self._handles[name], self.arrays[name]
         size = array.dtype.itemsize
-        first, last = _runs(starts, stops, GAP // size)
+        first, last = _runs(starts, stops, READ_GAP_BYTES // size)
         where = handle.number, self.offset(name), array
         will_need_parts(*where, starts[first] * size, stops[last] * size)
 
@@ -271,7 +271,7 @@ class StorePart:
             )
 
 
-GAP = 1 << 14
+READ_GAP_BYTES = 1 << 14
 """Bytes between two runs up to which the kernel is asked for both in one piece. On a
 disk of 1.5 GB/s and 50,000 reads a second that costs less than another request. In
 uniform order it doubled the speed of short rows; 128 kB cost long ones a third."""

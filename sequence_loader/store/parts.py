@@ -36,7 +36,7 @@ class Located(NamedTuple):
     stops: Integers
 
 
-PIECE, PIECE_ROWS = 1 << 23, 1 << 12
+FILL_PIECE_BYTES, FILL_PIECE_ROWS = 1 << 23, 1 << 12
 """Bytes and rows that the kernel is asked for at a time, while those before are
 copied: enough reads in flight for any disk. One thread that asks ahead (1.3 GB/s in
 blocks of 16 long rows, 0.55 in blocks of short ones) was faster than 1 to 16 threads
@@ -173,8 +173,9 @@ class StoreParts:
         ends = np.cumsum(stops - starts) * self.value_bytes
         total = int(ends[-1]) if len(ends) else 0
         cuts = np.searchsorted(located.owners, np.arange(len(self.list) + 1))
-        long = np.searchsorted(ends, np.arange(PIECE, total, PIECE))
-        many = np.arange(PIECE_ROWS, len(starts), PIECE_ROWS)
+        borders = np.arange(FILL_PIECE_BYTES, total, FILL_PIECE_BYTES)
+        long = np.searchsorted(ends, borders)
+        many = np.arange(FILL_PIECE_ROWS, len(starts), FILL_PIECE_ROWS)
         bounds = np.unique(np.concatenate([cuts, long, many])).tolist()
         pieces = [
             (self.list[located.owners[start]], slice(start, stop))

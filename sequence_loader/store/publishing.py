@@ -30,7 +30,7 @@ from pathlib import Path
 from sequence_loader.arguments import argument
 
 
-YOUNG, MOMENT = 1.0, 0.05
+YOUNG_SECONDS, MOMENT_SECONDS = 1.0, 0.05
 """Seconds: a directory so young is perhaps not locked yet, and is so a moment later."""
 
 _AT_FDCWD = -100
@@ -189,7 +189,7 @@ def leftovers(path: Path) -> list[Path]:
 
 def _is_abandoned(path: Path) -> bool:
     """Whether a directory is locked by nobody."""
-    for pause in (MOMENT, 0.0):
+    for pause in (MOMENT_SECONDS, 0.0):
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,7 +198,7 @@ def _is_abandoned(path: Path) -> bool:
             return False  # its writer is alive
         finally:
             os.close(handle)
-        if age > YOUNG:
+        if age > YOUNG_SECONDS:
             break
         time.sleep(pause)
     return True

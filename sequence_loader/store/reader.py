@@ -29,13 +29,14 @@ WINDOW_BYTES = 112 << 20
 """Memory for windows where nothing is asked for: some 6,000 rows of 9 kB or 80,000 of
 520 B in each, and a process that reads stays below 150 MB."""
 
-LARGE = 1 << 30
+ASKED_STORE_BYTES = 1 << 30
 """Bytes of a store whose filling takes so long that rows are asked for meanwhile. Of a
 cold store of 6 GB two seconds gave 150 batches of 128, and none where nothing was asked
 for. A store that is read in half a second loses a tenth of it by asking."""
 
-AHEAD = 512
-"""Rows that are asked for beyond those of a batch; 2,000 kept the disk from filling."""
+ASKED_ROWS = 512
+"""Rows that are asked for beyond those of a batch. With 2,000, the thread that reads
+the files whole had too little of the disk."""
 
 
 class StoreReader(Protocol):
@@ -76,7 +77,7 @@ class MapReader:
             files = self._parts.files
             if not resident(files):
                 self._filler = CacheFiller(files)
-        large = self._parts.nbytes > LARGE
+        large = self._parts.nbytes > ASKED_STORE_BYTES
         if large and self._filler is not None and self._filler.filling:
             self._ask(plan, epoch, index)
 
@@ -87,7 +88,7 @@ class MapReader:
         """
         asked_plan, asked_epoch, first, stop = self._asked
         if plan is asked_plan and epoch == asked_epoch and first <= index <= stop:
-            upto = min(index + 1 + AHEAD // plan.batch_size, plan.num_batches)
+            upto = min(index + 1 + ASKED_ROWS // plan.batch_size, plan.num_batches)
         else:
             first, stop, upto = index, index, index + 1
         if stop < upto:

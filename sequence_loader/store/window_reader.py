@@ -32,28 +32,28 @@ from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import BlockShuffleSampler, ShuffleSampler
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.store.part import GAP
+from sequence_loader.store.part import READ_GAP_BYTES
 from sequence_loader.store.parts import StoreParts
 from sequence_loader.store.window import Window
 
-FIRST = 1 << 20
+FIRST_WINDOW_BYTES = 1 << 20
 """Bytes of the first window where reading begins; each is four times as large as the
 one before, so that neither the first batch nor a jump waits for much."""
 
-ROW_COST = 200
+WINDOW_ROW_BYTES = 200
 """Bytes that a row of a window takes besides its values: its number, its place, and
 what they are computed from."""
 
-ALONE, WORTH = 0.9, 1.4
-"""The part of the budget that a window takes where it is read by itself, and how many
-times as many batches it must have than one that takes half of it."""
+LONE_WINDOW_SHARE, LONE_WINDOW_GAIN = 0.9, 1.4
+"""A window that is read by itself takes this part of the budget. It must hold so many
+times the batches of one that takes half of the budget."""
 
-STRAGGLERS = 64
-"""Batches by which threads that share an order may be apart."""
+STRAGGLER_BATCHES = 64
+"""Threads that share an order may be this many batches apart."""
 
-PERMUTED = 16
-"""Twice the jumps, less the batches in order, from which an order counts as one that
-cannot be followed."""
+PERMUTED_SCORE = 16
+"""The score at which reading ahead stops: a jump adds 2, a batch in order takes 1
+away."""
 
 
 class WindowReader:
@@ -67,7 +67,7 @@ class WindowReader:
     def __init__(self, parts: StoreParts, budget: int) -> None:
         self._parts, self._budget = parts, budget
         stored = parts.nnz * parts.value_bytes / max(parts.num_rows, 1)
-        self._row_bytes = ROW_COST + stored
+        self._row_bytes = WINDOW_ROW_BYTES + stored
         self._value_share = stored / self._row_bytes
         # What is wanted is asked for ahead. Where it has been evicted again, megabytes
         # around it would come back with it.
@@ -85,7 +85,7 @@ class WindowReader:
         self._threads: list[threading.Thread] = []
         self._stream: tuple[BatchPlan, int] | None = None
         self._frontier = 0  # the first batch that no window has held
-        self._limit = FIRST
+        self._limit = FIRST_WINDOW_BYTES
         self._asked: dict[int, int] = {}  # by each thread, the last batch
         self._jumps = 0
         # Since the last window was begun: how long the rows of windows were waited for.
@@ -146,12 +146,13 @@ class WindowReader:
             windows.pop(0).cancelled = True
         if index < begin and not backwards:
             return  # a thread that is behind the others: let them go on
-        if index < begin or (not windows and index >= self._frontier + STRAGGLERS):
-            self._jumps = min(self._jumps + 2, 2 * PERMUTED)
+        far = self._frontier + STRAGGLER_BATCHES
+        if index < begin or (not windows and index >= far):
+            self._jumps = min(self._jumps + 2, 2 * PERMUTED_SCORE)
             self._restart(index)
         else:
             self._jumps = max(0, self._jumps - 1)
-        if self._jumps >= PERMUTED:
+        if self._jumps >= PERMUTED_SCORE:
             self._frontier = index
         elif not windows:
             self._start(index)
@@ -162,7 +163,7 @@ class WindowReader:
         for window in self._windows:
             window.cancelled = True
         self._windows.clear()
-        self._frontier, self._limit = index, FIRST
+        self._frontier, self._limit = index, FIRST_WINDOW_BYTES
 
     def _start(self, first: int) -> None:
         # More than one in use: somebody still reads in a window that has passed.
@@ -178,11 +179,11 @@ class WindowReader:
         if alone != self._alone:  # memory of the other size is of no use
             self._pool, self._alone = BufferPool(spare=1 if alone else 2), alone
         self._frontier = first
-        most = int(self._budget * ALONE) if alone else self._budget // 2
+        most = int(self._budget * LONE_WINDOW_SHARE) if alone else self._budget // 2
         # One part for values, one for all else. The memory of a window is used again
         # by the next, whose rows may be shorter and more.
         values = int(most * self._value_share)
-        count = (most - values) // ROW_COST
+        count = (most - values) // WINDOW_ROW_BYTES
         window = Window(self._parts, self._pool, values, count, first, stop)
         thread = threading.Thread(
             target=window.run,
@@ -196,7 +197,7 @@ class WindowReader:
             return
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         self._windows.append(window)
-        self._limit = min(4 * self._limit, max(self._budget, FIRST))
+        self._limit = min(4 * self._limit, max(self._budget, FIRST_WINDOW_BYTES))
         self._waited, self._since = 0.0, time.perf_counter()
 
     def _next_stop(self, plan: BatchPlan, first: int) -> tuple[int, bool]:
@@ -210,8 +211,8 @@ class WindowReader:
         beside = stop_within(0.95 * self._budget / 2)
         elapsed = time.perf_counter() - self._since
         if self._waited > elapsed / 2 and plan.cuts(beside):
-            alone = stop_within(0.95 * self._budget * ALONE)
-            if alone - first > WORTH * (beside - first):
+            alone = stop_within(0.95 * self._budget * LONE_WINDOW_SHARE)
+            if alone - first > LONE_WINDOW_GAIN * (beside - first):
                 return alone, True
         return beside, False
 
@@ -220,15 +221,15 @@ class WindowReader:
         if isinstance(plan.sampler, ShuffleSampler):
             block, rows = BlockShuffleSampler(0), max(self._parts.num_rows, 1)
             length = self._parts.nnz * self._parts.value_bytes
-            alone = 2 * GAP + length / rows
-            gain = alone / (alone - 2 * GAP * (1 - 1 / block.block_size))
+            alone = 2 * READ_GAP_BYTES + length / rows
+            gain = alone / (alone - 2 * READ_GAP_BYTES * (1 - 1 / block.block_size))
             found.append(
                 f"the store is larger than the memory it is given, and shuffle=True "
                 f"reads each row by itself, from anywhere. shuffle=\"block\" reads "
                 f"{block.block_size} neighbouring rows at once, about {gain:.0f} times "
                 f"as fast, and mixes {block.window} such blocks at a time."
             )
-        if self._jumps >= PERMUTED:
+        if self._jumps >= PERMUTED_SCORE:
             found.append(
                 "the store is larger than the memory it is given, and batches are "
                 "asked for out of order, so that none can be read ahead. Keras does so "
