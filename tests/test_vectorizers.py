@@ -127,6 +127,16 @@ def test_two_worker_processes_write_the_same_bytes(tmp_path, lines, monkeypatch)
     np.testing.assert_allclose(again[:].data, stores[0][:].data, rtol=3e-7)
 
 
+def test_what_counts_in_a_worker_brings_no_scipy():
+    code = (
+        "import sys, sequence_loader.workers.child\n"
+        "import sequence_loader.text.ngram_options\n"
+        "import sequence_loader.text.sequence_words\n"
+        "assert not {'scipy', 'sklearn', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_worker_that_dies_is_told_and_leaves_nothing(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(vectorizer_inputs, "BLOCK_ROWS", 100)
     (tmp_path / "lines.armed").touch()

@@ -1,4 +1,7 @@
-"""What n-grams are made of, and which are taken: options, checked once."""
+"""What n-grams are made of, and which are taken: options, checked once.
+
+Worker processes import this: it brings no scipy, which takes a while.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,19 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.text import ngrams, words
-from sequence_loader.text.ngram_scores import Score
-from sequence_loader.text.ngram_weights import Norm
 from sequence_loader.text.ngrams import Analyzer, TermCounts
-from sequence_loader.text.spill import Spill
+from sequence_loader.text.spill import TERM_BYTES, Spill
 from sequence_loader.text.vectorizer_inputs import checked_texts, pieces
-from sequence_loader.text.vectorizer_terms import TERM_BYTES
 from sequence_loader.text.words import Hashes, WordRule
 
+Norm = Literal["l1", "l2"] | None
+Score = Literal["f_classif", "chi2"]
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"
 """scikit-learn's: the words that `words` finds."""
 CALLABLE = "analyzer", "strip_accents", "tokenizer"

@@ -12,15 +12,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from sequence_loader.arrays import Integers
+from sequence_loader.text.ngram_options import Score
 from sequence_loader.text.ngram_weights import Floats
 from sequence_loader.text.spill import Column
 
-Score = Literal["f_classif", "chi2"]
 SUMS_BYTES = 1 << 27
 """Memory for sums: columns beyond are scored in a further pass."""
 

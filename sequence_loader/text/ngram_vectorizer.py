@@ -18,9 +18,10 @@ from sequence_loader.text.ngram_options import (
     TOKEN_PATTERN,
     NgramCounter,
     NgramOptions,
+    Norm,
+    Score,
 )
-from sequence_loader.text.ngram_scores import Score
-from sequence_loader.text.ngram_weights import Norm, Weighting, entries_of, rows_of
+from sequence_loader.text.ngram_weights import Weighting, entries_of, rows_of
 from sequence_loader.text.spill import Spill
 from sequence_loader.text.vectorizer import Rows, TextVectorizer
 from sequence_loader.text.vectorizer_inputs import Labels, pieces

@@ -8,17 +8,17 @@ seen in the whole corpus; of a column, row after row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.text.ngram_options import Norm
 from sequence_loader.text.ngrams import sorted_places
 
 Floats = npt.NDArray[np.float64]
-Norm = Literal["l1", "l2"] | None
 
 
 class Entries(NamedTuple):

@@ -18,6 +18,8 @@ import numpy as np
 from sequence_loader.arrays import Array
 
 
+TERM_BYTES = 12
+"""Of the vocabulary, in memory and on disk: a hash, and how many texts have it."""
 CHUNK = 1 << 20
 """Values of a column that are read at a time."""
 

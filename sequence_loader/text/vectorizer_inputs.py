@@ -11,7 +11,6 @@ import numpy as np
 
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
-from sequence_loader.workers.pickling import DESCRIPTION_BYTES, pickled
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -77,6 +76,8 @@ class TextSource:
 
     def description(self) -> Any:
         """The source, if a worker can be sent it rather than texts; or `None`."""
+        from sequence_loader.workers.pickling import DESCRIPTION_BYTES, pickled
+
         if not self.by_row or getattr(self.source, "read_here", False):
             return None
         try:

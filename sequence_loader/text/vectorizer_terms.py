@@ -17,14 +17,12 @@ import numpy as np
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.text.ngrams import sorted_places
-from sequence_loader.text.spill import Block, Column, Spill
+from sequence_loader.text.spill import TERM_BYTES, Block, Column, Spill
 from sequence_loader.text.vectorizer_workers import in_threads
 from sequence_loader.text.words import Hashes
 
 RANGE_TERMS = 1 << 20
 """Terms of all blocks that are sorted at a time: some 100 MB."""
-TERM_BYTES = 12
-"""Of the vocabulary, in memory and on disk: a hash, and how many texts have it."""
 _COUNTED = 1 << 16
 """Frequencies from here on are counted as one."""
 FINEST = 10
