@@ -151,7 +151,7 @@ class CsvRecords:
         seen.several_lines += sum(count > 1 for count in counts)
         if places[-1] - at > self.limit:
             for place, (first, end) in enumerate(zip(firsts, ends)):
-                if places[end] - places[first] > self.limit:
+                if rows[place] != [] and places[end] - places[first] > self.limit:
                     rows[place] = too_long(self.limit)
         if [] in rows:
             kept = [place for place, row in enumerate(rows) if row != []]

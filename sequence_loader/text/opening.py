@@ -55,7 +55,7 @@ def open_texts(
 
     Files may be gzip files: their text is unpacked once, into a temporary file
     without a name in ``$TMPDIR``, which is gone with the process, however it ends.
-    A file that changes afterwards is refused, not read.
+    Another file that changes afterwards is refused, not read.
 
     A source is pickled by the paths of its files. On the same machine, while the
     first process lives, another one takes places and labels from it; elsewhere it
@@ -97,8 +97,9 @@ def open_texts(
         on_error: ``"raise"``: a record that cannot be a row is an error that names
             its file and line. ``"skip"``: it is left out and counted, and one warning
             says how many and which; see `Texts`. Such are: an empty record, no label,
-            a label of no class, a wrong number of fields, a quote that is never
-            closed, a NUL, a record that is too long. Blank lines are no records.
+            a label of no class, a wrong number of fields, a NUL, a record that is too
+            long, or a quote that is not closed: of that its first line alone is left
+            out, and the next is a record again. Blank lines are none.
         max_record_bytes: The longest record. Memory may take some ten times that.
         progress: Whether to show a progress bar, if standard error is a terminal.
 
