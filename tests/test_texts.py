@@ -195,7 +195,7 @@ def test_json_lines_are_read_as_json_reads_them(
 
 def test_a_json_line_is_read_across_returns_and_half_pairs(write):
     content = '{"label": "a", "text": "x"}\r\n\r{"label":\r"b", "text": "\\ud83d!"}'
-    with pytest.warns(UserWarning, match="1 records with half of a surrogate pair"):
+    with pytest.warns(UserWarning, match="1 record with half of a surrogate pair"):
         texts = open_texts(write(content, "a.jsonl"))
     assert list(texts) == ["x", "\ufffd!"]
     assert texts.y.tolist() == [0, 1] and texts.class_names == ("a", "b")
@@ -259,6 +259,7 @@ BROKEN = {
     "too long, of lines": ('1,a,"' + "b\n" * 1000 + '"', "more than 1,000 bytes"),
     "another kind": ("one,a,b", "the label 'one', where others are class numbers"),
     "negative": ("-1,a,b", "the class number -1"),
+    "an empty line of a wider table": (",,,,", "an empty record"),
     "marked": ("\ufeff1,a,b", "the mark that begins a file"),
     "a header again": ("label,title,text", "the header once more"),
 }
@@ -370,6 +371,10 @@ def test_bytes_of_another_encoding_are_replaced_and_counted(write):
     with pytest.warns(UserWarning, match="2 lines with bytes .* utf-8.*line 1"):
         texts = open_texts(path)
     assert list(texts) == ["caf\ufffd", "plain", "\ufffdso\ufffd"]
+    merged = write("\xe9t\xe9,x\n\xe0t\xe9,y\n".encode("latin-1"), "d.csv")
+    with pytest.raises(ValueError, match="line 1: the label .* encoding='cp1252'"):
+        open_texts(merged)
+    assert open_texts(merged, encoding="latin-1").class_names == ("àté", "été")
     assert list(open_texts(path, encoding="cp1252")) == ["café", "plain", "“so”"]
     # Half a character takes neither the line end with it nor what follows.
     half = write(b"1,a\x820\n2,\"b\x82\n\xd6\xd0\"\n", "c.csv")
@@ -380,6 +385,7 @@ def test_bytes_of_another_encoding_are_replaced_and_counted(write):
 
 
 LABELS = [
+    ("a;b\na;c", {"delimiter": ","}, [0, 1], ("a;b", "a;c")),
     ("1\n2", {}, [0, 1], ("1", "2")),
     ("2\n2", {}, [1, 1], ("1", "2")),
     ("2\n2", {"first_label": 0}, [2, 2], ("0", "1", "2")),
@@ -413,7 +419,7 @@ def test_class_names_are_found_beside_the_files(write):
     assert open_texts(path, class_names=None).class_names == ("1",)
     named = write("Sports,x\n", "b.csv")
     assert open_texts(named).y.tolist() == [1]
-    with pytest.raises(ValueError, match="line 1: the label 'Tech', which"):
+    with pytest.raises(ValueError, match="'Tech', which .*classes.txt.*_names=None"):
         open_texts(write("Tech,x\n", "c.csv"))
 
 
@@ -455,6 +461,7 @@ REFUSED = [
     ("".join(f"{row},x\n" for row in range(30)), {}, "Pass the column of"),
     ("1,b,c,d,e,f\n", {}, "`text_columns` must be given for 6 columns"),
     ("1;x\n", {}, "delimiter=';'"),
+    ("a;x, y\nb;x, z\n", {}, "delimiter=';'"),
 ]
 
 
@@ -670,7 +677,7 @@ def test_what_was_decided_is_said(write):
     said = texts.described()
     for part in (
         "2 rows of ", "header: class, title, text, id", "texts: title, text",
-        "class numbers from 1", "no row is of ['2']", "1 rows with a label but no text",
+        "class numbers from 1", "no row is of ['2']", "1 row with a label but no text",
     ):
         assert part in said
     assert len(texts) == 2 and "2 rows" in repr(texts)

@@ -57,27 +57,23 @@ def format_of(paths: Sequence[str], given: str | None) -> str:
 
 def names_of_classes(
     given: Any, paths: Sequence[str], label_column: Any
-) -> tuple[tuple[str, ...] | None, bool]:
-    """The class names, and whether they are those of a file beside the texts.
-
-    Such a file goes with class numbers from 1: nothing has to be guessed.
-    """
+) -> tuple[tuple[str, ...] | None, str]:
+    """The class names, and the file that they were read from, if any."""
     if label_column is None:
         if given is not None and not (isinstance(given, str) and given == AUTO):
             raise ValueError(
                 f"{argument('class_names')} needs labels; received {shown(given)} with "
                 f"{argument('label_column', None)}. Leave it out, or pass the column."
             )
-        return None, False
+        return None, ""
     if given is None:
-        return None, False
+        return None, ""
     if isinstance(given, str) and given == AUTO:
-        beside = names_beside(paths)
-        return beside, beside is not None
+        return names_beside(paths)
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
-        return names_in_file(path), os.path.basename(path) == "classes.txt"
-    return checked_class_names(list(given), "as given"), False
+        return names_in_file(path), path
+    return checked_class_names(list(given), "as given"), ""
 
 
 def delimiter_of(given: str | None, kind: str) -> str:

@@ -64,6 +64,7 @@ def csv_columns(
     header: bool | None,
     path: str,
     before: Columns | None = None,
+    delimiter_told: bool = False,
 ) -> Columns:
     """The columns of a csv file.
 
@@ -74,6 +75,7 @@ def csv_columns(
         header: Whether the first record is one, or `None` to find out.
         path: The file.
         before: Those of the first file of the source.
+        delimiter_told: Whether the user said what stands between fields.
 
     Raises:
         ValueError: They cannot be told, or are not what is asked for.
@@ -88,6 +90,8 @@ def csv_columns(
     if header:
         names = tuple(field.strip() for field in first)
         label, texts = _chosen(names, others, label_column, text_columns, path)
+        if not delimiter_told:
+            _check_apart(others, label, path)
         return Columns(label, texts, len(names), names)
     if before is not None:
         return Columns(before.label, before.texts, before.count)
@@ -113,6 +117,8 @@ def csv_columns(
         asked = text_columns
         texts = tuple(_place("text_columns", each, count, path) for each in asked)
     _check_distinct(label, texts, path, first)
+    if not delimiter_told:
+        _check_apart(sample, label, path)
     return Columns(label, texts, count)
 
 
@@ -229,6 +235,18 @@ def _place(name: str, column: int, count: int, path: str) -> int:
             f"{path} has {count} columns. Pass a number of one, counted from 0."
         )
     return column % count
+
+
+def _check_apart(rows: Sequence[list[str]], label: int | None, path: str) -> None:
+    """Raises ValueError if every label has what may be a delimiter within it."""
+    labels = [row[label] for row in rows if label is not None and len(row) > label]
+    for each in ";\t|":
+        if labels and all(each in field for field in labels):
+            raise ValueError(
+                f"{argument('delimiter')} must be what stands between fields; {path} "
+                f"has labels such as {shown(labels[0])}. Pass "
+                f"{argument('delimiter', each)}, or what it is."
+            )
 
 
 def _check_distinct(

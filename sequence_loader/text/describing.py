@@ -68,23 +68,28 @@ def noted(options: Options, scanned: Scanned) -> list[str]:
         lines.append(str(scanned.faults))
     if seen.undecodable:
         lines.append(
-            f"{seen.undecodable:,} lines with bytes that are not {options.encoding}, "
-            f"the first on {seen.first['undecodable']}: each became U+FFFD; pass "
-            f"{argument('encoding', 'cp1252')}, for example, if the files are of that"
+            f"{_count(seen.undecodable, 'line')} with bytes that are not "
+            f"{options.encoding}, the first on {seen.first['undecodable']}: each became "
+            f"U+FFFD; pass {argument('encoding', 'cp1252')}, for example, if the files "
+            f"are of that"
         )
     if seen.halves:
-        lines.append(
-            f"{seen.halves:,} records with half of a surrogate pair: it became U+FFFD"
-        )
+        records = _count(seen.halves, "record")
+        lines.append(f"{records} with half of a surrogate pair: it became U+FFFD")
     if seen.loose:
         lines.append(
-            f"{seen.loose:,} records with text behind a closing quote, the first on "
-            f"{seen.first['loose']}: read as Python's csv module does"
+            f"{_count(seen.loose, 'record')} with text behind a closing quote, the "
+            f"first on {seen.first['loose']}: read as Python's csv module does"
         )
     if scanned.without_text:
-        lines.append(f"{scanned.without_text:,} rows with a label but no text")
+        rows = _count(scanned.without_text, "row")
+        lines.append(f"{rows} with a label but no text")
     if seen.several_lines:
-        lines.append(f"{seen.several_lines:,} records of several lines")
+        lines.append(_count(seen.several_lines, "record") + " of several lines")
     if seen.blank:
-        lines.append(f"{seen.blank:,} blank lines, which are no records")
+        lines.append(_count(seen.blank, "blank line") + ", no record")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

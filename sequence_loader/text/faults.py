@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sequence_loader.arguments import argument
 
 REMEMBERED = 10
-"""How many faults are kept in words; all are counted."""
+SHOWN = 3
+"""How many faults are kept in words, and how many of those said; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Fault:
     mend: str = ""
 
 
+EMPTY = Fault("empty", "an empty record")
 NUL = Fault("with a NUL", "a NUL character, which no text holds")
 
 
@@ -77,4 +79,6 @@ class Faults:
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
-        return f"{self.total:,} skipped ({kinds}); " + "; ".join(self.first)
+        more = "; ..." if self.total > SHOWN else ""
+        first = "; ".join(self.first[:SHOWN])
+        return f"{self.total:,} skipped ({kinds}): {first}{more}"

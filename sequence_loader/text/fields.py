@@ -7,7 +7,7 @@ from typing import Any
 
 from sequence_loader.checks import shown
 from sequence_loader.text.columns import Columns
-from sequence_loader.text.faults import NUL, Fault
+from sequence_loader.text.faults import EMPTY, NUL, Fault
 from sequence_loader.text.records import Seen
 
 
@@ -16,6 +16,8 @@ def csv_fields(columns: Columns) -> Callable[[list[str]], list[str] | Fault]:
     count = columns.count
 
     def fields(record: list[str]) -> list[str] | Fault:
+        if len(record) != count and not any(map(str.strip, record)):
+            return EMPTY
         if len(record) != count:
             s = "" if len(record) == 1 else "s"
             what = f"{len(record)} field{s}, where a record has {count}"

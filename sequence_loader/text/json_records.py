@@ -22,6 +22,7 @@ from sequence_loader.text.records import (
 
 
 NO_OBJECT = "that are no JSON objects"
+MEND = "Write one object on each line, as jq -c '.[]' does of an array"
 
 
 class _Repeated(ValueError):
@@ -104,10 +105,9 @@ class JsonRecords:
         except _Repeated as error:
             return Fault("with a key twice", f"an object that has {error}")
         except (ValueError, RecursionError) as error:
-            return Fault(NO_OBJECT, f"no JSON object: {error}")
+            return Fault(NO_OBJECT, f"no JSON object: {error}", MEND)
         if not isinstance(found, dict):
-            mend = "Write one object on each line, as jq -c '.[]' does"
-            return Fault(NO_OBJECT, f"JSON, but no object: {shown(found)}", mend)
+            return Fault(NO_OBJECT, f"JSON, but no object: {shown(found)}", MEND)
         return found
 
 

@@ -45,11 +45,17 @@ class Labels:
         sample: Labels of some rows, without blanks around, to tell which kind they are.
         class_names: All names, or `None`.
         first_label: 0 or 1; `None` for names; or ``"auto"``.
+        names_from: The file that the names were read from, if nobody named it.
     """
 
     def __init__(
-        self, sample: Sequence[str], class_names: Sequence[str] | None, first_label: Any
+        self,
+        sample: Sequence[str],
+        class_names: Sequence[str] | None,
+        first_label: Any,
+        names_from: str = "",
     ) -> None:
+        self._names_from = names_from
         self._names = None if class_names is None else tuple(class_names)
         self._first_label = first_label
         self._places = {name: place for place, name in enumerate(self._names or ())}
@@ -80,6 +86,13 @@ class Labels:
                 f"the label {shown(text)}, with the mark that begins a file: files "
                 f"were put together",
                 "Pass them one by one, as a sequence or a pattern",
+            )
+        if "\ufffd" in stripped:
+            return Fault(
+                "with a label that is not of the encoding",
+                f"the label {shown(text)}, with bytes that are not of the encoding",
+                f"Pass {argument('encoding')}, for example "
+                f"{argument('encoding', 'cp1252')}",
             )
         if stripped in ABSENT and stripped not in self._places:
             said = f", but {stripped!r}" if stripped else ""
@@ -147,11 +160,15 @@ class Labels:
         return place
 
     def _unknown(self, text: str) -> Fault:
+        names = f"{len(self._names or ())} class names"
+        mend = "in the order of training"
+        if self._names_from:
+            names += f" in {self._names_from}"
+            mend = f"or {argument('class_names', None)} to leave that file aside"
         return Fault(
             "with a label not in class_names",
-            f"the label {shown(text)}, which is not among the {len(self._names or ())} "
-            f"class names",
-            f"Pass all classes as {argument('class_names')}, in the order of training",
+            f"the label {shown(text)}, which is not among the {names}",
+            f"Pass all classes as {argument('class_names')}, {mend}",
         )
 
     def settle(self, codes: Array) -> tuple[Array, tuple[str, ...], int | None]:
@@ -231,8 +248,8 @@ def names_in_file(path: str) -> tuple[str, ...]:
     return checked_class_names(names, path)
 
 
-def names_beside(paths: Sequence[str]) -> tuple[str, ...] | None:
-    """The class names in the ``classes.txt`` beside the files, if there is one.
+def names_beside(paths: Sequence[str]) -> tuple[tuple[str, ...] | None, str]:
+    """The class names in the ``classes.txt`` beside the files, and its path, if any.
 
     Raises:
         ValueError: The files lie beside different ones.
@@ -245,7 +262,7 @@ def names_beside(paths: Sequence[str]) -> tuple[str, ...] | None:
             f"{argument('class_names')} must be given where files lie beside different "
             f"classes.txt; received files beside {shown(list(read))}. Pass the names."
         )
-    return next(iter(read.values()), None)
+    return next(((names, path) for path, names in read.items()), (None, ""))
 
 
 def checked_class_names(names: Sequence[Any], where: str) -> tuple[str, ...]:

@@ -121,10 +121,11 @@ def open_texts(
     found = found_files(paths)
     kind = format_of(found, format)
     exact = quotechar != AUTO
-    names, from_file = names_of_classes(class_names, found, label_column)
+    names, names_from = names_of_classes(class_names, found, label_column)
     options = Options(
         format=kind,
         delimiter=delimiter_of(delimiter, kind),
+        delimiter_told=delimiter is not None,
         quotechar=checked_character("quotechar", quotechar) if exact else '"',
         exact=exact,
         encoding=Decoder(encoding).encoding,
@@ -134,6 +135,7 @@ def open_texts(
         joiner=checked_text("joiner", joiner),
         unescape=choice_of("unescape", unescape, (AUTO, True, False)),
         class_names=names,
+        names_from=names_from,
         first_label=choice_of("first_label", first_label, (AUTO, 0, 1, None)),
         skip=one_of("on_error", on_error, ("raise", "skip")) == "skip",
         max_record_bytes=integer("max_record_bytes", max_record_bytes, minimum=1),
@@ -145,18 +147,21 @@ def open_texts(
             f"quoted."
         )
     texts = opened_texts(found, options, progress)
-    _warn(texts, from_file)
+    _warn(texts, names_from)
     return texts
 
 
-def _warn(texts: Texts, names_from_file: bool) -> None:
-    """Says once what changes or leaves out something."""
+def _warn(texts: Texts, names_from: str) -> None:
+    """Says once what changes or leaves out something.
+
+    Files called classes.txt go with class numbers from 1: nothing was guessed.
+    """
     scanned = texts._scanned
     seen = scanned.seen
     said = []
     if scanned.faults.total or seen.undecodable or seen.halves or seen.loose:
         said += noted(texts._options, scanned)
-    if scanned.guessed and not names_from_file:
+    if scanned.guessed and os.path.basename(names_from) != "classes.txt":
         said.append(how_guessed())
     if said:
         warnings.warn("open_texts: " + "\n".join(said), stacklevel=3)

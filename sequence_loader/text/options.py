@@ -18,12 +18,14 @@ from sequence_loader.text.records import Decoder, Records, Seen
 class Options:
     """What `open_texts` was asked for; see there.
 
-    `quotechar` is the character or `None`; `exact`, whether it was given. Names of
-    classes have been read, if there are any.
+    `quotechar` is the character or `None`; `exact`, whether it was given, and
+    `delimiter_told`, whether that was. Names of
+    classes have been read, if there are any, and `names_from` is their file or empty.
     """
 
     format: str
     delimiter: str
+    delimiter_told: bool
     quotechar: str | None
     exact: bool
     encoding: str
@@ -33,6 +35,7 @@ class Options:
     joiner: str
     unescape: Any
     class_names: tuple[str, ...] | None
+    names_from: str
     first_label: Any
     skip: bool
     max_record_bytes: int

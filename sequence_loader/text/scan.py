@@ -20,7 +20,7 @@ from sequence_loader.text.columns import (
     is_word,
     json_columns,
 )
-from sequence_loader.text.faults import Fault, Faults
+from sequence_loader.text.faults import EMPTY, Fault, Faults
 from sequence_loader.text.files import FirstReading, TextFiles
 from sequence_loader.text.labels import Labels
 from sequence_loader.text.options import Options
@@ -31,7 +31,6 @@ SAMPLE = 1000
 SAMPLE_BYTES = 1 << 20
 """By the first records of a file, so many or in so many bytes, columns are told."""
 
-EMPTY = Fault("empty", "an empty record")
 NO_LABEL = Fault("without a label", "no label")
 HEADER_AGAIN = Fault("header again", "the header once more")
 
@@ -142,7 +141,8 @@ class _Scan:
         else:
             if before is not None and before.header is not None:
                 label, texts = before.names()
-            columns = csv_columns(sample, label, texts, header, path, before)
+            told = self._options.delimiter_told
+            columns = csv_columns(sample, label, texts, header, path, before, told)
         if before is not None and len(before.texts) != len(columns.texts):
             raise ValueError(
                 f"{argument('text_columns')} must be as many in all files; they are "
@@ -209,7 +209,8 @@ class _Scan:
             sample = [text for text in sample if text not in absent]
             if not sample:
                 return None
-            self._labels = Labels(sample[:SAMPLE], names, first_label)
+            names_from = self._options.names_from
+            self._labels = Labels(sample[:SAMPLE], names, first_label, names_from)
         try:
             return list(map(self._labels.known.__getitem__, map(label, rows)))
         except (KeyError, TypeError):

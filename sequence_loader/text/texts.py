@@ -87,7 +87,7 @@ class Texts:
             "unescape": self._scanned.unescape,
             "encoding": self._options.encoding,
         }
-        if self._options.format == "csv" and self._options.delimiter != ",":
+        if self._options.delimiter_told:
             settings["delimiter"] = self._options.delimiter
         if self._options.exact:
             settings["quotechar"] = self._options.quotechar
