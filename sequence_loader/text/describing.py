@@ -69,9 +69,9 @@ def noted(options: Options, scanned: Scanned) -> list[str]:
     if seen.undecodable:
         lines.append(
             f"{_count(seen.undecodable, 'line')} with bytes that are not "
-            f"{options.encoding}, the first on {seen.first['undecodable']}: each became "
-            f"U+FFFD; pass {argument('encoding', 'cp1252')}, for example, if the files "
-            f"are of that"
+            f"{options.encoding}, the first on {seen.first['undecodable']}: each "
+            f"became U+FFFD; pass {argument('encoding', 'cp1252')}, for example, if "
+            f"the files are of that"
         )
     if seen.halves:
         records = _count(seen.halves, "record")
