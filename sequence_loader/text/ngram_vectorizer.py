@@ -45,7 +45,7 @@ class NgramVectorizer(TextVectorizer):
     best. Two n-grams with one hash would become one column: among 20 million that
     has a probability of 1e-5.
 
-    Fitting takes some 400 MB at most with two threads, however many texts there are
+    Fitting takes some 700 MB at most with two threads, however many texts there are
     (and 12 bytes for each text and label). Temporary files take some 2.5 kB for 55
     words. Transforming looks terms up in the whole vocabulary, 12 bytes each, which
     is mapped from the files of a vectorizer that was saved: norms need it.
