@@ -36,7 +36,7 @@ class ProgressBar:
         )
 
         amounts = (
-            [DownloadColumn(binary_units=True), TransferSpeedColumn()]
+            [DownloadColumn(), TransferSpeedColumn()]
             if unit == "bytes"
             else [MofNCompleteColumn(), TextColumn(unit)]
         )

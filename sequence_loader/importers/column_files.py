@@ -12,9 +12,11 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
@@ -76,8 +78,9 @@ def _npy(name: str, path: Path) -> Array:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         # NumPy takes what is no .npy file for a pickle, and advises to trust it.
-        pickled = "pickle" in str(error)
-        why = "it is another file, or holds objects" if pickled else str(error)
+        why = str(error)
+        if not _is_npy_of_values(path):
+            why = "it is another file, or holds objects"
         raise ValueError(
             f"{argument(name)} must be an array, or a .npy file of numbers or text; "
             f"{path} cannot be read: {why.rstrip('.')}. Write it with "
@@ -90,6 +93,14 @@ def _npy(name: str, path: Path) -> Array:
             f"several. Write the array with numpy.save."
         )
     return values
+
+
+def _is_npy_of_values(path: Path) -> bool:
+    with open(path, "rb") as file, suppress(ValueError):
+        version = npy.read_magic(file)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        return version not in read or not read[version](file)[2].hasobject
+    return False
 
 
 def _texts(path: Path, column: str) -> Iterator[list[str]]:

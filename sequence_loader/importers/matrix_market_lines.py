@@ -14,19 +14,22 @@ import numpy as np
 from sequence_loader.checks import shown
 
 DIGIT, SIGN, POINT, EXPONENT, BLANK, OTHER = range(6)
-_KINDS = np.full(256, OTHER, np.uint8)
+_KINDS = bytearray([OTHER] * 256)
 for _kind, _characters in enumerate((b"0123456789", b"+-", b".", b"eE", b" \t\r\n")):
-    _KINDS[list(_characters)] = _kind
-# What may follow what, in numbers with blanks between.
-_FOLLOWS = np.zeros((6, 6), bool)
-for _kind, _next in (
-    (DIGIT, [DIGIT, POINT, EXPONENT, BLANK]),
-    (SIGN, [DIGIT, POINT]),
-    (POINT, [DIGIT, EXPONENT, BLANK]),
-    (EXPONENT, [DIGIT, SIGN]),
-    (BLANK, [DIGIT, SIGN, POINT, BLANK]),
-):
-    _FOLLOWS[_kind, _next] = True
+    for _character in _characters:
+        _KINDS[_character] = _kind
+# What may follow what, in numbers with blanks between: 6 * the first + the second.
+_PAIRS = bytes(
+    6 * kind + following
+    for kind, those in (
+        (DIGIT, [DIGIT, POINT, EXPONENT, BLANK]),
+        (SIGN, [DIGIT, POINT]),
+        (POINT, [DIGIT, EXPONENT, BLANK]),
+        (EXPONENT, [DIGIT, SIGN]),
+        (BLANK, [DIGIT, SIGN, POINT, BLANK]),
+    )
+    for following in those
+)
 
 INTEGER = re.compile(rb"[+-]?[0-9]+\Z")
 REAL = re.compile(
@@ -47,13 +50,15 @@ def are_plain(text: bytes, tokens: int, integers: bool) -> bool:
     Returns:
         Whether it is certain. Signs before indices are left to the parser.
     """
-    bytes_ = np.frombuffer(text, np.uint8)
-    kinds = np.concatenate([[np.uint8(BLANK)], _KINDS.take(bytes_)])
-    if not _FOLLOWS.ravel().take(kinds[:-1] * 6 + kinds[1:]).all():
+    # bytes.translate is NumPy's take without an index of 8 bytes for each character.
+    kinds = np.frombuffer(b"\4" + text.translate(_KINDS), np.uint8)  # after a BLANK
+    pairs = kinds[:-1] * np.uint8(6)
+    pairs += kinds[1:]
+    if pairs.tobytes().translate(None, _PAIRS):
         return False
     blank = kinds == BLANK
     starts = np.flatnonzero(blank[:-1] & ~blank[1:])
-    ends = np.flatnonzero(bytes_ == ord("\n"))
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
     if len(starts) != tokens * len(ends):
         return False
     lines = starts.reshape(-1, tokens)
