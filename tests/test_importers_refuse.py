@@ -223,6 +223,8 @@ def test_a_flipped_bit_is_refused_or_harmless(
         ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1.5 2\n",
          "'1.5' is no column. Write an integer, counted from 1"),
         ("%%MatrixMarket matrix coordinate real hermitian\n2 3 0\n", "2 rows and 3"),
+        (f"%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 1 {2**63}\n",
+         f"line 3: '{2**63}' is beyond 64 bits"),
     ],
 )  # fmt: skip
 def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:
@@ -265,6 +267,8 @@ def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:
         ("1 0.5 2\n0 1.5 3\n", "it looks like a dense table", {}),
         ("1\t0.5\t2\n", "it looks like a dense table", {}),
         ('{"a": 1}\n', "it looks like JSON", {}),
+        ("PAR1\x15\x04:1\n", "it is no text. Pass a file of lines", {}),
+        ("nan,1 1:1\n", "a label among several is nan", {"multilabel": True}),
         ("%%MatrixMarket matrix coordinate real general\n", "it is MatrixMarket. Pass "
          "format='matrix-market'", {}),
         ("2 5 4\n0 1:1\n", "its first line says 2 rows, and it has 1", {}),
@@ -439,8 +443,8 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "20 in all; received 21", {"y": np.zeros(21)}),
         (path, "`y` must have one entry", {"y": 3}),
         (path, "`y` must hold numbers", {"y": np.array([{}] * 20)}),
-        (path, "`y` must be known for each row; row 1, counted from 0, and 9 more has "
-         "None. Remove such rows", {"y": pd.Series(["a", None] * 10)}),
+        (path, "`y` must be known for each row; row 1, counted from 0, has None, "
+         "and 9 more have none. Remove such rows", {"y": pd.Series(["a", None] * 10)}),
         (path, "`y` must be an array, a .npy file, a text", {"y": "no.npy"}),
         (path, "`sample_weight` must hold numbers", {"sample_weight": ["a"] * 20}),
         (path, "`sample_weight` must have one", {"sample_weight": np.zeros(3)}),

@@ -174,6 +174,23 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
             convert(marked(3, 2), tmp_path / "d.store", y=f"{tmp_path}/{name}")
         assert said in str(caught.value)
     assert not (tmp_path / "d.store").exists()
+    (tmp_path / "end.txt").write_text("b\na\nb\n\n \n")  # empty lines at the end
+    store = convert(marked(3, 2), tmp_path / "e.store", y=tmp_path / "end.txt")
+    assert labels_of(store) == ["b", "a", "b"]
+
+
+def test_weights_must_be_known_numbers(tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_text("1\n\n2\n")
+    (tmp_path / "x.txt").write_text("1\nhigh\n2\n")
+    for weights, said in (
+        (tmp_path / "w.txt", "must be known for each row; row 1, counted from 0, has"),
+        ([1, None, 2], "must be known for each row; row 1, counted from 0, has none"),
+        (tmp_path / "x.txt", "must hold numbers; received .'1', '2', 'high'."),
+        (["a", "b", "c"], "must hold numbers; received .'a', 'b', 'c'."),
+        ([1, np.nan, 2], "must be known for each row; that of row 1 of the block is"),
+    ):
+        with pytest.raises(ValueError, match=f"`sample_weight` {said}"):
+            convert(marked(3, 2), tmp_path / "a.store", sample_weight=weights)
 
 
 MISSING = {
@@ -233,7 +250,7 @@ def test_missing_labels_in_text_and_blocks(tmp_path: Path) -> None:
     blocks = [(marked(2, 2), ["T", "B"]), (marked(1, 2), ["T"])]
     store = convert(blocks, tmp_path / "c.store", class_names=["B", "NK", "T"])
     assert store.y.tolist() == [2, 0, 2]
-    with pytest.raises(ValueError, match="row 3, counted from 0, and 1 more has -1"):
+    with pytest.raises(ValueError, match="row 3, counted from 0, has -1, and 1 more"):
         convert([(marked(2, 2), [0, 1]), (marked(3, 2), [0, -1, -1])],
                 tmp_path / "d.store", class_names=["B", "T"])
     with pytest.raises(ValueError, match="`missing_labels` must be one of 'refuse'"):
@@ -264,6 +281,7 @@ def test_the_command_line_says_its_own_names(tmp_path: Path, capsys: Any) -> Non
         ([*y, "--missing-labels=zero-weight", "--class-names", f"{tmp_path}/names.txt"],
          "Pass --classes to look labels up among the names, or --no-classes where"),
         (["--format", "csv"], "--format must be one of"),
+        (["--num-features", "0"], "--num-features is an option of svmlight files"),
         (["--dtype", "bool"], "bool cannot hold. Pass --dtype float32, or"),
     ):  # fmt: skip
         assert main([*start, *extra]) == 1

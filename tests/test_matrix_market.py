@@ -52,7 +52,7 @@ def test_plain_lines_are_whole_numbers(
     [
         HEAD.replace("%%", "%") + "2 2 1\n1 2 5\n",
         " " + HEAD + "2 2 1\n1 2 5\n",
-        HEAD + "  % c\n\t%\n2 2 1\n1 2 5\n",
+        HEAD + "  % c\n\t%\n2 2 1\n1 2 5 % c\n",
         HEAD.replace("general", "hermitian") + "2 2 2\n1 1 5\n2 1 -6.5\n",
         HEAD.replace("real general", "integer hermitian") + "2 2 2\n1 1 5\n2 1 -6\n",
         HEAD.replace("real general", "pattern hermitian") + "2 2 1\n2 1\n",

@@ -7,6 +7,8 @@ import gzip
 import io
 import lzma
 import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,9 @@ def test_many_labels_are_refused_dense_and_kept_sparse(tmp_path: Path) -> None:
     assert targets.shape == (128, 20_000) and targets.dtype == np.uint8
     assert targets.argmax(1).tolist() == batches.batch_rows(5).tolist()
     assert targets.sum(1).tolist() == [1] * 128
+    batches.set_epoch(1)
+    _, served = next(iter(batches.to_tf_dataset()))
+    assert served.numpy().argmax(1).tolist() == batches.batch_rows(0).tolist()
     with pytest.raises(ValueError, match="`label_store` must be another path"):
         convert(path, tmp_path / "b.store", label_store=tmp_path / "b.store")
     wrong = written(tmp_path / "w.svm", "1 1:1\n1 x\n")
@@ -193,7 +198,9 @@ def test_files_of_extreme_classification(tmp_path: Path) -> None:
         convert([one, other], tmp_path / "b.store")
 
 
-def test_queries_are_kept_in_a_file_or_said_to_be_dropped(tmp_path: Path) -> None:
+def test_queries_are_kept_in_a_file_or_said_to_be_dropped(
+    tmp_path: Path, capsys: Any
+) -> None:
     text = "2 qid:7 1:1\n0 qid:7 2:1\n1 qid:-3 1:4\n"
     path = written(tmp_path / "a.svm", text)
     with pytest.warns(UserWarning, match="Pass query_ids='query_ids.npy' to keep the"):
@@ -204,6 +211,11 @@ def test_queries_are_kept_in_a_file_or_said_to_be_dropped(tmp_path: Path) -> Non
     assert queries.tolist() == [7, 7, -3] and queries.dtype == np.int64
     with pytest.raises(FileExistsError, match="q.npy exists. Pass another path, or ov"):
         convert(path, tmp_path / "c.store", query_ids=tmp_path / "q.npy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["convert", str(path), str(tmp_path / "d.store")]) == 0
+    assert "Pass --query-ids query_ids.npy to keep the" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "d.store")
     written(path, "2 qid:8 1:1\n")
     convert(path, tmp_path / "b.store", query_ids=tmp_path / "q.npy", overwrite=True)
     assert np.load(tmp_path / "q.npy").tolist() == [8]

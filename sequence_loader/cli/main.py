@@ -109,7 +109,8 @@ def _option(args: argparse.Namespace, name: str, *value: object) -> str:
     if meant is False and name in SWITCHED_OFF:
         return SWITCHED_OFF[name]
     option = f"--{name.replace('_', '-')}"
-    return option if value in ((), (True,)) else f"{option} {shlex.quote(str(meant))}"
+    alone = not value or meant is True
+    return option if alone else f"{option} {shlex.quote(str(meant))}"
 
 
 COMMANDS: tuple[Callable[[Subparsers], None], ...] = (

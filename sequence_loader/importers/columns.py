@@ -65,7 +65,7 @@ class Column:
             if name == "y" and isinstance(found, Named):
                 names = names_of([found]) if class_names is None else class_names
                 self.class_names, found = names, placed(found, names)
-            self._values = _text(found) if isinstance(found, Named) else found
+            self._values = found if name == "y" else _weights(found)
 
     def part(self, start: int, stop: int, own: Any) -> Any:
         """The entries of some rows; `own`, those of the source, if none were given."""
@@ -78,7 +78,9 @@ class Column:
     def check_length(self, num_rows: int) -> None:
         """Raises ValueError unless what was given is for so many rows."""
         if self._values is not None and self._values.shape[0] != num_rows:
-            self._refuse(str(num_rows))
+            # Empty lines at the end of a text are no entries.
+            if not (self._file and np.ma.getmaskarray(self._values[num_rows:]).all()):
+                self._refuse(str(num_rows))
 
     def _refuse(self, rows: str) -> None:
         header = self._file and str(self._values.shape[0] - 1) == rows
@@ -110,6 +112,18 @@ def _listed(given: Any, name: str) -> Any:
     return np.array(given, object) if array.dtype.kind == "U" else array
 
 
-def _text(labels: Named) -> Any:
-    """Classes where there can be none, to be refused as text."""
-    return np.array(labels.names, str)[labels.codes]
+def _weights(found: Any) -> Any:
+    """Weights, all of which must be known."""
+    if isinstance(found, Named):
+        raise ValueError(
+            f"{argument('sample_weight')} must hold numbers; received "
+            f"{shown(list(found.names[:3]))}. Pass a number for each row."
+        )
+    absent = np.ma.getmaskarray(found)
+    if absent.any():
+        raise ValueError(
+            f"{argument('sample_weight')} must be known for each row; row "
+            f"{np.argwhere(absent)[0][0]}, counted from 0, has none. Pass 0 for a row "
+            f"that is not to count."
+        )
+    return np.ma.getdata(found)

@@ -66,7 +66,9 @@ def open_files(
                 f"{argument('source')} must name files; there is no {file}. Check the "
                 f"path; a pattern is expanded by glob.glob(pattern), or by the shell."
             )
-    named = [ALIASES.get(format, format)] if format is not None else []
+    if isinstance(format, str):
+        format = ALIASES.get(format.lower(), format.lower())
+    named = [] if format is None else [format]
     formats = named or [format_of(file) for file in files]
     format = one_of("format", formats[0], list(FORMATS))
     if len(set(formats)) > 1:

@@ -79,7 +79,7 @@ def named(values: Any, *, numbers: bool = False) -> Named | Array:
 
 def number_name(number: Any) -> str:
     """What a class is called whose label is a number: ``1`` for 1.0."""
-    whole = isinstance(number, float) and number.is_integer()
+    whole = isinstance(number, float) and number.is_integer() and abs(number) < 2**53
     return str(int(number) if whole else number)
 
 
@@ -235,11 +235,11 @@ class LabelRule:
         lacking = absent.any(axis=tuple(range(1, y.ndim)))
         if lacking.any() and self.missing == "refuse":
             rows = first + np.flatnonzero(lacking)
-            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            more = f", and {len(rows) - 1} more have none" if len(rows) > 1 else ""
             hint = f"; or {argument('classes', True)} where -1 is a class" * places
             raise ValueError(
                 f"{argument('y')} must be known for each row; row {rows[0]}, counted "
-                f"from 0,{more} has {shown(y[lacking][0].tolist())}. Remove such rows, "
+                f"from 0, has {shown(y[lacking][0].tolist())}{more}. Remove such rows, "
                 f"label them, or pass {argument('missing_labels', 'zero-weight')}"
                 f"{hint}."
             )

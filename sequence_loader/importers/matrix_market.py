@@ -52,7 +52,8 @@ SYMMETRIES = {
 }
 TEXT = bytes(range(32, 127)) + b"\t\r\n"
 CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
-NO_ENTRY = re.compile(rb"^[ \t\r]*(%[^\n]*)?\n", re.MULTILINE)
+COMMENT = re.compile(rb"%[^\n]*")
+BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
 PLUS = re.compile(rb"(?<![^ \t\n])\+")
 FORTRAN = bytes.maketrans(b"dD", b"ee")
 """1D3, which scipy reads as 1, is 1e3."""
@@ -185,8 +186,10 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
             text += b"\n"
         whole, first = text, number
         number += text.count(b"\n")
-        if NO_ENTRY.search(text):
-            text = NO_ENTRY.sub(b"", text)
+        if b"%" in text:
+            text = COMMENT.sub(b"", text)
+        if BLANK.search(text):
+            text = BLANK.sub(b"", text)
         count = text.count(b"\n")
         if not count:
             continue

@@ -90,8 +90,8 @@ def check_lines(
         dense: Whether a line is a value alone.
     """
     for place, line in enumerate(text.split(b"\n")):
-        tokens = line.split()
-        if tokens and not tokens[0].startswith(b"%"):
+        tokens = line.partition(b"%")[0].split()
+        if tokens:
             wrong = _wrong(tokens, shape, field, dense)
             if wrong is not None:
                 raise ValueError(f"line {number + place}: {wrong}")
@@ -130,4 +130,6 @@ def _wrong(
         real = REAL.match(tokens[-1]) is not None
         mend = "Write real, not integer, in the first line" if real else "Write one"
         return f"{text} is no integer. {mend}"
+    elif not -(2**63) <= int(tokens[-1]) < 2 ** (64 if "unsigned" in field else 63):
+        return f"{text} is beyond 64 bits. Write real, not integer, in the first line"
     return None

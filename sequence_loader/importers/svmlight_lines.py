@@ -199,6 +199,7 @@ def _is_number(token: bytes) -> bool:
     return True
 
 
+CONTROLS = bytes([*range(9), *range(14, 32)])
 MAGIC = {
     b"\x1f\x8b": ".gz",
     b"BZh": ".bz2",
@@ -211,8 +212,10 @@ def foreign(head: bytes) -> str | None:
     for magic, suffix in MAGIC.items():
         if head.startswith(magic):
             return f"compressed text. Give it the suffix {suffix}"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:4]:
-        return "UTF-16, or no text. Write it as plain text"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16. Write it as plain text"
+    if head.translate(None, CONTROLS) != head:
+        return "no text. Pass a file of lines"
     if head.lstrip()[:14].lower() == b"%%matrixmarket":
         return f"MatrixMarket. Pass {argument('format', 'matrix-market')}"
     return None

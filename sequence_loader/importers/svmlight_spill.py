@@ -112,6 +112,8 @@ class Spill:
 
     def _add(self, piece: Piece) -> None:
         rows = len(piece.indptr) - 1
+        if self.multilabel and np.isnan(piece.labels).any():
+            raise ValueError("a label among several is nan. Leave it out")
         if len(piece.indices):
             self.low = min(self.low, int(piece.indices.min()))
             self.high = max(self.high, int(piece.indices.max()))
