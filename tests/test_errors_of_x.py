@@ -267,6 +267,17 @@ def test_indices_that_would_break_a_conversion(fmt, name, value):
     )
 
 
+@pytest.mark.parametrize("name", ["indices", "indptr"])
+def test_floats_are_refused_before_a_conversion_rounds_them(name):
+    """What is no number, or negative, would pass a check of the largest."""
+    refused(
+        ValueError,
+        "`x` is a damaged CSC matrix: ",
+        "integers",
+        call=lambda: sequence(damaged("csc", **{name: lambda a: a.astype(float)})),
+    )
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("value", [10**6, -1])
 def test_coordinates_that_would_break_a_conversion(axis, value):

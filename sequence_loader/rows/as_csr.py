@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
@@ -32,52 +30,65 @@ def from_scipy(matrix: Any, name: str) -> CsrRows:
             f"{matrix.shape}. Reshape it to (rows, features)."
         )
     rows, features = map(int, matrix.shape)
-    if matrix.format == "csc":
-        _check_compressed(matrix, features, rows, name)
-    elif matrix.format == "bsr":
-        height, width = matrix.blocksize
-        _check_compressed(matrix, rows // height, features // width, name)
-    elif matrix.format == "coo":
-        _check_minor(matrix.row, rows, "COO", name)
-        _check_minor(matrix.col, features, "COO", name)
+    kind = matrix.format.upper()
+    if kind in ("CSC", "BSR"):
+        high, wide = matrix.blocksize if kind == "BSR" else (1, 1)
+        axis, majors, minors = 1, rows // high, features // wide
+        if kind == "CSC":
+            axis, majors, minors = 0, features, rows
+        stored = check_pointers(matrix, majors, name, kind)
+        _check_indices(matrix.indices[:stored], axis, minors, name, kind)
+    elif kind == "COO":
+        _check_indices(matrix.row, 0, rows, name, kind)
+        _check_indices(matrix.col, 1, features, name, kind)
     matrix = matrix.tocsr()
-    stored = _check_pointers(matrix, rows, name)
+    stored = check_pointers(matrix, rows, name)
     return CsrRows(
         matrix.indptr, matrix.indices[:stored], matrix.data[:stored], features
     )
 
 
-def _check_compressed(matrix: Any, majors: int, minors: int, name: str) -> None:
-    stored = _check_pointers(matrix, majors, name)
-    _check_minor(matrix.indices[:stored], minors, matrix.format.upper(), name)
+def check_pointers(matrix: Any, majors: int, name: str, kind: str = "CSR") -> int:
+    """How many values the `indptr` of a CSR, CSC or BSR matrix spans, if it is sound.
 
+    Args:
+        matrix: What has `indptr`, `indices` and `data`.
+        majors: How many rows, columns or rows of blocks `indptr` is for.
+        name: What it is, for the error message.
+        kind: Its format, for the error message.
 
-def _check_pointers(matrix: Any, majors: int, name: str) -> int:
-    """How many values the `indptr` of a CSR, CSC or BSR matrix spans."""
+    Raises:
+        ValueError: `indptr` leads outside the arrays.
+    """
     indptr = matrix.indptr
     limit = min(len(matrix.indices), len(matrix.data))
     if (
-        indptr.shape != (majors + 1,)
+        indptr.dtype.kind not in "iu"
+        or indptr.shape != (majors + 1,)
         or int(indptr[0]) != 0
         or not 0 <= int(indptr[-1]) <= limit
-        # A map is checked batch by batch: a pass over it would read the file.
-        or (not isinstance(indptr, np.memmap) and (indptr[1:] < indptr[:-1]).any())
+        or (indptr[1:] < indptr[:-1]).any()
     ):
         raise ValueError(
-            f"`{name}` is a damaged {matrix.format.upper()} matrix: `indptr` must have "
-            f"{majors + 1} entries that start at 0, do not decrease and stay within "
-            f"the {limit} stored values; it has {len(indptr)} and is {shown(indptr)}. "
+            f"`{name}` is a damaged {kind} matrix: `indptr` must have {majors + 1} "
+            f"entries, integers that start at 0, do not decrease and stay within the "
+            f"{limit} stored values; it has {len(indptr)} and is {shown(indptr)}. "
             f"Build it again, for example with scipy.sparse.csr_array(coo)."
         )
     return int(indptr[-1])
 
 
-def _check_minor(indices: Array, limit: int, kind: str, name: str) -> None:
+def _check_indices(indices: Array, axis: int, limit: int, name: str, kind: str) -> None:
+    if indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` is a damaged {kind} matrix: its indices must be integers; "
+            f"received dtype {indices.dtype}. Build it again with integer indices."
+        )
     most = unsigned_limit(indices, limit)
     if len(indices) and int(unsigned(indices).max()) >= most:
         raise ValueError(
-            f"`{name}` is a damaged {kind} matrix: it has an index out of range, which "
-            f"must be in [0, {limit}); received "
+            f"`{name}` is a damaged {kind} matrix: it has an index out of range, for "
+            f"one of axis {axis} is outside [0, {limit}); received "
             f"{indices[unsigned(indices) >= most][0]}. Correct the indices, or the "
             f"shape of the matrix."
         )

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, check_unmasked, shown
+from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import from_objects, is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit, cast, position, wider
@@ -32,63 +33,27 @@ def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
         matrix = numbers_of(block, name)
         block = block if matrix is None else matrix
     if isinstance(block, CsrRows):
-        rows = block
-        shape: tuple[int, ...] = (rows.num_rows, rows.num_features)
-    elif sp.issparse(block):
-        shape = block.shape
+        shape: tuple[int, ...] = (block.num_rows, block.num_features)
     else:
-        block = np.asarray(block)
+        block = block if sp.issparse(block) else np.asarray(block)
         shape = block.shape
     if len(shape) != 2 or shape[1] != num_features:
         raise ValueError(
             f"`{name}` must have shape (rows, {num_features}); received {shape}. Pass "
             f"blocks with the number of features the writer was made for."
         )
-    if not isinstance(block, CsrRows):
-        check_real(name, block.dtype)
-        if not sp.issparse(block):
-            block = _nonzeros(block)
-        elif block.format != "csr":
-            _check_damage(block, name)
-            block = block.tocsr()
-        rows = CsrRows(block.indptr, block.indices, block.data, num_features)
-    indptr, stored = rows.indptr, min(len(rows.indices), len(rows.data))
-    if (
-        indptr.shape != (shape[0] + 1,)
-        or indptr[0] != 0
-        or int(indptr[-1]) > stored
-        or (indptr[1:] < indptr[:-1]).any()
-    ):
-        raise ValueError(
-            f"`{name}` is a damaged CSR matrix: `indptr` must have {shape[0] + 1} "
-            f"entries that start at 0, do not decrease and end within the {stored} "
-            f"stored values; received {len(indptr)}: {shown(indptr)}. Build it again "
-            f"from its entries."
-        )
-    return rows
+    if isinstance(block, CsrRows):
+        check_pointers(block, block.num_rows, name)
+        return block
+    check_real(name, block.dtype)
+    return from_scipy(block, name) if sp.issparse(block) else _nonzeros(block)
 
 
-def _nonzeros(block: Array) -> Any:
+def _nonzeros(block: Array) -> CsrRows:
     """A dense block as CSR: scipy's own conversion does not know every dtype."""
     row, column = np.nonzero(block)
     indptr = np.searchsorted(row, np.arange(len(block) + 1))
     return CsrRows(indptr, column, block[row, column], block.shape[1])
-
-
-def _check_damage(block: Any, name: str) -> None:
-    """scipy's compiled conversions trust what they are given."""
-    try:
-        if hasattr(block, "check_format"):
-            block.check_format(full_check=True)
-        elif block.format == "coo" and block.nnz:
-            for axis, ids in enumerate((block.row, block.col)):
-                if int(ids.min()) < 0 or int(ids.max()) >= block.shape[axis]:
-                    raise ValueError(f"an index of axis {axis} is out of range")
-    except ValueError as error:
-        raise ValueError(
-            f"`{name}` is a damaged {block.format.upper()} matrix: {error}. Build it "
-            f"again from its entries."
-        ) from None
 
 
 def pieces(rows: CsrRows) -> Iterator[CsrRows]:
