@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+Advance: TypeAlias = Callable[[int], None]
+"""Called with how much more is done."""
 
 
-class ProgressBar:
+@contextmanager
+def progress_bar(
+    what: str, total: int | None, unit: str, *, shown: bool = True
+) -> Iterator[Advance]:
     """A rich progress bar on standard error; silent unless that is a terminal.
 
     Args:
@@ -16,54 +23,24 @@ class ProgressBar:
         unit: ``"bytes"``, or what is counted.
         shown: Whether to show it at all.
     """
+    # Without a console, or with standard error closed, there is none.
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich import progress
+    from rich.console import Console
 
-    def __init__(
-        self, what: str, total: int | None, unit: str, *, shown: bool = True
-    ) -> None:
-        self._bar: Any = None
-        # Without a console, or with standard error closed, there is none.
-        if not shown or sys.stderr is None or not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        amounts = (
-            [DownloadColumn(), TransferSpeedColumn()]
-            if unit == "bytes"
-            else [MofNCompleteColumn(), TextColumn(unit)]
-        )
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            *amounts,
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task(what, total=total)
-
-    def advance(self, count: int) -> None:
-        """So much more is done."""
-        if self._bar is not None:
-            self._bar.advance(self._task, count)
-
-    def __enter__(self) -> ProgressBar:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    amounts = (
+        [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+        if unit == "bytes"
+        else [progress.MofNCompleteColumn(), progress.TextColumn(unit)]
+    )
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        *amounts,
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)

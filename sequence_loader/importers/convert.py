@@ -22,7 +22,7 @@ from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import SideFiles, check_free, side_files
 from sequence_loader.importers.source import Block, Source, SourceError
-from sequence_loader.progress import ProgressBar
+from sequence_loader.progress import progress_bar
 from sequence_loader.store.blocks import checked_names
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.opening import open_store
@@ -209,11 +209,11 @@ def convert(
     )
     work = [each.work for each in sources]
     total = None if None in work else sum(each or 0 for each in work)
-    bar = ProgressBar("write", total, "bytes", shown=progress)
+    bar = progress_bar("write", total, "bytes", shown=progress)
     beside = side_files(label_store, first.class_names, query_ids, overwrite)
-    with writer, bar, beside as files_beside:
+    with writer, bar as advance, beside as files_beside:
         for each in sources:
-            made = each.blocks(bar.advance)
+            made = each.blocks(advance)
             writer.block_name = each.name if files else "block"
             # A user's iterator may be bound to the thread that it was made in.
             with closing(_ahead(made) if files else made) as ready:

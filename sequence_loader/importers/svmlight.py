@@ -30,7 +30,7 @@ from sequence_loader.importers.source import (
 )
 from sequence_loader.importers.svmlight_labels import LabelColumns, SingleLabels
 from sequence_loader.importers.svmlight_spill import KIND, Spill
-from sequence_loader.progress import ProgressBar
+from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 
 DENSE_PIECE = 1 << 24
@@ -84,10 +84,10 @@ def read_svmlight(
     # How far a decompressor has come in its file, nobody says.
     packed = any(path.suffix.lower() in PACKED for path in paths)
     total = None if packed else sum(path.stat().st_size for path in paths)
-    with ProgressBar("parse", total, "bytes", shown=progress) as bar:
+    with progress_bar("parse", total, "bytes", shown=progress) as advance:
         for path in paths:
             with reading(path, KIND):
-                spill.parse(path, bar.advance)
+                spill.parse(path, advance)
     name = shown([str(path) for path in paths]) if len(paths) > 1 else str(paths[0])
     spill.check(paths)
     from_zero, features = _columns(spill, name, num_features, zero_based, like)

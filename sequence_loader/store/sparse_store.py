@@ -170,7 +170,7 @@ class SparseStore:
         Raises:
             StoreError: Something is not what was written; the message lists what.
         """
-        from sequence_loader.progress import ProgressBar
+        from sequence_loader.progress import progress_bar
         from sequence_loader.store.verify import damage
 
         self._check_open()
@@ -179,10 +179,10 @@ class SparseStore:
             part.nbytes + part.manifest.arrays["indices"].nbytes for part in parts
         )
         found = []
-        with ProgressBar("verify", total, "bytes", shown=progress) as bar:
+        with progress_bar("verify", total, "bytes", shown=progress) as advance:
             for part in parts:
                 for count, wrong in damage(part):
-                    bar.advance(count)
+                    advance(count)
                     if wrong is not None:
                         found.append(wrong)
         if found:

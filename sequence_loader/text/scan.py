@@ -12,7 +12,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
 from sequence_loader.importers.labels import ABSENT
-from sequence_loader.progress import ProgressBar
+from sequence_loader.progress import Advance, progress_bar
 from sequence_loader.text.columns import (
     AUTO,
     Columns,
@@ -73,10 +73,10 @@ def scan(files: TextFiles, options: Options, progress: bool) -> Scanned:
             does not fit the files, or there are no rows.
     """
     total = sum(file.size for file in files.files)
-    with ProgressBar("reading texts", total, "bytes", shown=progress) as bar:
+    with progress_bar("reading texts", total, "bytes", shown=progress) as advance:
         walk = _Scan(files, options)
         for number in range(len(files.files)):
-            walk.file(number, bar)
+            walk.file(number, advance)
     return walk.done()
 
 
@@ -94,7 +94,7 @@ class _Scan:
         self._slashes = self._escapes = 0
         self._doubtful: list[tuple[str, list[str]]] = []
 
-    def file(self, number: int, bar: ProgressBar) -> None:
+    def file(self, number: int, advance: Advance) -> None:
         """Reads a file."""
         file = self._files.files[number]
         reading = FirstReading(self._files, number)
@@ -109,7 +109,7 @@ class _Scan:
                 skip_one = False
             if block.records:
                 self._take(block, columns, file.path)
-            bar.advance(reading.summed - done)
+            advance(reading.summed - done)
             done = reading.summed
         reading.finish()
         file.digest = reading.digest

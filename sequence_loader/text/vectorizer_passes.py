@@ -12,7 +12,7 @@ import numpy as np
 
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
-from sequence_loader.progress import ProgressBar
+from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.publishing import PendingDirectory
@@ -50,11 +50,11 @@ def count(
         ValueError: There are no texts, or not as many as labels.
     """
     append = make(None).append
-    with ProgressBar("count", texts.num_rows, "texts", shown=progress) as bar:
+    with progress_bar("count", texts.num_rows, "texts", shown=progress) as advance:
         for found in served(make, texts, workers):
             for counts in found:
                 append(spill, counts)
-                bar.advance(len(counts.lengths))
+                advance(len(counts.lengths))
     rows = sum(block.rows for block in spill.blocks)
     if rows == 0:
         raise ValueError(
@@ -123,7 +123,7 @@ def store(
     """
     start = 0
     total = None if y is None else len(y)
-    with writer, ProgressBar("write", total, "texts", shown=progress) as bar:
+    with writer, progress_bar("write", total, "texts", shown=progress) as advance:
         digest = files.write(writer.directory, content, arrays)
         for rows in made:
             labels = None if y is None else y[start : start + rows.num_rows]
@@ -131,7 +131,7 @@ def store(
             if labels is not None and len(labels) < rows.num_rows:
                 break
             writer.append(rows, labels)
-            bar.advance(rows.num_rows)
+            advance(rows.num_rows)
         if total not in (None, start):
             raise ValueError(
                 f"`y` must have one label for each text; received {total} for {start} "
