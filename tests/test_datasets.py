@@ -13,7 +13,7 @@ import psutil
 import pytest
 import scipy.sparse as sp
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from watching import HUNG_SECONDS
 
@@ -83,6 +83,7 @@ def sequences(draw: st.DrawFn) -> SparseBatchSequence:
     )
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each traces a graph
 @given(sequences())
 def test_agrees_with_the_sequence_byte_for_byte(sequence):
     dataset = sequence.to_tf_dataset()
@@ -131,6 +132,7 @@ def test_dense_batches_lie_in_memory_that_is_used_again(monkeypatch):
     assert len(places) <= 2 * (3 + 3)  # of 60 batches
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(sequences())
 def test_elements_keep_their_spec(sequence):
     dataset = sequence.to_tf_dataset()

@@ -497,7 +497,7 @@ CONVERT = """
 """
 
 
-@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("kind", ["csc", pytest.param("csr", marks=pytest.mark.long)])
 def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
     source, path = tmp_path / "a.npz", tmp_path / "a.store"
     rng = np.random.default_rng(0)
@@ -557,8 +557,10 @@ PEAK = """
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("csr.npz", 80), ("csc.npz", 160), ("csr.h5ad", 80), ("dense.zarr", 130),
-        ("a.mtx", 160), ("a.svm", 100),
+        ("csc.npz", 160), ("dense.zarr", 130), ("a.svm", 100),
+        pytest.param("csr.npz", 80, marks=pytest.mark.long),
+        pytest.param("csr.h5ad", 80, marks=pytest.mark.long),
+        pytest.param("a.mtx", 160, marks=pytest.mark.long),
     ],
 )  # fmt: skip
 def test_memory_is_bounded(name: str, limit: int, tmp_path: Path) -> None:

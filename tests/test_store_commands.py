@@ -1,4 +1,4 @@
-"""convert, info and verify, as real processes."""
+"""convert, info and verify, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import anndata
 import numpy as np
@@ -18,7 +21,7 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 from sklearn.datasets import dump_svmlight_file
-from store_data import marked, same, start_python
+from store_data import marked, run_python, same, start_python
 from watching import HUNG_SECONDS
 
 from sequence_loader.store.opening import open_store
@@ -27,34 +30,80 @@ from sequence_loader.store.writer import StoreWriter
 ROOT = Path(__file__).parent.parent
 BACKENDS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
 
-# The command line, and then what it has imported, on a line of its own.
-SPYING = """
-import atexit, json, sys
-atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
+# Runs command lines, each in a child that begins with what takes long to import; the
+# last line that one prints tells what it has imported.
+SERVER = """
+import json, os, sys, traceback, warnings
+import anndata, sklearn.datasets
 from sequence_loader.cli.main import main
-sys.exit(main())
+
+for line in sys.stdin:
+    folder, out, err, arguments = json.loads(line)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of threads and fork
+        child = os.fork()
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    os.chdir(folder)
+    for number, path in enumerate(("/dev/null", out, err)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    print(json.dumps(sorted(sys.modules)))
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
 """
 
 
-def command(
-    folder: Path, *arguments: str, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    """Runs a command in `folder`; no backend is imported, and nothing is traced."""
-    done = subprocess.run(
-        [sys.executable, "-c", SPYING, *arguments],
-        capture_output=True,
+class Command(NamedTuple):
+    """What a command has written."""
+
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=HUNG_SECONDS,
-        cwd=folder,
         env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == code, done.stderr
-    out, _, modules = done.stdout.rstrip("\n").rpartition("\n")
+    ) as process:
+        SERVERS.append(process)
+        yield
+        SERVERS.remove(process)
+
+
+SERVERS: list[subprocess.Popen[str]] = []
+"""The one of this module, while its tests run."""
+
+
+def command(folder: Path, *arguments: str, code: int = 0) -> Command:
+    """Runs a command in `folder`; no backend is imported, and nothing is traced."""
+    (server,) = SERVERS
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.TemporaryDirectory() as logs:
+        written = Path(logs, "out"), Path(logs, "err")
+        asked = [*map(str, (folder, *written)), arguments]
+        print(json.dumps(asked), file=server.stdin)
+        server.stdin.flush()
+        ended = int(server.stdout.readline())
+        out, err = (path.read_text("utf-8") for path in written)
+    assert ended == code, err
+    out, _, modules = out.rstrip("\n").rpartition("\n")
     assert not BACKENDS & set(json.loads(modules))
     if code == 1:
-        assert done.stderr.startswith(f"sequence_loader {arguments[0]}: error: ")
-        assert done.stderr.count("\n") == 1
-    return subprocess.CompletedProcess(done.args, code, out, done.stderr)
+        assert err.startswith(f"sequence_loader {arguments[0]}: error: ")
+        assert err.count("\n") == 1
+    return Command(out, err)
 
 
 def cell(out: str, name: str) -> str:
@@ -279,6 +328,17 @@ def test_a_progress_bar_is_shown_on_a_terminal(folder: Path) -> None:
     assert b"verify" in on_a_terminal(folder, "verify", "a.store")
     for arguments in (["convert", "a.npz", "b.store"], ["verify", "a.store"]):
         assert on_a_terminal(folder, *arguments, "--no-progress") == b""
+
+
+def test_a_command_imports_no_backend(folder: Path) -> None:
+    code = """
+        import sys
+        from sequence_loader.cli.main import main
+        code = main(["convert", *sys.argv[1:]])
+        print(code, {"tensorflow", "keras", "jax", "torch"} & set(sys.modules))
+    """
+    said = run_python(code, folder / "a.npz", folder / "a.store")
+    assert said.endswith("\n0 set()\n")
 
 
 def test_the_script_is_the_module() -> None:
