@@ -423,7 +423,7 @@ def test_arguments(tmp_path: Path) -> None:
         ([path, other], "must have the same features", {}),
         ([], "at least one file or block", {}),
         (3, "must be a path, a matrix, or an iterable", {}),
-        (pd.DataFrame({"a": [1.0]}), "Pass frame.to_numpy(dtype=", {}),
+        (pd.DataFrame({"a": [1.0]}), "Pass frame.to_numpy(), or ", {}),
         ([pd.DataFrame({"a": [1.0]})], "a DataFrame of shape (1, 1)", {}),
         ([(pd.DataFrame({"a": [1.0]}), [1])], "a DataFrame of shape (1, 1)", {}),
         ({"x": marked(2, 2)}, "for a mapping, list(its values)", {}),

@@ -84,11 +84,12 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
             vectorizer += f" with {name}=frame[column] of a column of texts"
         if hasattr(items, "obs"):  # an AnnData
             vectorizer = f"its matrix, {name}.X"
+        numbers = f"{name}.tolist()" if isinstance(items, np.ndarray) else name
         raise TypeError(
             f"`{name}` holds items that are not numbers, such as texts, and needs a "
             f"`transform` that turns them into numbers; received transform=None with "
             f"{type(items).__name__}{dtype}. Pass for example {vectorizer}, or lists "
-            f"of numbers as an array: np.asarray({name}, dtype='float32')."
+            f"of numbers as an array: np.array({numbers})."
         )
     if transform is not None and not callable(transform):
         raise TypeError(

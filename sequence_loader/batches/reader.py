@@ -132,8 +132,8 @@ class BatchReader:
         for hint in self._looking_ahead:
             hint(plan, epoch, number)
 
-    def check_numbers(self, rows: Integers) -> None:
-        """Raises ValueError where `y` or weights in memory have none for a row."""
+    def check_numbers(self, rows: Integers | None) -> None:
+        """Raises ValueError where a row has no target or weight; see `targets`."""
         check_numbers(self._targets, "y", rows)
         check_numbers(self._weights, "sample_weight", rows)
 

@@ -105,18 +105,32 @@ def read_numbers(
     values = block.data if isinstance(block, CsrRows) else np.asarray(block)
     array = numbers(block)
     # The largest of some is NaN if one of them is; no array of answers is made.
-    if values.dtype.kind == "f" and values.size and np.isnan(values.max()):
-        _tell_of_missing(np.isnan(array), name, rows, told)
+    if values.dtype.kind == "f" and values.size:
+        largest = values.max()
+        if largest != largest:
+            _tell_of_missing(np.isnan(array), name, rows, told)
     return array
 
 
-def check_numbers(sources: Structure | None, argument: str, rows: Integers) -> None:
-    """Raises ValueError where a row in memory has no number, before it is asked for."""
+def check_numbers(
+    sources: Structure | None, argument: str, rows: Integers | None
+) -> None:
+    """Raises ValueError where a row in memory has no number, before it is asked for.
+
+    Args:
+        sources: What `target_sources` or `weight_sources` made.
+        argument: What they are called.
+        rows: Those that are served, or `None` for all.
+    """
     for source, name in zip(leaves(sources), leaves(names(argument, sources))):
-        if isinstance(source, DenseSource) and not source.traits.threads_help:
-            if source.array.ndim == 1 and source.array.dtype.kind == "f":
-                for start in range(0, len(rows), _AT_ONCE):
-                    read_numbers(source, name, rows[start : start + _AT_ONCE], set())
+        if not isinstance(source, DenseSource) or source.traits.threads_help:
+            continue  # a pass over it would read a file
+        if source.array.ndim == 1 and source.array.dtype.kind == "f":
+            count = source.num_rows if rows is None else len(rows)
+            for start in range(0, count, _AT_ONCE):
+                some = np.arange(start, min(start + _AT_ONCE, count))
+                some = some if rows is None else rows[some]
+                read_numbers(source, name, some, set())
 
 
 _AT_ONCE = 1 << 16

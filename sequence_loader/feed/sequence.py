@@ -10,8 +10,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from sequence_loader.arrays import Integers
 from sequence_loader.backends.jax import check_columns, held_as, sparse_parts
 from sequence_loader.backends.keras_frames import called_by_reset
@@ -195,8 +193,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             parallel_calls=max(count, 1),
         )
         if sampler is None:  # others may leave rows out
-            served = np.arange(reader.num_rows) if subset is None else subset
-            reader.check_numbers(served)
+            reader.check_numbers(subset)
         if output == "sparse":
             check_columns(reader.num_columns)
         self._reset_tracking(epoch=0)

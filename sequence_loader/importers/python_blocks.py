@@ -136,7 +136,7 @@ def _check_kind(value: Any) -> None:
     if hasattr(value, "iloc") and hasattr(value, "columns"):
         raise TypeError(
             f"`source` must be or yield matrices; received a {type(value).__name__} of "
-            f"shape {value.shape}. Pass frame.to_numpy(dtype='float32'), or "
+            f"shape {value.shape}. Pass frame.to_numpy(), or "
             f"frame.sparse.to_coo() where its columns are sparse, and if wanted "
             f"feature_names=list(map(str, frame.columns))."
         )

@@ -174,17 +174,22 @@ def _are_small(values: Array, dtype: np.dtype[Any]) -> bool:
     """Whether all are integers that fit, which their least and largest tell."""
     if values.dtype.kind not in "iu" or values.size == 0:
         return values.size == 0
-    if dtype.kind in "iu":
-        bounds = np.iinfo(dtype)
-        low, high = int(bounds.min), int(bounds.max)
-    else:
-        high = 1 if dtype.kind == "b" else 1 << _precision(dtype)
-        low = 0 if dtype.kind == "b" else -high
+    low, high = _whole_numbers(dtype)
     # All bits together are no less than the largest; negative, if one of them is.
-    bits = int(np.bitwise_or.reduce(values, axis=None))
-    if 0 <= bits <= high:
+    if 0 <= int(np.bitwise_or.reduce(values, axis=None)) <= high:
         return True
     return low <= int(values.min()) and int(values.max()) <= high
+
+
+@functools.cache
+def _whole_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Between which bounds `dtype` holds every whole number."""
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind in "iu":
+        bounds = np.iinfo(dtype)
+        return int(bounds.min), int(bounds.max)
+    return -(1 << _precision(dtype)), 1 << _precision(dtype)
 
 
 def _fit(values: Array, dtype: np.dtype[Any]) -> Any:
