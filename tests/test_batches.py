@@ -399,6 +399,17 @@ def test_transforms_of_a_list_of_inputs():
     assert read(reader, [3, 6, 0]).features.tolist() == [[3], [2], [0]]
 
 
+def test_weights_of_some_targets():
+    for y, weights in (
+        ((LABELS, LABELS), [None, LABELS / 2]),
+        ({"a": LABELS, "b": LABELS}, {"a": None, "b": LABELS / 2}),
+    ):
+        found = read(BatchReader(ENCODED, y, weights), [5, 2]).weights
+        one, other = found.values() if isinstance(found, dict) else found
+        assert one.dtype == np.float32 and one.tolist() == [1, 1]
+        assert other.tolist() == [25, 10]
+
+
 # Rows without a number
 
 

@@ -155,6 +155,17 @@ def test_labels_of_which_some_are_missing():
         )
 
 
+def test_numbers_of_which_no_array_is_made():
+    for value in ([2**64] * 7, [2**53 + 1, 0.5] * 3 + [1]):
+        y = np.array(value, object)
+        refused(
+            TypeError,
+            "Convert them to floats, which rounds those beyond 64 bits: np.asarray(y, ",
+            call=lambda: sequence(X, y),
+        )
+        assert sequence(X, np.asarray(y, float))[0][1].dtype == np.float64
+
+
 def test_numbers_that_are_missing_are_found_at_construction():
     y = np.array([0.0, np.nan, 2, 3, np.nan, 5, 6])
     said = "`y` must have a number for each row, or the loss is NaN; row 1 has none"
@@ -189,8 +200,14 @@ def test_weights_of_classes():
 def test_lists_that_name_the_tuple():
     refused(
         ValueError,
-        "a single list (several inputs are a dict or a tuple); received a tuple of 2",
-        call=lambda: sequence([["a"] * 7, ["b"] * 7], transform=(len, len)),
+        "a single list (several inputs are a dict or a tuple); received a tuple of 3",
+        call=lambda: sequence([["a"] * 7, ["b"] * 7], transform=(len, len, len)),
+    )
+    refused(
+        TypeError,
+        "`x[1]` holds items that are not numbers",
+        "np.array(x[1])",
+        call=lambda: sequence([X, [1] * 7]),
     )
     refused(
         ValueError,

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sequence_loader.batches.structures import (
     described,
     from_list,
+    from_list_of_targets,
     leaves,
     map_structure,
     names,
@@ -65,34 +66,45 @@ ONE, TWO = np.arange(3), np.eye(3)[:, :2]
         [ONE, ONE],
         [ONE, sp.csr_array(TWO)],
         [pd.Series(ONE), pd.DataFrame(TWO)],
-        [TWO],
-        [ONE],
+        [ONE, [1, 2, 3]],
+        [TWO, [1, 2, 3]],
     ],
     ids=str,
 )
 def test_a_list_of_arrays_is_one_for_each_of_several(value):
-    found = from_list("x", value, 3)
-    assert isinstance(found, tuple)
-    assert all(one is other for one, other in zip(found, value, strict=True))
+    for found in (from_list(value, None), from_list_of_targets("y", value, 3)):
+        assert isinstance(found, tuple)
+        assert all(one is other for one, other in zip(found, value, strict=True))
 
 
 @pytest.mark.parametrize(
-    "value",
-    [[], [1, 2], ["a", "b"], [[1], [2]], [np.int64(1)], [ONE, "a"], [None], ONE, (1,)],
-    ids=str,
+    "value", [[], [1, 2], ["a", "b"], [[1], [2]], [np.int64(1)], [None], ONE, (1,)]
 )
 def test_a_list_of_anything_else_is_one_value(value):
-    assert from_list("x", value, 3) is value
+    assert from_list(value, None) is value
+    assert from_list_of_targets("y", value, 2) is value
 
 
-def test_arrays_of_one_axis_may_be_rows():
-    rows = [np.array([1, 2]), np.array([3, 4]), np.array([5, 6])]
-    assert from_list("y", rows, 3) is rows  # as many as there are rows, and short
+def test_lists_of_x_beside_transforms():
     items = [ONE, ONE]
-    assert from_list("x", items, items=True) is items
-    assert isinstance(from_list("x", [ONE, TWO], items=True), tuple)
+    assert from_list(items, len) is items
+    assert from_list(["a", "b"], (len, len)) == ("a", "b")
+    assert from_list(["a", "b"], [len]) == ["a", "b"]
+    assert isinstance(from_list([TWO, ["a", "b", "c"]], len), tuple)
+
+
+def test_lists_of_y_are_told_by_the_number_of_rows():
+    rows = [np.array([1, 2]), np.array([3, 4]), np.array([5, 6])]
+    assert from_list_of_targets("y", rows, 3) is rows
+    assert from_list_of_targets("y", rows, 2) == tuple(rows)
+    square = [[1, 0], [0, 1]]
+    assert from_list_of_targets("y", square, 2) is square  # one-hot rows
+    two = [[1, 2, 3], [4, 5, 6]]
+    assert from_list_of_targets("y", two, 3) == tuple(two)
+    for alone in (ONE, [1, 2, 3]):
+        assert from_list_of_targets("y", [alone], 3) is alone
     with pytest.raises(ValueError) as caught:
-        from_list("y", [ONE, ONE, ONE], 3)
+        from_list_of_targets("y", [ONE, ONE, ONE], 3)
     assert str(caught.value) == (
         "`y` must not be a list that can be read in two ways; received 3 arrays of 3 "
         "entries for 3 rows. Pass a tuple of arrays, one for each of several, or "

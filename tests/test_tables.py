@@ -76,7 +76,7 @@ def test_whole_numbers_beside_floats_must_be_held(table):
         refused(
             DoesNotFit,
             f"`{name}` holds 17000003 in row 1, in column 'id' beside floats, which "
-            f"float32 cannot hold. Pass that column as an input of its own",
+            f"float32 cannot hold. Pass that column by itself",
             "frame.astype('float64')",
             call=lambda: sequence(x),
         )
@@ -116,6 +116,20 @@ def test_a_table_of_texts_needs_a_transform(table):
         "x=frame[column] of a column of texts",
         call=lambda: sequence(table({"words": ["a b", "c"], "count": [2, 1]})),
     )
+
+
+def test_columns_of_objects_that_are_numbers():
+    frame = pd.DataFrame({"a": [1, 2**40], "b": [True, False]}, dtype=object)
+    assert whole(sequence(frame)).tolist() == [[1, 1], [2**40, 0]]
+    frame["c"] = ["x", 1]
+    refused(TypeError, "`x` holds items that are no", call=lambda: sequence(frame))
+
+
+def test_pandas_columns_of_arrow():
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(COLUMNS).convert_dtypes(dtype_backend="pyarrow")
+    found = whole(sequence(frame))
+    assert (found == np.column_stack([*COLUMNS.values()])).all()
 
 
 # With a transform

@@ -85,8 +85,7 @@ class BatchReader:
         # scipy's dictionary of keys is a dict, but not one of inputs.
         x, y = map(_no_dictionary, (x, y))
         listed = isinstance(x, list)
-        # Arrays of one axis are items, each a text in numbers say, of one transform.
-        x = from_list("x", x, items=callable(transform))
+        x = from_list(x, transform)
         self._listed = listed and isinstance(x, tuple)
         transform = _checked_transforms(transform, x)
         self.names = names("x", x)

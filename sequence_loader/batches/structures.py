@@ -59,32 +59,48 @@ def same_shape(structure: Structure, other: Structure) -> bool:
     return not isinstance(other, dict | tuple)
 
 
-def from_list(
-    argument: str, value: Any, num_rows: int | None = None, *, items: bool = False
-) -> Structure:
-    """What a list is, by Keras's rule: of matrices and arrays, one for each input.
+def from_list(value: Any, transform: Structure | None) -> Structure:
+    """What a list of `x` is, by Keras's rule: of matrices and arrays, several inputs.
 
-    A list of anything else, of numbers or texts, is one value, with an entry a row.
+    A list of anything else, of numbers or texts, is one input with an item a row. So
+    are arrays of one axis, if there is one transform, which may be given them.
+
+    Args:
+        value: Anything; only lists are looked at.
+        transform: What the user passed beside it.
+
+    Returns:
+        A tuple, where it is several; `value` otherwise.
+    """
+    if not isinstance(value, list):
+        return value
+    if isinstance(transform, list | tuple) and len(transform) == len(value):
+        return tuple(value)
+    axes = 2 if callable(transform) else 1
+    return tuple(value) if any(_has_rows(each, axes) for each in value) else value
+
+
+def from_list_of_targets(argument: str, value: Any, num_rows: int) -> Structure:
+    """What a list of `y` or `sample_weight` is: one value, or several of `num_rows`.
 
     Args:
         argument: The argument it came in, for error messages.
         value: Anything; only lists are looked at.
-        num_rows: How many rows each of several must have, where that is known: rows
-            in a list are told from targets by it.
-        items: Whether arrays of one axis may be items for a transform.
+        num_rows: How many rows `x` has.
 
     Returns:
-        A tuple, where it is several; `value` otherwise.
+        A tuple, where it is several, or the only one; `value` otherwise.
 
     Raises:
         ValueError: It may be either.
     """
-    if not isinstance(value, list) or not value or not all(map(_has_rows, value)):
+    if not isinstance(value, list):
         return value
-    if items and not any(_has_rows(each, axes=2) for each in value):
-        return value
-    if num_rows is not None and len(value) == num_rows:
-        if not all(_length(each) == num_rows for each in value):
+    arrays = any(map(_has_rows, value))
+    known = [each for each in value if each is not None]
+    whole = bool(known) and all(_length(each) == num_rows for each in known)
+    if len(value) == num_rows:
+        if not (arrays and whole):
             return value
         raise ValueError(
             f"`{argument}` must not be a list that can be read in two ways; received "
@@ -92,7 +108,9 @@ def from_list(
             f"tuple of arrays, one for each of several, or np.asarray({argument}), of "
             f"an entry for each row."
         )
-    return tuple(value)
+    if not arrays and not whole:
+        return value
+    return tuple(value) if len(value) > 1 else value[0]
 
 
 def _has_rows(value: Any, axes: int = 1) -> bool:
@@ -102,8 +120,13 @@ def _has_rows(value: Any, axes: int = 1) -> bool:
     return not isinstance(value, type) and len(getattr(value, "shape", ())) >= axes
 
 
-def _length(value: Any) -> int:
-    return value.num_rows if isinstance(value, RowSource) else int(value.shape[0])
+def _length(value: Any) -> int | None:
+    """How many entries it has; `None` if it is none of several."""
+    if isinstance(value, RowSource):
+        return value.num_rows
+    if _has_rows(value):
+        return int(value.shape[0])
+    return len(value) if isinstance(value, list | tuple | range) else None
 
 
 def described(structure: Structure) -> str:

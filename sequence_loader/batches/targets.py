@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Number
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.structures import (
     Structure,
     described,
-    from_list,
+    from_list_of_targets,
     leaves,
     map_structure,
     names,
@@ -41,7 +42,7 @@ def target_sources(y: Any, num_rows: int) -> Structure | None:
         TypeError: It does not hold numbers.
         ValueError: It is empty, or has rows of different shapes.
     """
-    return None if y is None else _sources("y", _unlisted("y", y, num_rows))
+    return None if y is None else _sources("y", from_list_of_targets("y", y, num_rows))
 
 
 def weight_sources(
@@ -65,7 +66,7 @@ def weight_sources(
             "`sample_weight` needs `y`: Keras weights the loss of targets; "
             "received sample_weight without y. Pass y as well."
         )
-    sample_weight = _unlisted("sample_weight", sample_weight, num_rows)
+    sample_weight = from_list_of_targets("sample_weight", sample_weight, num_rows)
     nested = isinstance(sample_weight, dict | tuple)
     if nested and sample_weight and all(map(_is_number, leaves(sample_weight))):
         raise ValueError(
@@ -79,6 +80,11 @@ def weight_sources(
             f"`sample_weight` must be one array, or have the structure of `y`, "
             f"{described(targets)}; received {described(sample_weight)}. "
             f"Pass one weight array for each target."
+        )
+    if nested:  # as Keras takes them, where there are some
+        ones = np.broadcast_to(np.float32(1), (num_rows,))
+        sample_weight = map_structure(
+            lambda weights: ones if weights is None else weights, sample_weight
         )
     return _sources("sample_weight", sample_weight)
 
@@ -189,7 +195,12 @@ def _sources(argument: str, value: Any) -> Structure:
                         f"Encode labels as integers, for example with "
                         f"np.unique({name}, return_inverse=True)[1]"
                     )
-                    if any(is_missing(item) or item != item for item in leaf.flat):
+                    if all(isinstance(item, Real | Decimal) for item in leaf.flat):
+                        mend = (
+                            f"Convert them to floats, which rounds those beyond 64 "
+                            f"bits: np.asarray({name}, float)"
+                        )
+                    elif any(is_missing(item) or item != item for item in leaf.flat):
                         mend = (
                             f"Leave out rows without a label, with rows=, and encode "
                             f"the others: pd.factorize({name})[0] is -1 where there "
@@ -215,13 +226,6 @@ def _sources(argument: str, value: Any) -> Structure:
             f"Pass None to leave it out."
         )
     return map_structure(wrap, value, names(argument, value))
-
-
-def _unlisted(argument: str, value: Any, num_rows: int) -> Structure:
-    """One array for each target, where a list holds them; one alone is no list."""
-    found = from_list(argument, value, num_rows)
-    alone = isinstance(value, list) and isinstance(found, tuple) and len(found) == 1
-    return found[0] if alone else found
 
 
 def _is_number(value: Any) -> bool:

@@ -53,25 +53,31 @@ def numbers_of(table: Any, name: str) -> Any:
         DoesNotFit: An integer would be rounded beside columns of floats.
         ValueError: What sparse columns leave out is not 0.
     """
+    if _is_plain(table):
+        return np.asarray(table)  # it may lie in memory like that
     columns = _columns(table)
     if columns is None:
         array = _numbers(table)
         return array if array.dtype.kind in "biuf" else None
-    dtypes = [_dtype(column) for _, column in columns]
-    if any(getattr(dtype, "kind", "O") not in "biuf" for dtype in dtypes):
-        return None
-    if any(map(_is_sparse, dtypes)):
+    if any(_is_sparse(column) for _, column in columns):
         return _as_csr(columns, len(table), name)
-    if len({str(dtype) for dtype in dtypes}) == 1 and isinstance(dtypes[0], np.dtype):
-        whole = np.asarray(table)  # it may lie in memory like that
-        if whole.dtype == dtypes[0]:
-            return whole
-    arrays = [_numbers(column) for _, column in columns]
+    arrays = []
+    for _, column in columns:  # the first text says enough
+        arrays.append(_numbers(column))
+        if arrays[-1].dtype.kind not in "biuf":
+            return None
     common = np.result_type(*(array.dtype for array in arrays))
     matrix = np.empty((len(table), len(columns)), common)
     for i, array in enumerate(arrays):
         matrix[:, i] = _beside(array, common, columns[i][0], name)
     return matrix
+
+
+def _is_plain(table: Any) -> bool:
+    """Whether it is a DataFrame of one of NumPy's own types of numbers."""
+    dtypes = set(table.dtypes) if hasattr(table, "iloc") and table.ndim == 2 else set()
+    first = next(iter(dtypes), None)
+    return len(dtypes) == 1 and isinstance(first, np.dtype) and first.kind in "biuf"
 
 
 def from_objects(array: Array) -> Array:
@@ -125,17 +131,13 @@ def _columns(table: Any) -> list[tuple[Any, Any]] | None:
     return list(zip(names, table.get_columns()))
 
 
-def _dtype(column: Any) -> Any:
-    """A dtype of NumPy's or of pandas's; of others, that of their values."""
-    return column.dtype if hasattr(column, "iloc") else _numbers(column).dtype
-
-
-def _is_sparse(dtype: Any) -> bool:
+def _is_sparse(column: Any) -> bool:
+    dtype = getattr(column, "dtype", None)
     return hasattr(dtype, "subtype") and hasattr(dtype, "fill_value")
 
 
 def _numbers(column: Any) -> Array:
-    """The values of one column; whatever cannot be numbers is of dtype object."""
+    """The values of one column; whatever cannot be numbers is of another kind."""
     if _package(column) == "pyarrow" and not hasattr(column, "chunks"):
         return np.asarray(column.to_numpy(zero_copy_only=False))
     kind = getattr(column.dtype, "numpy_dtype", None) if _is_pandas(column) else None
@@ -144,7 +146,7 @@ def _numbers(column: Any) -> Array:
             filled = column.to_numpy(dtype="float64", na_value=np.nan)
             return np.asarray(filled)
         return np.asarray(column.to_numpy(dtype=kind))
-    return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+    return from_objects(np.asarray(column.to_numpy()))
 
 
 def _is_pandas(column: Any) -> bool:
@@ -161,24 +163,23 @@ def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Arra
         raise error.named(
             name,
             array,
-            f"Pass that column as an input of its own, as in {{'ids': frame[{column!r}]"
-            f", ...}}, or if it is an amount, frame.astype('float64').",
+            f"Pass that column by itself, as in {{'ids': frame[{column!r}], ...}}, or "
+            f"if it is an amount, frame.astype('float64').",
             f"in column {column!r} beside floats, which {error.dtype} cannot hold",
         ) from None
 
 
 def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
-    """Columns, of which some are sparse, as ``csr_array``."""
-    kinds = [
-        column.dtype.subtype if _is_sparse(column.dtype) else _numbers(column).dtype
-        for _, column in columns
+    """Columns, some of them sparse, as ``csr_array``; `None` if one has no numbers."""
+    stored = [_stored(label, column, name) for label, column in columns]
+    if any(values.dtype.kind not in "biuf" for _, values in stored):
+        return None
+    common = np.result_type(*(values.dtype for _, values in stored))
+    data = [
+        _beside(values, common, label, name)
+        for (label, _), (_, values) in zip(columns, stored)
     ]
-    common = np.result_type(*kinds)
-    indices, data = [], []
-    for label, column in columns:
-        rows, values = _stored(label, column, name)
-        indices.append(rows)
-        data.append(_beside(values, common, label, name))
+    indices = [rows for rows, _ in stored]
     indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in indices])])
     shape = (num_rows, len(columns))
     parts = np.concatenate(data), np.concatenate(indices), indptr
@@ -187,7 +188,7 @@ def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
 
 def _stored(label: Any, column: Any, name: str) -> tuple[Array, Array]:
     """Rows and values of what is not 0 in a column."""
-    if _is_sparse(column.dtype):
+    if _is_sparse(column):
         array = column.array
         rows = array.sp_index.to_int_index().indices
         if array.fill_value == 0:
