@@ -311,6 +311,52 @@ def test_a_record_that_took_in_others_gives_them_back(write, blocks, size, endin
     assert list(exact)[4] == f'not closed{ending}2,text 5"'
 
 
+NAMES = "ABCDEFGHIJKL"
+BODIES = ["plain", "a, b", 'a "b" c', "two\nlines", 'ends "so"', "5\" wide", "", '""']
+
+
+@given(
+    bodies=st.lists(st.sampled_from(BODIES), min_size=3, max_size=12),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    delimiter=st.sampled_from(",\t"),
+    ending=st.sampled_from(["\n", "\r\n"]),
+    size=SMALL_BLOCKS,
+    data=st.data(),
+)
+def test_no_row_gets_the_text_of_another_behind_one_that_is_broken(
+    scratch_path, bodies, quoting, delimiter, ending, size, data
+):
+    """Each text says whose it is; one character is added somewhere, or lost."""
+    options = {"delimiter": delimiter, "lineterminator": ending, "quoting": quoting}
+    lines = []
+    for row, body in enumerate(bodies):
+        out = io.StringIO(newline="")
+        csv.writer(out, **options).writerow([row % 3 + 1, f"<{NAMES[row]}> {body}"])
+        lines.append(out.getvalue())
+    broken = data.draw(st.integers(0, len(lines) - 1))
+    line = lines[broken]
+    at = data.draw(st.integers(0, len(line) - len(ending) - 1))
+    added = data.draw(st.sampled_from(['"', delimiter, "\n", "\r", "\0", ""]))
+    lines[broken] = line[:at] + added + line[at + (not added) :]
+    content = f"label{delimiter}text{ending}" + "".join(lines)
+    scratch_path.write_bytes(content.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (csv_records, records):
+            patch.setattr(module, "BLOCK_BYTES", size)
+        options = {"first_label": 1, "delimiter": delimiter, "unescape": False}
+        texts = cleanly(scratch_path, on_error="skip", **options)
+    served = {}
+    for text, label in zip(texts, texts.y.tolist()):
+        for row in map(NAMES.index, re.findall("<([A-L])>", text)):
+            assert row == broken or row not in served
+            served[row] = text, label
+    expected = {
+        row: (f"<{NAMES[row]}> {body}", row % 3) for row, body in enumerate(bodies)
+    }
+    served.pop(broken, None), expected.pop(broken)
+    assert served == expected
+
+
 @given(
     text=st.text(st.sampled_from('a,,""\n\r é'), max_size=60),
     limit=st.integers(1, 12),
