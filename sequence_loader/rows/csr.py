@@ -10,6 +10,7 @@ write outside their memory, so nothing reaches them, or a dense buffer, that
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -224,6 +225,25 @@ def _unsorted(batch: CsrRows, name: str, rows: Integers | None) -> DamagedRows:
     )
 
 
+def ends_of(lengths: Array) -> Integers:
+    """int64 array of shape (n + 1,): where n rows of these lengths end, from 0 on."""
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    return ends
+
+
+def joined(parts: Sequence[CsrRows]) -> CsrRows:
+    """The rows of all parts, in order; of a single one, that part itself."""
+    if len(parts) == 1:
+        return parts[0]
+    return CsrRows(
+        ends_of(np.concatenate([np.diff(part.indptr) for part in parts])),
+        np.concatenate([part.indices for part in parts]),
+        np.concatenate([part.data for part in parts]),
+        parts[0].num_features,
+    )
+
+
 def unsigned(indices: Array) -> Array:
     """Integers read as unsigned: a negative one is a huge one, one pass finds both."""
     return indices.view(indices.dtype.str.replace("i", "u"))
@@ -249,9 +269,8 @@ def _summed(batch: CsrRows) -> CsrRows:
     fresh[1:] = (row[1:] != row[:-1]) | (indices[1:] != indices[:-1])
     first = np.flatnonzero(fresh)
     counts = np.bincount(row[first], minlength=batch.num_rows)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     summed = np.add.reduceat(data, first, dtype=data.dtype)
-    return CsrRows(indptr, indices[first], summed, batch.num_features)
+    return CsrRows(ends_of(counts), indices[first], summed, batch.num_features)
 
 
 def index_type(num_features: int) -> type[np.signedinteger[Any]]:

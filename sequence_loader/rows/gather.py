@@ -14,6 +14,7 @@ from sequence_loader.rows.csr import (
     CsrRows,
     DamagedRows,
     canonical,
+    ends_of,
     index_type,
     is_ascending,
     unsigned,
@@ -155,9 +156,7 @@ def _locate(matrix: CsrRows, rows: Integers, name: str) -> _Spans:
             f"{_first_rows(rows, wrong)}",
             "Build it again, for example with scipy.sparse.csr_array(coo)",
         )
-    ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    lengths.cumsum(out=ends[1:])
-    return _Spans(spans, ends)
+    return _Spans(spans, ends_of(lengths))
 
 
 def _gather(matrix: CsrRows, found: _Spans) -> CsrRows:

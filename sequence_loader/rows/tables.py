@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
+from sequence_loader.rows.csr import ends_of
 from sequence_loader.rows.values import DoesNotFit, cast, check_fits
 
 WHOLE = np.dtype(np.float32)
@@ -180,9 +181,9 @@ def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
         for (label, _), (_, values) in zip(columns, stored)
     ]
     indices = [rows for rows, _ in stored]
-    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in indices])])
     shape = (num_rows, len(columns))
-    parts = np.concatenate(data), np.concatenate(indices), indptr
+    ends = ends_of(np.array([len(rows) for rows in indices]))
+    parts = np.concatenate(data), np.concatenate(indices), ends
     return sp.csc_array(parts, shape=shape).tocsr()
 
 

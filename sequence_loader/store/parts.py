@@ -16,7 +16,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.page_cache import File
-from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.csr import CsrRows, canonical, ends_of, joined
 from sequence_loader.rows.gather import gather
 from sequence_loader.store.format import StoreError
 from sequence_loader.store.part import StorePart
@@ -103,16 +103,9 @@ class StoreParts:
             return self.list[0].gather(rows)
         if len(pieces) == 1:
             return pieces[0]  # a stable sort of rows of one part changes nothing
-        lengths = np.concatenate([np.diff(piece.indptr) for piece in pieces])
         places = np.empty(len(rows), np.int64)
         places[order] = np.arange(len(rows))
-        joined = CsrRows(
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.concatenate([piece.indices for piece in pieces]),
-            np.concatenate([piece.data for piece in pieces]),
-            self.num_features,
-        )
-        return gather(joined, places)
+        return gather(joined(pieces), places)
 
     def advise(self, rows: Integers) -> None:
         """Asks for rows to be read soon, side by side.
@@ -207,7 +200,7 @@ class StoreParts:
         located = self.locate(rows[order])
         lengths = np.empty(len(rows), np.int64)
         lengths[order] = located.stops - located.starts
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        indptr = ends_of(lengths)
         indices, data = (np.empty(int(indptr[-1]), dtype) for dtype in self.dtypes)
         self.fill(located, indptr[:-1][order], indices, data)
         batch = CsrRows(indptr, indices, data, self.num_features)

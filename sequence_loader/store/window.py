@@ -10,7 +10,7 @@ import numpy as np
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, ends_of
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.parts import Located, StoreParts
 
@@ -108,7 +108,7 @@ class Window:
         memory = self._memory
         if memory is None or self.cancelled:
             return
-        indptr = np.concatenate([[0], np.cumsum(located.stops - located.starts)])
+        indptr = ends_of(located.stops - located.starts)
         kinds, count = self._parts.dtypes, int(indptr[-1])
         cuts = [count * kind.itemsize for kind in kinds]
         indices = memory[: cuts[0]].view(kinds[0])

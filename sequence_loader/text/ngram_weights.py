@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, ends_of
 from sequence_loader.text.ngram_options import Norm
 from sequence_loader.text.ngrams import sorted_places
 
@@ -157,7 +157,6 @@ def rows_of(
     rank[place] = np.arange(len(column), dtype=np.uint64)
     docs = entries.docs.astype(np.uint64)
     order = sorted_places(docs << np.uint64(48) | rank[entries.term] << np.uint64(20))
-    counts = np.bincount(entries.docs, minlength=rows)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    indptr = ends_of(np.bincount(entries.docs, minlength=rows))
     indices = column[entries.term[order]].astype(np.int32)
     return CsrRows(indptr, indices, values[order], num_features)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import integer
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, ends_of
 from sequence_loader.text import vectorizer_files as files
 from sequence_loader.text import words
 from sequence_loader.text.ngrams import named
@@ -182,9 +182,8 @@ class SequenceVectorizer(TextVectorizer):
         ends = np.cumsum(counts)
         column = np.arange(len(number)) - np.repeat(ends, counts) + length
         kept = column >= 0
-        indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, length))])
         return CsrRows(
-            indptr.astype(np.int64),
+            ends_of(np.minimum(counts, length)),
             column[kept].astype(np.int32),
             number[kept].astype(np.int32),
             length,

@@ -14,7 +14,7 @@ import numpy as np
 
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, joined
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.writer import StoreWriter
@@ -27,14 +27,7 @@ from sequence_loader.text.vectorizer_inputs import (
     labels_of,
 )
 from sequence_loader.text.vectorizer_parts import Part, PartWriter, joined_labels
-from sequence_loader.text.vectorizer_passes import (
-    RowMaker,
-    count,
-    free,
-    joined,
-    served,
-    store,
-)
+from sequence_loader.text.vectorizer_passes import RowMaker, count, free, served, store
 
 PathLike = str | os.PathLike[str]
 Rows = Callable[[], Iterator[CsrRows]]
@@ -142,7 +135,7 @@ class TextVectorizer(ABC):
             ValueError: The vectorizer was not fitted.
         """
         self._check_fitted()
-        return joined(self._rows(checked_texts(texts)), self.num_features).to_scipy()
+        return joined(self._rows(checked_texts(texts))).to_scipy()
 
     def write(
         self,

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
 from sequence_loader.progress import progress_bar
@@ -138,17 +136,3 @@ def store(
                 f"texts or more. Pass the class of each text."
             )
     return digest
-
-
-def joined(blocks: Sequence[CsrRows], num_features: int) -> CsrRows:
-    """Blocks as one."""
-    if len(blocks) == 1:
-        return blocks[0]
-    lengths = [np.diff(block.indptr) for block in blocks]
-    indptr = np.concatenate([[0], *lengths]).astype(np.int64).cumsum()
-    return CsrRows(
-        indptr,
-        np.concatenate([np.zeros(0, np.int32), *(block.indices for block in blocks)]),
-        np.concatenate([block.data for block in blocks]),
-        num_features,
-    )

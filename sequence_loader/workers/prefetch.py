@@ -27,7 +27,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, joined
 from sequence_loader.workers import errors, pickling
 from sequence_loader.workers.errors import WorkerError
 from sequence_loader.workers.interrupts import watch
@@ -270,10 +270,4 @@ def _joined(*parts: CsrRows | Array) -> CsrRows | Array:
             "`transform` must return rows of one kind; it returned sparse rows for "
             "some and an array for others. Return one of those."
         )
-    counts = np.concatenate([np.diff(part.indptr) for part in sparse])
-    return CsrRows(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([part.indices for part in sparse]),
-        np.concatenate([part.data for part in sparse]),
-        sparse[0].num_features,
-    )
+    return joined(sparse)
