@@ -172,6 +172,17 @@ def test_a_transform_may_return_a_table(table):
     assert found.dtype == np.int64 and (found[:, 0] == COLUMNS["count"]).all()
 
 
+def test_columns_of_texts_are_what_a_tokenizer_takes(table):
+    texts = ["b a", "c", "a", "b", "c c"]
+    column = table({"text": texts})["text"]
+    seq = sequence(
+        column,
+        transform=lambda block: np.array([[text.count("c")] for text in block]),
+        rows=[4, 0, 1],
+    )
+    assert seq[0][0].ravel().tolist() == [2, 0, 1]
+
+
 def test_a_series_of_numbers_stays_one_for_a_transform():
     series = pd.Series(COLUMNS["count"], index=range(100, 107))
     found = whole(sequence(series, transform=lambda s: s.to_frame().to_numpy()))

@@ -32,10 +32,16 @@ def is_table(value: Any) -> bool:
 
 
 def take(table: Any, rows: Integers) -> Any:
-    """Some rows, as a table of the same kind."""
+    """Some rows, as a table of the same kind; of a column of pyarrow, as a list.
+
+    Its scalars are not the texts that a tokenizer takes.
+    """
     if hasattr(table, "iloc"):
         return table.iloc[rows]
-    return table.take(rows) if _package(table) == "pyarrow" else table[rows]
+    if _package(table) != "pyarrow":
+        return table[rows]
+    taken = table.take(rows)
+    return taken if hasattr(taken, "column_names") else taken.to_pylist()
 
 
 def numbers_of(table: Any, name: str) -> Any:
