@@ -76,7 +76,10 @@ def pytest_collection_modifyitems(
 
 def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Few of the items, which together hold each value of each parameter."""
-    values = {item: set(item.callspec.indices.items()) for item in items}
+    values = {
+        item: {f"{name}={value!r}" for name, value in item.callspec.params.items()}
+        for item in items
+    }
     wanted = set().union(*values.values())
     while wanted:
         best = max(items, key=lambda item: len(wanted & values[item]))
