@@ -119,7 +119,7 @@ def test_a_command_written_wrongly_exits_with_2(arguments, capsys):
 
 
 def test_traceback_shows_the_traceback_of_an_expected_error():
-    with pytest.raises(ValueError, match="`packages` must give at least"):
+    with pytest.raises(ValueError, match="--packages must give at least"):
         cli.main(["--traceback", "demo", "--packages", "nowhere_at_all"])
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from sequence_loader.arguments import argument
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
 from sequence_loader.demo.guide import (
@@ -267,7 +268,7 @@ def _read(packages: Sequence[str], scale: Scale, console: Console) -> Corpus:
         console.print(f"Left out: {package}, {why}")
     if len(corpus.class_names) < 2 or len(corpus.texts) < MIN_TEXTS:
         raise ValueError(
-            f"`packages` must give at least {MIN_TEXTS:,} docstrings from at least 2 "
+            f"{argument('packages')} must give at least {MIN_TEXTS:,} docstrings from at least 2 "
             f"packages; received {len(corpus.texts):,} from {len(corpus.class_names)} "
             f"of {', '.join(packages)}. Name more or larger installed packages."
         )
