@@ -268,9 +268,10 @@ def _read(packages: Sequence[str], scale: Scale, console: Console) -> Corpus:
         console.print(f"Left out: {package}, {why}")
     if len(corpus.class_names) < 2 or len(corpus.texts) < MIN_TEXTS:
         raise ValueError(
-            f"{argument('packages')} must give at least {MIN_TEXTS:,} docstrings from at least 2 "
-            f"packages; received {len(corpus.texts):,} from {len(corpus.class_names)} "
-            f"of {', '.join(packages)}. Name more or larger installed packages."
+            f"{argument('packages')} must give at least {MIN_TEXTS:,} docstrings from "
+            f"at least 2 packages; received {len(corpus.texts):,} from "
+            f"{len(corpus.class_names)} of {', '.join(packages)}. Name more or larger "
+            f"installed packages."
         )
     return corpus
 
