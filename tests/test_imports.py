@@ -18,7 +18,9 @@ PACKAGE = Path(sequence_loader.__file__).parent
 HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
 HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
-NEED_KERAS = {"feed.sequence", "feed.dataset_layout", "feed.dataset"}
+NEED_KERAS = {
+    "feed.sequence", "feed.dataset_layout", "feed.dataset", "feed.overridden",
+}  # fmt: skip
 NEED_KERAS |= {"feed.checkpoint", "layers"}
 
 FLOORS = """

@@ -1,28 +1,178 @@
-"""What Keras is doing when it calls a hook and does not say."""
+"""What Keras is doing when it calls a sequence and does not say.
+
+Keras tells a sequence the number of a batch and nothing else: not which `fit` or
+`evaluate` asks, nor whether it only looks at the shapes. The frames of its data
+adapters do: one adapter belongs to each `fit`, `evaluate` and `predict`, and each of
+its iterators has an `indices` (tf-keras: `order`) of its own. Everything that leans on
+such names stands here. `tests/keras_contract/test_frames.py` says when they move; what
+is not found then counts as read by a loop of the user's own, see `EpochTracker`.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import FrameType
+from typing import Any
+
+_FEED, _TRAINER, _CALLBACKS = "feed", "trainer", "callbacks"
+_GRAPH, _GENERATOR = "graph", "generator"
+
+_ROLES = {
+    "keras/src/trainers/data_adapters/py_dataset_adapter.py": _FEED,
+    "keras/src/trainers/data_adapters/generator_data_adapter.py": _FEED,
+    "tf_keras/src/engine/data_adapter.py": _FEED,
+    "tf_keras/src/utils/data_utils.py": _FEED,
+    "keras/src/trainers/trainer.py": _TRAINER,
+    "keras/src/backend/tensorflow/trainer.py": _TRAINER,
+    "keras/src/backend/jax/trainer.py": _TRAINER,
+    "keras/src/backend/torch/trainer.py": _TRAINER,
+    "tf_keras/src/engine/training.py": _TRAINER,
+    "keras/src/callbacks/callback_list.py": _CALLBACKS,
+    "tf_keras/src/callbacks.py": _CALLBACKS,
+    "tensorflow/python/ops/script_ops.py": _GRAPH,
+    "tensorflow/python/data/ops/from_generator_op.py": _GENERATOR,
+}
 
 
-def called_by_reset() -> bool:
-    """Whether Keras 3 calls `on_epoch_end` because it starts over.
+_OUTERMOST = {"<module>", "_bootstrap", "_run_module_as_main"}
+"""What a stack of Python ends with, if TensorFlow has not called it."""
 
-    ``EpochIterator.reset`` calls the same hook as the end of an epoch, at the start
-    of every fit and evaluate, and on JAX and torch after it has read one batch to
-    build the model. A sequence of one batch looks the same then as after a whole
-    epoch; only the caller's name tells. Where no such caller is found (another
-    version of Keras), that peek counts as an epoch of a one-batch sequence, and
-    nothing else changes.
+_LOOKS = 20
+"""How often the stacks of other threads are looked at, until all are whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """Who asks for a batch, or calls a hook.
+
+    Attributes:
+        consumer: The data adapter of a `fit`, `evaluate` or `predict`; `None` for a
+            loop of the user's own, and where nobody is found.
+        run: What an iterator of the adapter has of its own: another object, another
+            iterator. `None` where they cannot be told apart, as of a generator.
+        peeks: Whether the batch is read for its shapes, to be thrown away.
+        is_last: Whether it is the last one that this iterator asks for.
+        is_enqueuer: Whether this is the enqueuer's thread, which calls
+            `on_epoch_end` as well as the thread that trains.
+        by_enqueuer: Whether threads or processes of Keras 3 read, which it is told to
+            by a dataset of the user's own.
+        has_hooks: Whether Keras calls the hooks of its data.
     """
-    frame: FrameType | None = sys._getframe(2)  # skips this function and the hook
-    for _ in range(3):  # the adapter's on_epoch_end, then EpochIterator.reset
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "reset":
-            return "epoch_iterator" in frame.f_code.co_filename
+
+    consumer: Any = None
+    run: Any = None
+    peeks: bool = False
+    is_last: bool = False
+    is_enqueuer: bool = False
+    by_enqueuer: bool = False
+    has_hooks: bool = True
+
+
+NOBODY = Reader()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The `fit`, `evaluate` or `predict` that is running, if any.
+
+    Attributes:
+        consumer: Its data adapter; `None` where a callback of it asks, or nobody.
+        around: The adapters of all calls that are running, this one's included.
+        peeks: Whether it reads one batch to build the model.
+    """
+
+    consumer: Any = None
+    around: tuple[Any, ...] = ()
+    peeks: bool = False
+
+
+def reader() -> Reader:
+    """Who calls the method of a sequence that calls this; see `Reader`."""
+    in_graph = peeks = False
+    run = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:  # asked for every batch: faster than `_outwards`
+        role = _role(frame.f_code.co_filename)
+        if role == _FEED:
+            found = _of_feed(frame)
+            if found is not None:
+                return found
+        elif role == _CALLBACKS:
+            return NOBODY
+        elif role == _TRAINER:
+            consumer = _of_trainer(frame)
+            if consumer is not None:
+                return _of_others([consumer], run, peeks)
+            peeks = peeks or frame.f_code.co_name == "_symbolic_build"
+        elif role == _GENERATOR and "iterator_id" in frame.f_code.co_varnames:
+            local = frame.f_locals
+            dataset, iterator = local["generator_state"], local["iterator_id"]
+            run = _generator_run(id(dataset), int(iterator))
+        in_graph = in_graph or role == _GRAPH
         frame = frame.f_back
+    if in_graph:  # a dataset of the user's own, which asks from threads of its own
+        call = running_call()
+        return _of_others(call.around, run, call.peeks)
+    return NOBODY
+
+
+def running_call() -> Call:
+    """The innermost running call; of another thread, if none runs in this one.
+
+    TensorFlow asks a dataset for its first batch from threads of its own, while the
+    one that trains waits for it.
+    """
+    own = _call(sys._getframe(1))
+    if own.around:
+        return own
+    for _ in range(_LOOKS):
+        others = list(sys._current_frames().values())
+        running = [call for call in map(_call, others) if call.around]
+        if all(map(_is_whole, others)):
+            break
+    return running[0] if len(running) == 1 else Call()
+
+
+def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
+    """Of an `on_epoch_end` for batches that were read in other processes.
+
+    Args:
+        consumer: Of the `Reader` that calls the hook.
+
+    Returns:
+        Whether processes of Keras read a whole epoch, and whether they read another.
+    """
+    told = _enqueuer(consumer)
+    if hasattr(consumer, "py_dataset"):  # Keras 3 asks the dataset, tf-keras `fit`
+        told = told and consumer.py_dataset
+    if told is None or not told.use_multiprocessing:
+        return False, False
+    for frame in _outwards(sys._getframe(1)):
+        name, local = frame.f_code.co_name, frame.f_locals
+        if name == "enumerate_epochs":  # tf-keras
+            handler = local["self"]
+            steps = handler._inferred_steps
+            whole = steps is None or steps >= consumer.get_size()
+            return whole, whole and local["epoch"] + 1 < handler._epochs
+        if name == "_enumerate_iterator":  # Keras 3 forks before its next begin
+            steps = local["self"].steps_per_epoch
+            whole = steps is None or steps >= consumer.num_batches
+            return whole, whole
+        if name == "reset":
+            return False, False
+    return False, False
+
+
+def trains() -> bool:
+    """Whether the innermost running call is `fit`."""
+    for frame in _outwards(sys._getframe(1)):
+        if _role(frame.f_code.co_filename) == _TRAINER:
+            if _of_trainer(frame) is not None:
+                return frame.f_code.co_name == "fit"
     return False
 
 
@@ -40,3 +190,127 @@ def replicas_of_caller() -> int:
             strategy = frame.f_locals.get("distribute_strategy")
             return int(getattr(strategy, "num_replicas_in_sync", 1))
     return 1
+
+
+_adapters: weakref.WeakSet[Any] = weakref.WeakSet()  # those seen: enqueuers are found
+
+
+@functools.cache
+def _role(filename: str) -> str | None:
+    path = filename.replace("\\", "/")
+    for end, role in _ROLES.items():
+        if path.endswith("/" + end):
+            return role
+    return None
+
+
+def _outwards(frame: FrameType) -> Iterator[FrameType]:
+    outer: FrameType | None = frame
+    while outer is not None:
+        yield outer
+        outer = outer.f_back
+
+
+def _of_feed(frame: FrameType) -> Reader | None:
+    """Who reads, by the frame of an adapter or an enqueuer, or of none of them."""
+    name, local = frame.f_code.co_name, frame.f_locals
+    if name == "get_index":
+        return _of_enqueuer(local.get("uid"))
+    owner = local.get("self")  # a closure's too
+    if name.startswith("<") or owner is None:
+        return None
+    if name == "_run":
+        return Reader(is_enqueuer=True)
+    if not hasattr(owner, "on_epoch_end"):
+        return None
+    _adapters.add(owner)
+    by_enqueuer = getattr(owner, "enqueuer", None) is not None
+    if name == "get_tf_dataset" or (name == "__init__" and _is_of_sequence(owner)):
+        peeks = _is_of_sequence(owner)
+        return Reader(owner, peeks=peeks, by_enqueuer=by_enqueuer)
+    indices = local.get("indices", local.get("order"))
+    if indices is None:
+        has_hooks = _is_of_sequence(owner)
+        return Reader(owner, has_hooks=has_hooks, by_enqueuer=by_enqueuer)
+    is_last = local.get("i") == indices[-1]
+    return Reader(owner, indices, peeks=_builds(frame), is_last=is_last)
+
+
+@functools.lru_cache(maxsize=256)
+def _generator_run(dataset: int, iterator: int) -> object:
+    """The same object for one iterator of ``tf.data.Dataset.from_generator``."""
+    return object()
+
+
+def _of_others(adapters: Iterable[Any], run: Any, peeks: bool) -> Reader:
+    """Who reads by a generator, a dataset or a DataLoader, which have no frames."""
+    for adapter in adapters:
+        if not _is_of_sequence(adapter):
+            return Reader(adapter, run, has_hooks=False, peeks=peeks)
+    return NOBODY
+
+
+def _of_enqueuer(uid: Any) -> Reader:
+    """Who reads by threads or processes of Keras; processes have copies of adapters."""
+    for adapter in list(_adapters):
+        enqueuer = _enqueuer(adapter)
+        if enqueuer is not None and enqueuer.uid == uid:
+            # tf-keras has another one for each iterator, Keras 3 one for ever.
+            run = enqueuer if hasattr(adapter, "_enqueuer") else None
+            return Reader(adapter, run, by_enqueuer=run is None)
+    return NOBODY
+
+
+def _enqueuer(adapter: Any) -> Any:
+    found = getattr(adapter, "enqueuer", None)
+    return getattr(adapter, "_enqueuer", None) if found is None else found
+
+
+def _is_of_sequence(adapter: Any) -> bool:
+    return hasattr(adapter, "py_dataset") or hasattr(adapter, "_keras_sequence")
+
+
+def _builds(frame: FrameType) -> bool:
+    """Whether JAX or torch read one batch to build the model."""
+    for outer in _outwards(frame):
+        if _role(outer.f_code.co_filename) == _TRAINER:
+            return outer.f_code.co_name == "_symbolic_build"
+    return False
+
+
+def _of_trainer(frame: FrameType) -> Any:
+    """The adapter of a call by its frame, if it has one by now."""
+    names = frame.f_code.co_varnames
+    if "epoch_iterator" in names:
+        iterator = frame.f_locals.get("epoch_iterator")
+        return getattr(iterator, "data_adapter", None)
+    if "data_handler" in names:
+        return getattr(frame.f_locals.get("data_handler"), "_adapter", None)
+    return None
+
+
+def _is_whole(frame: FrameType) -> bool:
+    """Whether no frame of a stack has returned while it was looked at.
+
+    One that has does not tell any more who called it.
+    """
+    *_, outermost = _outwards(frame)
+    code = outermost.f_code
+    return code.co_name in _OUTERMOST or _role(code.co_filename) == _GRAPH
+
+
+def _call(frame: FrameType) -> Call:
+    around: list[Any] = []
+    peeks = in_callback = False
+    for outer in _outwards(frame):
+        role = _role(outer.f_code.co_filename)
+        if role == _TRAINER:
+            adapter = _of_trainer(outer)
+            if adapter is not None:
+                around.append(adapter)
+            elif not around:
+                peeks = peeks or outer.f_code.co_name == "_symbolic_build"
+        elif role == _CALLBACKS and not around:
+            in_callback = True
+    consumer = around[0] if around and not in_callback else None
+    return Call(consumer, tuple(around), peeks)

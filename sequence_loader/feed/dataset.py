@@ -3,7 +3,7 @@
 Python builds flat arrays, of one batch or of several small ones in one call;
 everything else happens in the graph:
 
-    range(1) -> epoch                     when an iteration starts
+    range(1) -> epoch, number             when an iteration starts
     -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
     -> arrays of these batches            the pipeline's `parallel_calls` at once
     -> structure, SparseTensors
@@ -40,7 +40,8 @@ READY_BYTES, READY_BATCHES = 1 << 28, 2
 
 def make_dataset(
     pipeline: Pipeline,
-    begin: Callable[[], int],
+    epoch: int,
+    begin: Callable[[], tuple[int, int]],
     served: Callable[[int], None],
     prefetch: int,
 ) -> tf.data.Dataset:
@@ -48,24 +49,20 @@ def make_dataset(
 
     Args:
         pipeline: Makes the batches; called from several threads at once.
-        begin: () -> the epoch that an iteration starting now serves.
-        served: Called with an epoch once its last batch has been handed out.
+        epoch: Of the batch that shows what all are like.
+        begin: () -> the epoch of an iteration that starts now, and its number.
+        served: Called with that number once the last batch has been handed out.
         prefetch: How many batches are kept ready, at most `READY_BYTES` of them; may
             be 0.
 
     Returns:
         A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
         known: the batch axis is static where `remainder` fixes it.
-
-    Raises:
-        ValueError: The output is one that TensorFlow's pipelines cannot carry.
     """
     plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
-    output = pipeline.assembler.output
-    _check_output(output)
-    (example,) = pipeline.batches(begin(), range(1))
+    (example,) = pipeline.batches(epoch, range(1))
     for leaf in example.leaves():
-        if isinstance(leaf, CsrRows) and output == "sparse":
+        if isinstance(leaf, CsrRows) and pipeline.assembler.output == "sparse":
             check_columns(leaf.num_features)
     layout = Layout(example, plan, pipeline.assembler)
     prefetch = min(prefetch, max(READY_BYTES // max(layout.nbytes, 1), READY_BATCHES))
@@ -76,7 +73,7 @@ def make_dataset(
     last = plan.num_batches - 1
     at_once = 1 if pipeline.one_by_one else layout.at_once
 
-    def arrays(epoch: Any, first: Any, *, count: int) -> list[Array]:
+    def arrays(begun: Any, first: Any, *, count: int) -> list[Array]:
         """The flat arrays of `count` batches.
 
         The last batch is not made with others: those of the one before it stand in
@@ -87,39 +84,39 @@ def make_dataset(
             wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
         with visits:
-            batches = pipeline.batches(int(epoch), wanted)
+            batches = pipeline.batches(int(begun[0]), wanted)
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
                 one = layout.flatten(next(batches))
                 flat += one
             if last in wanted:
-                served(int(epoch))
+                served(int(begun[1]))
         return flat + one * (count - len(wanted))
 
-    def fetch(epoch: Any, first: Any, count: int, rows: int) -> list[Any]:
+    def fetch(begun: Any, first: Any, count: int, rows: int) -> list[Any]:
         """In the graph: `count` batches of `rows` rows, dense ones as they cross."""
         call = functools.partial(arrays, count=count)
-        flat = tf.numpy_function(call, [epoch, first], layout.dtypes * count)
+        flat = tf.numpy_function(call, [begun, first], layout.dtypes * count)
         size, num_rows = len(layout.dtypes), layout.num_rows(rows, first)
         each = [flat[start : start + size] for start in range(0, count * size, size)]
         return layout.restore(each, num_rows)
 
-    def ones(epoch: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
+    def ones(begun: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
         """Batches `start` to `stop`, a call for each."""
 
         @as_it_is
         def one(index: Any) -> Any:
-            return fetch(epoch, index, 1, rows)[0]
+            return fetch(begun, index, 1, rows)[0]
 
         return tf.data.Dataset.range(start, stop).map(one, **parallel)
 
-    def groups(epoch: Any) -> Any:
+    def groups(begun: Any) -> Any:
         """All batches but the last, `at_once` in a call."""
 
         @as_it_is
         def group(first: Any) -> Any:
-            batches = fetch(epoch, first, at_once, plan.batch_size)
+            batches = fetch(begun, first, at_once, plan.batch_size)
             each = map(tf.data.Dataset.from_tensors, batches)
             joined = functools.reduce(lambda one, other: one.concatenate(other), each)
             return joined.take(last - first)
@@ -128,28 +125,31 @@ def make_dataset(
 
     @as_it_is
     def iteration(_: Any) -> tf.data.Dataset:
-        epoch = tf.numpy_function(
-            lambda: np.int64(begin()), [], tf.int64
+        begun = tf.numpy_function(
+            lambda: np.array(begin(), np.int64), [], tf.int64
         )
-        epoch.set_shape(())
+        begun.set_shape((2,))
         if at_once > 1:
-            ahead = groups(epoch)
+            ahead = groups(begun)
         elif parallel_calls > 1:
             ahead = ones(
-                epoch, 0, last, plan.batch_size,
+                begun, 0, last, plan.batch_size,
                 num_parallel_calls=parallel_calls, deterministic=True,
             )
         else:  # even one parallel call has a queue and a thread
-            ahead = ones(epoch, 0, last, plan.batch_size)
+            ahead = ones(begun, 0, last, plan.batch_size)
         if prefetch:
             ahead = ahead.prefetch(prefetch)
         rows = len(plan.batch(0, last).rows)
-        return ahead.concatenate(ones(epoch, last, last + 1, rows))
+        return ahead.concatenate(ones(begun, last, last + 1, rows))
 
     dataset = tf.data.Dataset.range(1).flat_map(iteration)
-    dataset = dataset.apply(
-        tf.data.experimental.assert_cardinality(plan.num_batches)
-    )
+    return as_served(dataset, plan.num_batches)
+
+
+def as_served(dataset: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
+    """States how many batches there are, and that nothing is to be changed."""
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
     options = tf.data.Options()
     # The plan has sharded the rows already; a second time would lose some.
     options.experimental_distribute.auto_shard_policy = (
@@ -170,7 +170,15 @@ def make_dataset(
     return dataset.with_options(options)
 
 
-def _check_output(output: str) -> None:
+def check_output(output: str) -> None:
+    """Refuses what TensorFlow's pipelines, or Keras's use of them, cannot carry.
+
+    Args:
+        output: What the sequence serves.
+
+    Raises:
+        ValueError: It is ``"csr"``, or sparse on torch.
+    """
     if output == "csr":
         raise ValueError(
             "`output` must be 'dense' or 'sparse' for to_tf_dataset(); received "

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from sequence_loader.arrays import Integers
+from sequence_loader.backends import keras_frames
 from sequence_loader.backends.jax import check_columns, held_as, sparse_parts
-from sequence_loader.backends.keras_frames import called_by_reset
 from sequence_loader.backends.refusals import (
     check_dataset,
     check_epoch,
@@ -50,8 +50,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     """Batches of sparse rows for Keras, every row exactly once per epoch.
 
     A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
-    index it. `predict` answers in the order that is served, that of `batch_rows`:
-    for one answer a row, in order, leave `shuffle` and `remainder` as they are.
+    index it. `predict` answers in the order that is served, that of `batch_rows` after
+    it: for one answer a row, in order, leave `shuffle` and `remainder` as they are.
     Batch `i` is made in five stages:
 
     1. `BatchPlan`: (epoch, i) -> row ids and padding weights (`PlannedBatch`)
@@ -62,7 +62,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     4. `tensors`: -> the backend's arrays and sparse tensors
     5. packed as ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``
 
-    `EpochTracker` follows what Keras calls and decides which epoch is served.
+    `EpochTracker` follows who reads and decides which epoch is served: the order of a
+    pass is fixed when it begins, and nobody else who reads changes it.
     ``seq[i]`` is a pure function of (data, seed, epoch, i).
 
     Args:
@@ -213,7 +214,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     @property
     def num_batches(self) -> int:
         """The number of batches in an epoch."""
-        return self._plan.num_batches
+        return len(self)  # which a subclass may override, and tf-keras asks for
 
     @property
     def num_rows(self) -> int:
@@ -227,8 +228,14 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     @property
     def epoch(self) -> int:
-        """The epoch of the data that is served now, from 0."""
-        return self._epochs.epoch
+        """The epoch of the data that is served now, from 0.
+
+        Where Keras asks for a batch, the epoch of the pass that it is for. After a
+        pass of `fit`, `evaluate` or `predict` still the one that was served: the next
+        pass moves it on.
+        """
+        fixed = self._fixed.epoch
+        return self._epochs.entered(self._reader()) if fixed is None else fixed
 
     def set_epoch(self, epoch: int) -> None:
         """Serves `epoch` from its start, for loops that do not call `fit`."""
@@ -264,13 +271,11 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             check_not_forked("seq[i] with output='sparse'")
         index = self._checked_index(index)
         check_read(self._output)
-        epoch = self._epochs.epoch
-        if uses_legacy_keras():
-            self._thread.reads = True
-            self._epochs.read_legacy(index)
-        else:
-            drives = getattr(self._thread, "drives", False)
-            self._epochs.read(index, by_driver=drives)
+        epoch = self._fixed.epoch
+        if epoch is None:
+            epoch = self._epochs.read(self._reader(), index)
+        elif self._fixed.marks:
+            self._epochs.read_at(epoch, index)
         batch = self._pipeline.batch(epoch, index)
         features = self._served(batch.features, epoch, index)
         return Batch(features, batch.targets, batch.weights).packed()
@@ -292,67 +297,107 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The batches of the current epoch, in order; `set_epoch` starts the next."""
-        return (self[index] for index in range(len(self)))
+        # A pass of Keras keeps an epoch of its own; see `EpochTracker`.
+        epoch = self.epoch if self._reader().consumer is None else None
+        for index in range(len(self)):
+            yield self._read_at(epoch, index, marks=True)
+
+    def _read_at(self, epoch: int | None, index: int, *, marks: bool = False) -> Any:
+        """``self[index]`` of an epoch, also where a subclass overrides it."""
+        fixed = self._fixed
+        before = fixed.epoch, fixed.marks
+        fixed.epoch, fixed.marks = epoch, marks
+        try:
+            return self[index]
+        finally:
+            fixed.epoch, fixed.marks = before
+
+    def _reader(self) -> keras_frames.Reader:
+        """Who calls a method of this sequence."""
+        found = keras_frames.reader()
+        if not self._epochs.knows(found.consumer):
+            self._epochs.meet(found.consumer, keras_frames.running_call().around)
+        return found
 
     def on_epoch_begin(self) -> None:
-        """Called by Keras."""
+        """Called by Keras, or by a wrapper or a loop of your own before a pass."""
         check_epoch(self._plan.shard)
         if self._output == "csr" and keras_backend() == "jax":
             check_columns(self._pipeline.reader.num_columns)
         elif self._output == "csr":
             rows = self._plan.batch(self.epoch, 0).rows
             check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
-        self._thread.drives = True
-        self._epochs.begin()
+        self._epochs.begin(self._reader())
 
     def on_epoch_end(self) -> None:
-        """Called by Keras."""
-        if uses_legacy_keras():
-            # With fit(workers=2), tf-keras's enqueuer calls this too, from a thread
-            # that has read nothing; the one that runs fit has read a first batch.
-            if getattr(self._thread, "reads", False):
-                self._epochs.end_legacy()
-            return
-        self._thread.drives = True
-        if called_by_reset():
-            self._epochs.reset()
-        else:
-            self._epochs.end()
+        """Called by Keras, or by a wrapper or a loop of your own after a pass.
+
+        Once all batches were read, the next epoch follows, whoever calls: at once in
+        a loop of your own, otherwise where the next pass begins.
+        """
+        reader = self._reader()
+        self._epochs.end(
+            reader,
+            elsewhere=keras_frames.read_elsewhere(reader.consumer),
+            trains=keras_frames.trains(),
+        )
 
     def to_tf_dataset(self) -> Any:
         """The batches as a ``tf.data.Dataset``, the fastest way into `fit`.
 
-        It serves what ``seq[i]`` serves, in order. Each full iteration is followed
-        by the next epoch; one that is left early is served again. `workers` batches
-        are prepared at once and `max_queue_size` kept ready, of large ones as many as
-        take 256 MiB.
+        It serves what ``seq[i]`` serves, in order. Each full iteration is followed by
+        the next epoch; one that is left early is served again. `workers` batches are
+        prepared at once and `max_queue_size` kept ready, of large ones as many as take
+        256 MiB. A subclass that overrides ``seq[i]`` or `len` is asked for one batch
+        after the other instead; its first two batches tell the shapes.
 
         Returns:
             ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
             It is not sharded again under ``tf.distribute``.
 
         Raises:
-            ValueError: The output is ``"csr"``, or sparse on the torch backend.
+            ValueError: The output is ``"csr"``, or sparse on the torch backend; or the
+                batches of a subclass are not alike.
+            TypeError: A subclass serves what is no batch for Keras.
             RuntimeError: This is a forked process.
         """
-        from sequence_loader.feed.dataset import make_dataset
+        from sequence_loader.feed.dataset import check_output, make_dataset
+        from sequence_loader.feed.overridden import dataset_of_override
 
         check_not_forked("to_tf_dataset()")
+        check_output(self._output)
+        self._check_iteration()
+        served = type(self)
+        if any(getattr(served, name) is not own for name, own in _SERVING.items()):
+            return dataset_of_override(
+                self._read_at,
+                len(self) if self.num_batches is None else self.num_batches,
+                epoch=self.epoch,
+                begin=self._begin_iteration,
+                served=self._epochs.iterated,
+            )
         return make_dataset(
             self._pipeline,
+            epoch=self.epoch,
             begin=self._begin_iteration,
-            served=self._epochs.advance_from,
+            served=self._epochs.iterated,
             prefetch=self._queue_size,
         )
 
-    def _begin_iteration(self) -> int:
+    def _check_iteration(self) -> None:
         check_dataset(self._output)
         self._pipeline.workers.resume()
-        return self.epoch
+
+    def _begin_iteration(self) -> tuple[int, int]:
+        self._check_iteration()
+        return self._epochs.begin_iteration(keras_frames.running_call())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the order depends on, as plain values that JSON can hold."""
-        return Position(self.epoch, self.seed, self._plan).described()
+        """What the order depends on, as plain values that JSON can hold.
+
+        Its epoch is the one that comes next: in the middle of a pass, that of the pass.
+        """
+        return Position(self._epochs.upcoming(), self.seed, self._plan).described()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues at the start of the epoch that `state` names.
@@ -403,8 +448,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what belongs to this process."""
         state = self.__dict__.copy()
-        state["_epochs"] = self.epoch
-        del state["_thread"]
+        # Processes of tf-keras get their copies as an iterator of it begins.
+        starts = keras_frames.reader().is_enqueuer
+        state["_epochs"] = self._epochs.upcoming() if starts else self.epoch
+        del state["_fixed"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -414,9 +461,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self._reset_tracking(epoch)
 
     def _reset_tracking(self, epoch: int) -> None:
-        self._epochs = EpochTracker(len(self), epoch)
-        # What this thread has done: a thread's number may be used again, this not.
-        self._thread = threading.local()
+        self._epochs = EpochTracker(self._plan.num_batches, epoch)
+        self._fixed = _Fixed()
 
     def _checked_index(self, index: int) -> int:
         try:
@@ -426,9 +472,29 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 f"a batch number must be an integer; received {shown(index)} of type "
                 f"{type(index).__name__}. Use for example seq[0], or iterate."
             ) from None
-        if not -len(self) <= number < len(self):
+        count = self._plan.num_batches  # a subclass may say another len()
+        if not -count <= number < count:
             raise IndexError(
-                f"batch number must be in [{-len(self)}, {len(self)}), there are "
-                f"{len(self)} batches; received {number}."
+                f"batch number must be in [{-count}, {count}), there are "
+                f"{count} batches; received {number}."
             )
-        return number % len(self)
+        return number % count
+
+
+class _Fixed(threading.local):
+    """What the running thread reads for an iteration of its own.
+
+    Attributes:
+        epoch: The epoch that the iteration serves; `None` outside of one.
+        marks: Whether what it reads counts as read by a loop of the user's own.
+    """
+
+    epoch: int | None = None
+    marks: bool = False
+
+
+_SERVING = {
+    name: getattr(SparseBatchSequence, name)
+    for name in ("__getitem__", "__len__", "num_batches")
+}
+"""What decides on the batches: `to_tf_dataset` asks a subclass that overrides one."""

@@ -75,8 +75,7 @@ def test_fits_in_a_row_train_every_row_once_an_epoch(
             if shuffled_by_keras:
                 found = sorted(found)
             assert found == whole(epoch, batches)
-    # Keras 3 says when the next epoch begins, Keras 2 only that one has ended.
-    assert train.epoch == (4 if LEGACY else 3)
+    assert train.epoch == 3  # until the next pass begins
 
 
 def test_traces_of_fit_are_those_logged() -> None:
@@ -96,8 +95,7 @@ def test_traces_of_fit_are_those_logged() -> None:
     }
     kind = ("tf_keras" if LEGACY else "tensorflow") if ON_TENSORFLOW else "peek"
     assert trace == logged[kind], "FACTS.md, `Keras's calls`, no longer holds"
-    assert train.epoch == (2 if LEGACY else 1)
-    assert held_out.epoch == (2 if LEGACY else 1)
+    assert train.epoch == held_out.epoch == 1
 
 
 def test_traces_of_evaluate_and_predict_are_those_logged() -> None:
@@ -114,7 +112,7 @@ def test_traces_of_evaluate_and_predict_are_those_logged() -> None:
     model.predict(rows, verbose=0)
     logged = "t0 t1 B t0 t1 t2 E" if ON_TENSORFLOW else "B t0 t1 t2 E"
     assert " ".join(rows.trace) == ("t0 t0 t1 t2 E" if LEGACY else logged)
-    assert rows.epoch == (3 if LEGACY else 2)
+    assert rows.epoch == 2
 
 
 @pytest.mark.parametrize("before", ["evaluate", "predict"])
@@ -133,23 +131,6 @@ def test_other_passes_serve_an_epoch_each(before: str, batches: int) -> None:
     assert sorted(trained.rows[:rows]) == list(range(rows))
     if batches > 1:
         assert located(trained.steps, train) == [*whole(1, batches), *whole(2, batches)]
-
-
-def test_one_sequence_for_training_and_validation() -> None:
-    train = recorded(ROWS, BATCH, shuffle=True, seed=3)
-    trained = Trained()
-    counting_model(ROWS).fit(
-        train,
-        validation_data=train,
-        epochs=3,
-        shuffle=False,
-        verbose=0,
-        callbacks=[trained],
-    )
-    found = located(trained.steps, train)
-    # In Keras 2 the epoch of training is over after that of validation.
-    epochs = (0, 1, 2) if LEGACY else (0, 2, 4)
-    assert found == [place for epoch in epochs for place in whole(epoch)]
 
 
 def test_fewer_steps_than_batches() -> None:

@@ -1,0 +1,68 @@
+"""What one reader has seen of an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Pass:
+    """One reader's way through the batches; see `EpochTracker` for its states.
+
+    Attributes:
+        epoch: The epoch it is served.
+        served: How many different batches were.
+        reads: How many batches were, the same ones again included.
+        stale: Whether its next begin takes the sequence's epoch.
+        is_open: Whether it has begun and not ended.
+        is_guest: Whether it is inside the call of another consumer.
+        begins: Whether `on_epoch_begin` is called for it.
+        is_hooked: Whether any hook is.
+        is_finished: Whether its iterator has asked for its last batch.
+        in_order: How many batches were asked for as 0, 1, 2, ... up to now.
+        run: Its iterator, once that has read.
+        run_before: The iterator before it, which was served `epoch_before`.
+        restarts: How often, in a row, it ended before it was whole and began again.
+        iteration: The number of its iteration, of a dataset.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        self._num_batches = num_batches
+        self.stale = True
+        self.is_open = self.is_guest = self.begins = self.is_hooked = False
+        self.run: Any = None
+        self.run_before: Any = None
+        self.epoch = self.epoch_before = 0
+        self.restarts = self.iteration = self.in_order = 0
+        self._forget()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all batches were read, or all that its iterator asks for."""
+        return self.is_finished or self.served == self._num_batches
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is whole and has ended."""
+        return self.whole and not self.is_open
+
+    def start(self, epoch: int) -> None:
+        """Serves `epoch` from its start."""
+        if self.run is not None:
+            self.run_before, self.epoch_before = self.run, self.epoch
+        self.run, self.epoch, self.stale = None, epoch, False
+        self._forget()
+
+    def mark(self, batch: int, is_last: bool = False) -> None:
+        """A batch was read; `is_last`, if its iterator asks for no other."""
+        follows = batch in (0, self.in_order)
+        self.in_order = batch + 1 if follows else -1
+        self.served += not self._seen[batch]
+        self._seen[batch] = True
+        self.reads += 1
+        self.is_finished |= is_last
+
+    def _forget(self) -> None:
+        self._seen = bytearray(self._num_batches)
+        self.served = self.reads = 0
+        self.is_finished: bool = False
+        self.in_order = 0

@@ -1,0 +1,438 @@
+"""Whose pass is this: wrappers, generators and readers inside another's epoch.
+
+The rows that each step trained are compared, in order, with the batches of the epochs
+in their order, or with those of a fit that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_contract.real_keras import (
+    BACKEND,
+    Trained,
+    about,
+    counting_model,
+    keras,
+    one_hot,
+)
+
+from sequence_loader import SparseBatchSequence
+
+ROWS, BATCH = 30, 6  # five batches
+OUTPUTS = ["dense"] if BACKEND == "torch" else ["dense", "sparse"]
+
+
+def sequence(output: str = "dense", rows: int = ROWS, **options: Any) -> Any:
+    options = {"batch_size": BATCH, "shuffle": True, "seed": 3} | options
+    return SparseBatchSequence(
+        one_hot(rows), np.arange(rows, dtype="float32"), output=output, **options
+    )
+
+
+def steps_of(*epochs: int, rows: int = ROWS, batches: int | None = None) -> list:
+    """The sorted rows of each batch of these epochs: what steps train in order."""
+    order, found = sequence(rows=rows), []
+    for epoch in epochs:
+        order.set_epoch(epoch)
+        for number in range(len(order) if batches is None else batches):
+            found.append(sorted(order.batch_rows(number).tolist()))
+    return found
+
+
+@functools.cache  # compiled once: a fit tells by how much the weights change
+def model_of(which: str = "counted", sparse: bool = False) -> Any:
+    return counting_model(ROWS, sparse=sparse)
+
+
+def fitted(data: Any, model: Any = None, callbacks: Any = (), **options: Any) -> list:
+    """The rows that each step of a fit trained."""
+    trained = Trained()
+    model = model_of() if model is None else model
+    options = {"epochs": 3, "shuffle": False, "verbose": 0} | options
+    model.fit(data, callbacks=[trained, *callbacks], **options)
+    return trained.steps
+
+
+class Wrapper(keras.utils.Sequence):
+    """A dataset of the user's own that holds one of ours."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inner[index]
+
+
+class Forwards(Wrapper):
+    def on_epoch_end(self) -> None:
+        self.inner.on_epoch_end()
+
+
+class ForwardsBoth(Forwards):
+    def on_epoch_begin(self) -> None:
+        self.inner.on_epoch_begin()
+
+
+class Twice(Forwards):
+    """Every batch comes twice in an epoch."""
+
+    def __len__(self) -> int:
+        return 2 * len(self.inner)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inner[index % len(self.inner)]
+
+
+class Mixed(Forwards):
+    """Asks for another batch beside each one."""
+
+    def __getitem__(self, index: int) -> Any:
+        self.inner[(3 * index + 1) % len(self.inner)]
+        return self.inner[index]
+
+
+class Short(Forwards):
+    """Serves three of the five batches."""
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("wrap", "built"),
+    [(Forwards, False), *((w, True) for w in (Wrapper, Forwards, ForwardsBoth, Mixed))],
+)
+def test_a_wrapped_sequence_moves_on(wrap: Callable, built: bool) -> None:
+    inner = sequence()
+    model = model_of() if built else counting_model(ROWS, built=False)
+    steps = fitted(wrap(inner), model)
+    skipped = 0 if built else 1  # no weights to compare with before the first step
+    assert steps[skipped:] == steps_of(0, 1, 2)[skipped:]
+    assert fitted(wrap(inner), model, epochs=1) == steps_of(3)
+    model.evaluate(wrap(inner), verbose=0)
+    assert fitted(wrap(inner), model, epochs=1) == steps_of(5)
+
+
+def test_a_wrapper_of_one_batch() -> None:
+    for built in (True, False):
+        inner = sequence(rows=BATCH)
+        fitted(Forwards(inner), counting_model(BATCH, built=built), epochs=2)
+        assert inner.epoch == 1
+
+
+def test_wrappers_that_serve_other_numbers_of_batches() -> None:
+    assert fitted(Twice(sequence())) == steps_of(0, 0, 1, 1, 2, 2)
+    assert fitted(Short(sequence())) == steps_of(0, 1, 2, batches=3)
+
+
+def test_a_wrapper_whose_batches_keras_permutes() -> None:
+    steps = fitted(Forwards(sequence()), shuffle=True)
+    for epoch in range(3):
+        found = steps[epoch * 5 : epoch * 5 + 5]
+        assert sorted(found) == sorted(steps_of(epoch))
+
+
+def looped(inner: Any, *, ends: bool, iterates: bool) -> Iterator[Any]:
+    while True:
+        if iterates:
+            yield from inner
+        else:
+            for index in range(len(inner)):
+                yield inner[index]
+        if ends:
+            inner.on_epoch_end()
+
+
+@pytest.mark.parametrize("iterates", [False, True])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_generator_moves_on(ends: bool, iterates: bool) -> None:
+    inner = sequence()
+    batches = looped(inner, ends=ends, iterates=iterates)
+    assert fitted(batches, steps_per_epoch=5) == steps_of(0, 1, 2)
+    if BACKEND in ("jax", "torch"):  # TensorFlow has read more, ahead of its end
+        batches = looped(inner, ends=ends, iterates=iterates)
+        assert fitted(batches, steps_per_epoch=5, epochs=1) == steps_of(3)
+    batches = looped(sequence(), ends=ends, iterates=iterates)
+    assert fitted(batches, steps_per_epoch=3, epochs=4) == steps_of(0, 1, 2)[:12]
+
+
+@pytest.mark.parametrize("iterates", [False, True])
+def test_a_loop_of_ones_own_that_ends_its_epochs(iterates: bool) -> None:
+    inner, found = sequence(), []
+    for _ in range(3):
+        for index in range(len(inner)):
+            inner[2]  # looks at another
+            if not iterates:
+                found.append(sorted(inner[index][1].tolist()))
+        if iterates:
+            found += [sorted(y.tolist()) for _, y in inner]
+        inner.on_epoch_end()
+    assert found == steps_of(0, 1, 2)
+    assert fitted(inner, epochs=1) == steps_of(3)
+
+
+class Disturbs(keras.callbacks.Callback):
+    """Does the next thing after every batch, the last one included."""
+
+    def __init__(self, *disturbances: Callable[[], Any]) -> None:
+        super().__init__()
+        self.left = list(disturbances)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.left:
+            self.left.pop(0)()
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("feed", ["sequence", "dataset", "wrapper"])
+def test_others_in_an_epoch_do_not_change_it(feed: str, output: str) -> None:
+    if feed == "wrapper" and output == "sparse":
+        return
+    inner = sequence(output)
+    data = {
+        "sequence": lambda: inner,
+        "dataset": inner.to_tf_dataset,
+        "wrapper": lambda: Forwards(inner),
+    }[feed]()
+    sparse = output == "sparse"
+    other = model_of("other", sparse)  # the counting one must not be trained by others
+
+    def evaluate() -> None:
+        other.evaluate(data, verbose=0)
+        other.evaluate(data, verbose=0)
+
+    def predict() -> None:
+        other.predict(data, verbose=0)
+
+    def fit() -> None:
+        rows = [row for step in fitted(data, other, epochs=2) for row in step]
+        assert sorted(rows[:ROWS]) == sorted(rows[ROWS:]) == list(range(ROWS))
+        assert rows[:ROWS] != rows[ROWS:]
+
+    def iterate() -> None:
+        assert len([None for _ in data]) == 5
+
+    def leave_early() -> None:
+        for taken, _ in enumerate(data):
+            if taken == 2:
+                break
+
+    def ask() -> None:
+        for index in (1, 4, 0, 3, 2, 2):
+            inner[index]
+
+    disturb = Disturbs(
+        *(iterate, evaluate, ask, fit, evaluate),
+        *(predict, leave_early, evaluate, iterate, fit),
+        *(ask, ask, ask, ask, iterate),
+    )
+    model = model_of(sparse=sparse)
+    assert fitted(data, model, [disturb]) == steps_of(0, 1, 2)
+    assert not disturb.left
+    assert fitted(data, model, epochs=1) == steps_of(3)
+
+
+def dataset_over(inner: Any, *, ends: bool) -> Any:
+    """A dataset of the user's own."""
+    import tensorflow as tf
+
+    def batches() -> Iterator[Any]:
+        for index in range(len(inner)):
+            yield inner[index]
+        if ends:
+            inner.on_epoch_end()
+
+    spec = (tf.TensorSpec((None, ROWS)), tf.TensorSpec((None,)))
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    return data.apply(tf.data.experimental.assert_cardinality(len(inner)))
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_dataset_of_the_users_own(ends: bool) -> None:
+    inner = sequence()
+    data = dataset_over(inner, ends=ends)
+    evaluate = functools.partial(model_of("other").evaluate, inner, verbose=0)
+    assert fitted(data, None, [Disturbs(*[evaluate] * 10)]) == steps_of(0, 1, 2)
+    model = counting_model(ROWS, built=False)
+    assert fitted(data, model, epochs=2)[1:] == steps_of(3, 4)[1:]
+    assert fitted(data.prefetch(2).repeat(), steps_per_epoch=5) == steps_of(5, 6, 7)
+
+
+@about("torch")  # Keras takes it on any, torch has it
+def test_a_loader_of_torch() -> None:
+    import torch
+
+    loader = torch.utils.data.DataLoader(sequence(), batch_size=None)
+    assert fitted(loader) == steps_of(0, 1, 2)
+
+
+def test_others_in_an_epoch_of_a_generator_do_not_change_it() -> None:
+    inner = sequence()
+    evaluate = functools.partial(model_of("other").evaluate, inner, verbose=0)
+    disturb = Disturbs(*[evaluate] * 10)
+    batches = looped(inner, ends=True, iterates=False)
+    steps = fitted(batches, None, [disturb], steps_per_epoch=5, epochs=2)
+    assert steps == steps_of(0, 1)
+
+
+@pytest.mark.parametrize("feed", ["sequence", "dataset", "wrapper"])
+def test_validation_on_the_sequence_that_is_trained(feed: str) -> None:
+    inner = sequence()
+    data = {
+        "sequence": lambda: inner,
+        "dataset": inner.to_tf_dataset,
+        "wrapper": lambda: Forwards(inner),
+    }[feed]()
+    assert fitted(data, validation_data=data) == steps_of(0, 1, 2)
+    assert fitted(data, epochs=1) == steps_of(3)
+
+
+def test_validation_with_fewer_steps() -> None:
+    train, held_out = sequence(), sequence()
+    assert fitted(
+        train, validation_data=held_out, validation_steps=2, epochs=2
+    ) == steps_of(0, 1)
+
+
+@pytest.mark.parametrize("feed", ["sequence", "wrapper"])
+def test_stopped_and_fitted_again(feed: str) -> None:
+    inner = sequence()
+    data = inner if feed == "sequence" else Forwards(inner)
+    evaluate = functools.partial(model_of("other").evaluate, data, verbose=0)
+    disturb = Disturbs(*[evaluate] * 8)
+    model, stopped = model_of(), Trained(stop_after=8)
+    model.fit(
+        data, epochs=3, shuffle=False, verbose=0, callbacks=[stopped, disturb]
+    )
+    assert stopped.steps == steps_of(0, 1)[:8]
+    assert fitted(data, model, epochs=2) == steps_of(1, 2)
+
+
+class Interrupted(Exception):
+    """As Ctrl-C would."""
+
+
+def test_interrupted_and_fitted_again() -> None:
+    inner = sequence()
+    model = counting_model(ROWS)
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted) as kept:  # with the frames, and their iterators
+        fitted(inner, model, [Disturbs(*[lambda: None] * 7, interrupt)])
+    assert fitted(inner, model, epochs=2) == steps_of(1, 2)
+    del kept
+
+
+def test_epochs_that_are_set() -> None:
+    inner = sequence()
+
+    class Sets(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            inner.set_epoch(10 + 2 * epoch)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                inner.set_epoch(40)  # counts when the next epoch begins
+
+    assert fitted(inner, None, [Sets()], epochs=2) == steps_of(10, 12)
+    assert fitted(inner, epochs=1) == steps_of(40)
+    assert fitted(inner.to_tf_dataset(), epochs=2) == steps_of(41, 42)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_predictions_are_of_the_rows_that_batch_rows_tells_after(wrapped: bool) -> None:
+    inner = sequence()
+    model = counting_model(ROWS)  # but with the row as the weight
+    model.set_weights([np.arange(ROWS, dtype="float32").reshape(-1, 1)])
+    for _ in range(3):
+        found = model.predict(Forwards(inner) if wrapped else inner, verbose=0)
+        rows = [row for i in range(len(inner)) for row in inner.batch_rows(i)]
+        assert found[:, 0].tolist() == rows
+
+
+class Overridden(SparseBatchSequence):
+    """Says which batch of which epoch it is, in the targets."""
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = super().__getitem__(index)
+        assert sorted(self.batch_rows(index)) == sorted(y.astype(int))
+        return x, y + 1000 * self.epoch
+
+
+def test_an_overridden_sequence_knows_its_epoch_in_a_fit() -> None:
+    data = Overridden(
+        one_hot(ROWS), np.arange(ROWS, dtype="float32"), batch_size=BATCH,
+        shuffle=True, seed=3,
+    )
+    other = model_of("other")
+    disturb = Disturbs(lambda: fitted(data, other, epochs=2))
+    assert fitted(data, None, [disturb], epochs=2) == steps_of(0, 1)
+    dataset = data.to_tf_dataset()
+    evaluate = functools.partial(other.evaluate, dataset, verbose=0)
+    assert fitted(dataset, None, [Disturbs(*[evaluate] * 10)]) == steps_of(2, 3, 4)
+
+
+@about("tf_keras")  # arguments of fit in Keras 2 only
+def test_keras_2_processes() -> None:
+    data = sequence()
+    model = model_of()
+    options = {"workers": 2, "use_multiprocessing": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fork beside threads
+        steps = fitted(data, model, validation_data=data, epochs=2, **options)
+        assert steps == steps_of(0, 1)
+        model.predict(data, verbose=0, **options)
+        assert fitted(data, model, epochs=1, **options) == steps_of(3)
+
+
+@about("tf_keras")
+@pytest.mark.parametrize("processes", [False, True])
+def test_keras_2_workers_of_a_wrapper(processes: bool) -> None:
+    options = {"workers": 2, "use_multiprocessing": processes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fork beside threads
+        steps = fitted(Forwards(sequence()), epochs=2, **options)
+    assert steps == steps_of(0, 1)
+
+
+@about("tf_keras")  # Keras 3 goes on in the same pass
+def test_keras_2_says_that_batches_are_never_trained() -> None:
+    inner = sequence(rows=ROWS, batch_size=1)  # more than are read ahead
+    with pytest.warns(UserWarning, match="batches are never trained"):
+        fitted(inner, steps_per_epoch=2, epochs=4)
+
+
+@about("keras_3")  # in Keras 2, threads belong to fit
+def test_keras_3_threads_of_a_wrapper_are_said_to_read_wrongly() -> None:
+    inner = sequence()
+    data = Forwards(inner)
+    data.workers = 2
+    with pytest.warns(UserWarning, match="train some batches twice"):
+        fitted(data, epochs=1)
+    assert inner.epoch == 0
+
+
+@about("keras_3")
+def test_keras_3_processes_of_a_wrapper_move_on() -> None:
+    inner = sequence()
+    data = Forwards(inner)
+    data.workers, data.use_multiprocessing = 1, True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        steps = fitted(data, epochs=2)
+    found = {tuple(step) for step in steps_of(0, 1)}
+    # Batches read ahead of the end keep the order before; see the warning.
+    assert len(steps) == 10 and {tuple(step) for step in steps} <= found
+    assert inner.epoch == 2  # it has begun: processes are forked before
