@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from sequence_loader.backends import tensorflow as tensors
-from sequence_loader.backends.keras_frames import called_by_reset, replicas_of_caller
+from sequence_loader.backends.keras_frames import replicas_of_caller
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows import gather as gathering
 from sequence_loader.rows.csr import CsrRows
@@ -67,41 +67,14 @@ def test_tensorflow_calls_the_parts_of_a_sparse_tensor_so():
     assert (dense[0] == dense[1]).all(), mend
 
 
-class Watched(keras.utils.PyDataset):
-    """Two batches; `seen` holds whether each end of an epoch was a reset."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[bool] = []
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int):
-        return np.ones((1, 1)), np.ones((1, 1))
-
-    def on_epoch_end(self) -> None:
-        self.seen.append(called_by_reset())
-
-
-def test_keras_starts_over_in_a_function_called_reset():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(loss="mse", run_eagerly=True)
-    data = Watched()
-    model.fit(data, epochs=2, verbose=0)
-    assert data.seen == [True, False, False], (
-        "Keras calls on_epoch_end from another place when it starts over: on JAX and "
-        "torch the first epoch of a sequence of one batch is skipped. See who calls it "
-        "beside the end of an epoch (EpochIterator.reset, it was), and mend "
-        "called_by_reset in backends/keras_frames.py."
-    )
-
-
 def test_keras_has_the_strategy_in_a_frame_where_it_reads_the_first_batch():
     class Two(tf.distribute.OneDeviceStrategy):
         num_replicas_in_sync = 2
 
-    class First(Watched):
+    class First(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 2
+
         def __getitem__(self, index: int):
             raise InterruptedError(replicas_of_caller())
 
