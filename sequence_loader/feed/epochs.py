@@ -164,8 +164,6 @@ class EpochTracker:
         with self._lock:
             if reader.consumer is not None:
                 found = self._passes[reader.consumer]
-                found.begins = True
-                found.is_hooked = found.is_hooked or reader.has_hooks
                 self._begin(found)
                 return
             self._follow()

@@ -15,8 +15,8 @@ class Pass:
         stale: Whether its next begin takes the sequence's epoch.
         is_open: Whether it has begun and not ended.
         is_guest: Whether it is inside the call of another consumer.
-        begins: Whether `on_epoch_begin` is called for it.
-        is_hooked: Whether any hook is.
+        begins: Whether a loop of the user's own calls `on_epoch_begin` for it.
+        is_hooked: Whether Keras calls `on_epoch_end` for it, or the loop does.
         is_finished: Whether its iterator has asked for its last batch.
         in_order: How many batches were asked for as 0, 1, 2, ... up to now.
         run: Its iterator, once that has read.

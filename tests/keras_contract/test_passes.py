@@ -371,6 +371,22 @@ class Overridden(SparseBatchSequence):
         return x, y + 1000 * self.epoch
 
 
+class Silent(SparseBatchSequence):
+    """Does at the end what a `PyDataset` may, which has nothing to do there."""
+
+    def on_epoch_end(self) -> None:
+        pass
+
+
+def test_a_hook_that_is_overridden() -> None:
+    data = Silent(
+        one_hot(ROWS), np.arange(ROWS, dtype="float32"), batch_size=BATCH,
+        shuffle=True, seed=3,
+    )
+    for epochs in ((0, 1), (2,), (3,)):
+        assert fitted(data, epochs=len(epochs)) == steps_of(*epochs)
+
+
 def test_an_overridden_sequence_knows_its_epoch_in_a_fit() -> None:
     data = Overridden(
         one_hot(ROWS), np.arange(ROWS, dtype="float32"), batch_size=BATCH,
