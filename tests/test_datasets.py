@@ -118,7 +118,8 @@ def test_every_dtype_and_value_is_made_dense_as_in_the_sequence(dtype, width):
 
 def test_dense_batches_lie_in_memory_that_is_used_again(monkeypatch):
     """Fresh pages for every batch cost several times what filling them does."""
-    x, batch_bytes = encoded(96, 1000, 0.01), 8 * 1000 * 4
+    # So large that one batch crosses in a call, and TensorFlow has no such block.
+    x, batch_bytes = encoded(96, 100_000, 0.001), 8 * 100_000 * 4
     monkeypatch.setattr(dataset_module, "READY_BYTES", 3 * batch_bytes)
     sequence = SparseBatchSequence(x, batch_size=8, dtype="float32")
     pool = sequence._pipeline.assembler.pool
@@ -127,7 +128,8 @@ def test_dense_batches_lie_in_memory_that_is_used_again(monkeypatch):
         for (features,) in dataset:
             # Kept ready, made, handed over, held here; and as much that is let go of.
             assert pool.in_use <= 2 * (3 + 3)
-            places.add(features.numpy().ctypes.data)
+            # The tensor's own memory; numpy() would copy it.
+            places.add(np.asarray(memoryview(features)).ctypes.data)
             del features
     assert len(places) <= 2 * (3 + 3)  # of 60 batches
 
@@ -369,10 +371,16 @@ def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
         return private_bytes()
 
     epochs(5)  # allocators and TensorFlow's own caches settle
-    before = epochs(5)
-    # One batch of the eight of an epoch, left behind by one road, would be `count`.
+    after = epochs(5)
+    # One batch of the eight of an epoch, left behind by one road, would be `count`
+    # batches in each round; an allocator grows in some rounds, and not in all.
     count = 30 if output == "dense" else 100
-    assert epochs(count) - before < 0.4 * count * batch_bytes
+    for _ in range(4):
+        before, after = after, epochs(count)
+        if after - before < 0.4 * count * batch_bytes:
+            break
+    else:
+        pytest.fail(f"{(after - before) / batch_bytes} batches more, and so before")
     assert pool.in_use <= 2
     assert pool.idle_bytes <= 4 * batch_bytes
 
