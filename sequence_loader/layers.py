@@ -66,8 +66,13 @@ class SparseDropout(keras.layers.Dropout):  # type: ignore[misc]
         ValueError: `rate` is not a number in [0, 1).
 
     Example:
-        >>> layer = SparseDropout(0.5, seed=1)
-        >>> layer(batch, training=True)  # half of the values, each doubled
+        >>> model = keras.Sequential([
+        ...     keras.Input((20_000,), sparse=True),  # on torch without `sparse`
+        ...     SparseDropout(0.2),
+        ...     keras.layers.Dense(64, "relu"),
+        ... ])
+        >>> model.output_shape
+        (None, 64)
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:

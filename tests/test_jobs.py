@@ -26,6 +26,7 @@ from running_jobs import (
 from watching import HUNG_SECONDS
 
 from sequence_loader import ShuffleSampler, SparseBatchSequence
+from sequence_loader.backends import current_shard
 from sequence_loader.order.plan import BatchPlan
 
 STEPS, EPOCHS = -(-ROWS // GLOBAL_BATCH), 2
@@ -205,13 +206,14 @@ def test_a_killed_process_ends_the_others_with_an_error(engine_name, victim, tmp
 
 
 README = Path(__file__).parent.parent / "README.md"
+DOCUMENTED = README.read_text() + str(current_shard.__doc__)
 
 
 @pytest.mark.parametrize("engine_name", ENVIRONMENTS)
-def test_the_readme_examples_run_as_two_processes(engine_name, tmp_path):
+def test_the_documented_jobs_run_as_two_processes(engine_name, tmp_path):
     pytest.importorskip(NEEDS[engine_name])
     name = f"train_{engine_name}.py"
-    found = re.findall(r"```(py|sh)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    found = re.findall(r"```(py|sh)\n(.*?)```", DOCUMENTED, flags=re.DOTALL)
     code, launch = [text for _, text in found if name in text]
     (tmp_path / name).write_text(code)
     for port, free in zip(("8476", "8477"), free_ports(2)):

@@ -1,4 +1,4 @@
-"""current_shard: which part of every global batch this training process serves.
+r"""current_shard: which part of every global batch this training process serves.
 
 Nothing is imported and nothing started to find out: an engine is asked only if
 the program has imported and initialised it, and otherwise the variables that a
@@ -6,6 +6,47 @@ launcher sets are read. What is asked, the first that answers decides:
 
     jax.distributed, tf.distribute (inside ``strategy.scope()``), torch.distributed,
     TF_CONFIG, torchrun, Open MPI, MPICH and Intel MPI, MVAPICH, Slurm
+
+A job of tf-keras, one device a process. A Sequence given to `fit` itself would be read
+whole by every worker, and is refused:
+
+```py
+# train_tf_keras.py
+import tensorflow as tf
+
+strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else
+import numpy as np
+import scipy.sparse as sp
+from sequence_loader import SparseBatchSequence, current_shard
+
+x = sp.random(1003, 200, density=0.1, format="csr", dtype="float32", random_state=1)
+y = (np.asarray(x.sum(axis=1)).ravel() > 10).astype("float32")
+with strategy.scope():
+    tf.keras.utils.set_random_seed(1)
+    model = tf.keras.Sequential(
+        [tf.keras.Input((200,), sparse=True), tf.keras.layers.Dense(1, "sigmoid")]
+    )
+    model.compile(tf.keras.optimizers.Adam(0.02), "binary_crossentropy")
+    index, count = current_shard()
+train = SparseBatchSequence(
+    x, y, batch_size=64 // count, shuffle=True, seed=7,
+    output="sparse", remainder="pad", shard=(index, count),
+)
+dataset = strategy.distribute_datasets_from_function(
+    lambda context: train.to_tf_dataset().repeat()
+)
+history = model.fit(dataset, epochs=5, steps_per_epoch=len(train), verbose=0)
+print("final loss", history.history["loss"][-1])
+```
+
+```sh
+export TF_USE_LEGACY_KERAS=1
+workers='"cluster": {"worker": ["127.0.0.1:8476", "127.0.0.1:8477"]}'
+for rank in 0 1; do
+    TF_CONFIG="{$workers, \"task\": {\"type\": \"worker\", \"index\": $rank}}" \
+        python train_tf_keras.py &
+done; wait
+```
 """
 
 from __future__ import annotations

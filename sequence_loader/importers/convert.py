@@ -133,9 +133,9 @@ def convert(
         ValueError: A source is damaged, or does not fit the arguments.
 
     Example:
-        >>> convert("cells.h5ad", "cells.store", label_column="cell_type")
-        >>> convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
-        >>> convert(((x, y) for x, y in batches), "batches.store")
+        >>> store = convert("cells.h5ad", "cells.store", label_column="cell_type")
+        >>> store = convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
+        >>> store = convert(((x, y) for x, y in blocks), "blocks.store")
     """
     path = Path(os.path.abspath(path))
     options = {

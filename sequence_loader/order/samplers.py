@@ -33,7 +33,17 @@ from sequence_loader.order.permutation import derive_key, permute
 
 @runtime_checkable
 class Sampler(Protocol):
-    """The order of an epoch. Must be picklable, pure and safe to share by threads."""
+    """The order of an epoch. Must be picklable, pure and safe to share by threads.
+
+    Example:
+        >>> class Backwards:
+        ...     def rows(self, num_rows, epoch, start, stop):
+        ...         return num_rows - 1 - np.arange(start, stop)
+        ...     def length(self, num_rows):
+        ...         return num_rows
+        >>> SparseBatchSequence(x, sampler=Backwards(), batch_size=4).batch_rows(0)
+        array([99, 98, 97, 96])
+    """
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """The rows at positions ``start .. stop - 1`` of `epoch`, as int64."""
@@ -44,7 +54,12 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class SequentialSampler:
-    """Rows in the order they are stored, the same in every epoch."""
+    """Rows in the order they are stored, the same in every epoch.
+
+    Example:
+        >>> SequentialSampler().rows(100, epoch=0, start=2, stop=5)
+        array([2, 3, 4])
+    """
 
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
@@ -61,6 +76,15 @@ class ShuffleSampler:
 
     Args:
         seed: Integer in [0, 2^64). `None` draws one, which is then kept.
+
+    Raises:
+        TypeError: The seed is no integer.
+        ValueError: The seed is out of range.
+
+    Example:
+        >>> sampler = ShuffleSampler(seed=7)
+        >>> sorted(sampler.rows(3, epoch=0, start=0, stop=3).tolist())
+        [0, 1, 2]
     """
 
     seed: int | None = None
@@ -97,6 +121,14 @@ class BlockShuffleSampler:
         block_size: Neighbouring rows in a block.
         window: Blocks that are mixed together. A window of
             ``block_size * window`` rows is what a reader holds in memory.
+
+    Raises:
+        TypeError: An argument is no integer.
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> sampler = BlockShuffleSampler(seed=7, block_size=32, window=512)
+        >>> train = SparseBatchSequence(x, sampler=sampler)
     """
 
     seed: int | None = None

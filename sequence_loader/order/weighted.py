@@ -43,6 +43,8 @@ class WeightedSampler:
     Example:
         >>> counts = np.bincount(labels)
         >>> sampler = WeightedSampler(1 / counts[labels], seed=7)
+        >>> sampler.length(len(labels)) == len(labels)
+        True
     """
 
     weights: Any = field(repr=False, compare=False)

@@ -77,7 +77,14 @@ _NO_SEAL = b"0" * 32
 
 
 class StoreError(ValueError):
-    """A store is damaged, incomplete, or not a store; the message says which."""
+    """A store is damaged, incomplete, or not a store; the message says which.
+
+    Example:
+        >>> try:
+        ...     open_store("train.store").verify()
+        ... except StoreError as error:
+        ...     print(error)
+    """
 
 
 @dataclass(frozen=True)

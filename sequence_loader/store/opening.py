@@ -35,6 +35,8 @@ def open_store(paths: Paths, memory: int | str = "auto") -> SparseStore:
 
     Example:
         >>> store = open_store("train.store")
+        >>> store[5:9].shape == (4, store.shape[1])
+        True
         >>> parts = open_store("parts/*.store")
     """
     found = found_paths(paths, "store", "train.store")

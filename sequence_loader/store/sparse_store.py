@@ -34,6 +34,12 @@ class SparseStore:
         memory: See `open_store`.
         identities: Digests of the manifests, where the store is reopened and must
             be the one it was.
+
+    Example:
+        >>> store = open_store("train.store")
+        >>> store.take([3, 3, 0]).shape[0]  # a csr_array, in this order
+        3
+        >>> train = SparseBatchSequence(store, shuffle="block")  # with its own `y`
     """
 
     numeric = True

@@ -67,9 +67,11 @@ class StoreWriter:
         ValueError: An argument is out of range.
 
     Example:
-        >>> with StoreWriter("train.store", num_features=20_000) as writer:
+        >>> with StoreWriter("new.store", num_features=50) as writer:
         ...     for block, labels in blocks:
-        ...         writer.append(block, y=labels)
+        ...         _ = writer.append(block, y=labels)
+        >>> open_store("new.store").shape
+        (100, 50)
     """
 
     def __init__(

@@ -80,9 +80,10 @@ class NgramVectorizer(TextVectorizer):
 
     Example:
         >>> vectorizer = NgramVectorizer()
-        >>> store = vectorizer.fit_write(open_texts("train.csv"), "train.store")
-        >>> vectorizer.write(open_texts("test.csv"), "test.store")
-        >>> NgramVectorizer.load("train.store").transform(["a text"])
+        >>> store = vectorizer.fit_write(open_texts("train.csv"), "news.store")
+        >>> test = vectorizer.write(open_texts("test.csv"), "news-test.store")
+        >>> NgramVectorizer.load("news.store").transform(["a text"]).shape[0]
+        1
     """
 
     KIND = "ngrams"

@@ -57,8 +57,10 @@ class SequenceVectorizer(TextVectorizer):
 
     Example:
         >>> vectorizer = SequenceVectorizer()
-        >>> store = vectorizer.fit_write(open_texts("train.csv"), "train.store")
+        >>> store = vectorizer.fit_write(open_texts("train.csv"), "words.store")
         >>> train = SparseBatchSequence(store, dtype="int32", shuffle=True)
+        >>> train[0][0].dtype
+        dtype('int32')
     """
 
     KIND = "sequences"

@@ -19,6 +19,13 @@ class WorkerError(RuntimeError):
         rows: int64 array of the row ids it worked on; empty if it was idle.
         pid: Process id of the worker; `None` for a thread.
         exit_code: Of a process that died, negative for a signal; else `None`.
+
+    Example:
+        >>> try:
+        ...     SparseBatchSequence(x, transform=lambda rows: 1 / 0, workers=2)[0]
+        ... except WorkerError as error:
+        ...     print(error.batch, error.rows[:3])
+        0 [0 1 2]
     """
 
     def __init__(
