@@ -118,21 +118,21 @@ def found_paths(paths: Any, what: str, example: str) -> list[str]:
             found = sorted(glob.glob(text), key=_counted)
         if not found:
             raise FileNotFoundError(
-                f"`paths` must name at least one {what}; nothing matches {text}. Check "
-                f"the pattern."
+                f"{argument('paths')} must name at least one {what}; nothing matches "
+                f"{text}. Check the pattern."
             )
     else:
         given = list(paths) if isinstance(paths, Iterable) else [paths]
         if not all(isinstance(path, str | os.PathLike) for path in given):
             raise TypeError(
-                f"`paths` must be a path, a pattern, or a sequence of paths; received "
-                f"{shown(paths)}. Pass for example {example!r}."
+                f"{argument('paths')} must be a path, a pattern, or a sequence of "
+                f"paths; received {shown(paths)}. Pass for example {example!r}."
             )
         found = [os.fspath(path) for path in given]
         if not found:
             raise ValueError(
-                f"`paths` must name at least one {what}; received an empty sequence. "
-                f"Pass the path of a {what}."
+                f"{argument('paths')} must name at least one {what}; received an empty "
+                f"sequence. Pass the path of a {what}."
             )
     return list(map(os.path.abspath, found))
 

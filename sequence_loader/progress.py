@@ -20,7 +20,8 @@ def progress_bar(
     Args:
         what: What is under way, in a word.
         total: How much there is, or `None` if nobody knows.
-        unit: ``"bytes"``, or what is counted.
+        unit: ``"bytes"``, or what is counted; ``""`` where nothing is, and the bar
+            only says that work goes on.
         shown: Whether to show it at all.
     """
     # Without a console, or with standard error closed, there is none.
@@ -29,12 +30,19 @@ def progress_bar(
         return
     from rich import progress
     from rich.console import Console
+    from rich.text import Text
 
-    amounts = (
-        [progress.DownloadColumn(), progress.TransferSpeedColumn()]
-        if unit == "bytes"
-        else [progress.MofNCompleteColumn(), progress.TextColumn(unit)]
-    )
+    class Rate(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
+
+    amounts: list[progress.ProgressColumn]
+    amounts = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+    if unit != "bytes":
+        amounts = [progress.MofNCompleteColumn(), progress.TextColumn(unit), Rate()]
+    if not unit:
+        amounts = [progress.TimeElapsedColumn()]
     with progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),

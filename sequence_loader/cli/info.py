@@ -1,11 +1,15 @@
-"""``info``: what is in a store."""
+"""``info``: what is in a store, or in files of texts."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from sequence_loader.cli.command import Subparsers, add_command, size
+from sequence_loader.cli.texts import SPELLED, add_text_options, given
 
 SHOWN_CLASSES = 20
 """Rows of a table of classes; the rest is summed up."""
@@ -13,30 +17,83 @@ SHOWN_TEXT = 300
 """Characters of what one name in `metadata` stands for: barcodes may be many."""
 
 
+BAR = 30
+"""Characters of the longest bar."""
+
+
 def add_info(commands: Subparsers) -> None:
     """Describes ``info``."""
     parser = add_command(
         commands,
         "info",
-        "show what is in a store",
-        "Shows the shape, the size and the labels of a store, or of several as one.",
+        "show what is in a store, or in files of texts",
+        "Shows the shape, the size and the labels of a store, or of several as one. Of "
+        "csv, tsv and JSON lines files, and of stores made of them, it shows how many "
+        "texts each class has and how long they are, and which rows Google's guide "
+        "would make of them.",
         "info train.store",
         "info parts/*.store",
+        "info train.csv",
     )
     parser.add_argument("stores", nargs="+", metavar="STORE")
-    parser.set_defaults(run=run_info)
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        help="show no progress bar",
+    )
+    add_text_options(parser)
+    parser.set_defaults(run=run_info, spelled={**SPELLED, "paths": "STORE"})
 
 
 def run_info(args: argparse.Namespace) -> int:
     """Runs ``info``."""
+    from sequence_loader.text.arguments import SUFFIXES
+
+    # One is passed as it is, since it may be a pattern.
+    paths = args.stores[0] if len(args.stores) == 1 else args.stores
+    suffixes = tuple(end + gz for end in SUFFIXES for gz in ("", ".gz"))
+    is_text = [
+        "format" in vars(args) or path.lower().endswith(suffixes)
+        for path in args.stores
+    ]
+    if all(is_text) and not any(map(os.path.isdir, args.stores)):
+        return _info_of_texts(args, paths)
+    written = [SPELLED[name] for name in given(args)]
+    if written:
+        raise ValueError(
+            f"{', '.join(written)} must go with files of texts; received "
+            f"{' '.join(args.stores)}. Leave it out."
+        )
+    return _info_of_stores(args, paths)
+
+
+def _info_of_texts(args: argparse.Namespace, paths: Any) -> int:
+    from rich.console import Console
+
+    from sequence_loader.text.lengths import Lengths
+    from sequence_loader.text.opening import open_texts
+
+    with warnings.catch_warnings():
+        # All that it warns of is in what is printed.
+        warnings.filterwarnings("ignore", "open_texts: ")
+        texts = open_texts(paths, progress=args.progress, **given(args))
+    print(texts.described())
+    console = Console()
+    if texts.y is not None:
+        _show_labels(texts.y, texts.class_names, console)
+    _show_lengths(Lengths.of(texts), console)
+    return 0
+
+
+def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from sequence_loader.store.opening import open_store
+    from sequence_loader.text.lengths import Lengths
 
-    # One is passed as it is, since it may be a pattern.
-    paths = args.stores[0] if len(args.stores) == 1 else args.stores
     with open_store(paths) as store:
         rows, features = store.shape
         cells = rows * features
@@ -57,27 +114,65 @@ def run_info(args: argparse.Namespace) -> int:
             "y": "no" if store.y is None else f"{store.y.dtype} {store.y.shape}",
         }.items():
             table.add_row(name, value)
+        words = Lengths.kept(store.metadata)
         for key, entry in store.metadata.items():
+            if key == "words" and words is not None:
+                continue
             text = str(entry)
             text = text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}..."
             table.add_row(Text(f"metadata: {key}"), Text(text))
         console = Console()
         console.print(table)
         if store.y is not None and len(store.y):
-            labels = Table(title="y")
-            labels.add_column("")
-            labels.add_column("rows", justify="right")
-            labels.add_column("share", justify="right")
-            for label, count in _distribution(store.y, store.class_names):
-                share = "" if count is None else f"{count / rows:.1%}"
-                shown = "" if count is None else f"{count:,}"
-                labels.add_row(Text(label), shown, share)
-            console.print(labels)
+            _show_labels(store.y, store.class_names, console)
+        if words is not None and words.texts == rows:
+            _show_lengths(words, console)
     return 0
 
 
+def _show_labels(y: Any, class_names: Sequence[str] | None, console: Any) -> None:
+    """What `y` holds, as a table: classes with bars."""
+    from rich.table import Table
+    from rich.text import Text
+
+    labels = Table(title="y")
+    labels.add_column("")
+    labels.add_column("rows", justify="right")
+    found = _distribution(y, class_names)
+    most = max((count for _, count in found if count is not None), default=0)
+    labels.add_column("")
+    labels.add_column("share", justify="right")
+    for label, count in found:
+        share = "" if count is None else f"{count / len(y):.1%}"
+        shown = "" if count is None else f"{count:,}"
+        labels.add_row(Text(label), shown, _bar(count or 0, most), share)
+    console.print(labels)
+
+
+def _show_lengths(words: Any, console: Any) -> None:
+    """How long texts are, as a table of bars, and what the guide makes of them."""
+    from rich.table import Table
+
+    some = "" if words.looked_at == words.texts else f" of {words.looked_at:,}"
+    table = Table(title="words of a text")
+    table.add_column("")
+    table.add_column(f"texts{some}", justify="right")
+    table.add_column("")
+    bars = words.bars()
+    most = max(count for _, count in bars)
+    for name, count in bars:
+        table.add_row(name, f"{count:,}", _bar(count, most))
+    console.print(table)
+    kind = {"ngrams": "n-grams", "sequences": "sequences"}[words.choice]
+    print(f"{words}: Google's guide takes {kind}")
+
+
+def _bar(count: int, most: int) -> str:
+    return "█" * -(-BAR * count // max(most, 1))
+
+
 def _distribution(
-    y: Any, class_names: tuple[str, ...] | None
+    y: Any, class_names: Sequence[str] | None
 ) -> list[tuple[str, int | None]]:
     """What `y` holds: classes and how many rows each has, or where numbers lie."""
     import numpy as np

@@ -1,10 +1,11 @@
 """The command line: ``python -m sequence_loader <command>``.
 
 A command is two functions: `add_<command>` describes it to argparse, `run_<command>`
-imports what it needs, does the work and returns the exit code. `COMMANDS` lists the
-former. No command's imports happen before it is chosen, so that ``--help`` is
-instant. Expected errors are one line on stderr and exit code 1; argparse's own,
-about how the command was written, are exit code 2.
+imports what it needs, does the work and returns the exit code. Where an argument is
+called otherwise on its command line, its default `spelled` says how, by name or by
+(name, value). `COMMANDS` lists the former. No command's imports happen before it is
+chosen, so that ``--help`` is instant. Expected errors are one line on stderr and exit
+code 1; argparse's own, about how the command was written, are exit code 2.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sequence_loader.cli.command import Subparsers, examples, failed, say
 from sequence_loader.cli.convert import add_convert
 from sequence_loader.cli.demo import add_demo
 from sequence_loader.cli.info import add_info
+from sequence_loader.cli.vectorize import add_vectorize
 from sequence_loader.cli.verify import add_verify
 
 # What checks of arguments, files and optional packages raise. Anything else is a
@@ -74,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Feed Keras models from sparse rows.",
         epilog=examples(
             "demo",
+            "vectorize train.csv train.store",
             "convert cells.h5ad cells.store --label-column cell_type",
             "info cells.store",
             "verify cells.store",
@@ -101,6 +104,12 @@ def _reason(error: Exception) -> str:
 
 def _option(args: argparse.Namespace, name: str, *value: object) -> str:
     """An argument, perhaps with a value to pass, as it is written on a command line."""
+    spelled = getattr(args, "spelled", {})
+    if value and isinstance(value[0], bool | None) and (name, value[0]) in spelled:
+        return str(spelled[name, value[0]])
+    if name in spelled:
+        shown = [spelled[name], *(shlex.quote(str(each)) for each in value)]
+        return " ".join(shown)
     if name in POSITIONAL:
         return POSITIONAL[name]
     if name not in vars(args):  # one that only Python has
@@ -115,6 +124,7 @@ def _option(args: argparse.Namespace, name: str, *value: object) -> str:
 
 COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     add_convert,
+    add_vectorize,
     add_info,
     add_verify,
     add_demo,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.text.ngram_options import NgramCounter
@@ -117,9 +118,11 @@ class NgramFit:
         )
         if links is None or not len(vocabulary):
             raise ValueError(
-                f"no term is left of {self.num_texts} texts with min_df="
-                f"{self.options.min_df} and max_df={self.options.max_df}. Pass a lower "
-                f"min_df or a higher max_df, and texts with words of two letters."
+                f"no term is left of {self.num_texts} texts with "
+                f"{argument('min_df', self.options.min_df)} and "
+                f"{argument('max_df', self.options.max_df)}. Pass a lower "
+                f"{argument('min_df')} or a higher {argument('max_df')}, and texts "
+                f"with words of two letters."
             )
         self._links = links
         chosen, names = self._columns(vocabulary, scores)
@@ -186,8 +189,9 @@ class NgramFit:
             terms, found = self._commonest(vocabulary, count)
         elif len(scores.rows) < 2:
             raise ValueError(
-                f"`select={scores.score!r}` must have texts of two classes to choose "
-                f"{count} of {total} terms; received texts of one. Pass select=None."
+                f"{argument('select', scores.score)} must have texts of two classes "
+                f"to choose {count} of {total} terms; received texts of one. Pass "
+                f"{argument('select', None)}."
             )
         else:
             sums = self._sums(scores, total)

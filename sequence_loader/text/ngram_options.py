@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.text import ngrams, words
 from sequence_loader.text.ngrams import Analyzer, TermCounts
@@ -100,9 +101,10 @@ class NgramOptions:
         )
         if high < low:
             raise ValueError(
-                f"`max_df` must not be less than `min_df`; received max_df="
-                f"{self.max_df}, {high:g} of {num_texts} texts, and min_df="
-                f"{self.min_df}, {low:g} texts. Pass a lower min_df."
+                f"{argument('max_df')} must not be less than {argument('min_df')}; "
+                f"received {argument('max_df', self.max_df)}, {high:g} of {num_texts} "
+                f"texts, and {argument('min_df', self.min_df)}, {low:g} texts. Pass a "
+                f"lower {argument('min_df')}."
             )
         return low, high
 
@@ -211,7 +213,7 @@ def _frequency(name: str, value: Any) -> int | float:
     if share and 0 <= float(value) <= 1:
         return float(value)
     raise ValueError(
-        f"`{name}` must be a number of texts, an int of at least 1, or a share of "
-        f"them, a float in [0, 1]; received {shown(value)}. Pass for example "
-        f"{name}={2 if name == 'min_df' else 1.0}."
+        f"{argument(name)} must be a number of texts, an int of at least 1, or a share "
+        f"of them, a float in [0, 1]; received {shown(value)}. Pass for example "
+        f"{argument(name, 2 if name == 'min_df' else 1.0)}."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.text import vectorizer_files as files
@@ -215,8 +216,9 @@ class NgramVectorizer(TextVectorizer):
     def _check_labels(self, labels: Labels) -> None:
         if self.options.select is not None and labels.y is None:
             raise ValueError(
-                f"`select={self.options.select!r}` needs the class of each text; "
-                f"received a source without `y`. Pass y=, or select=None."
+                f"{argument('select', self.options.select)} needs the class of each "
+                f"text; received texts without. Pass {argument('y')}, or "
+                f"{argument('select', None)}."
             )
 
     def _learn(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import integer
 from sequence_loader.rows.csr import CsrRows, ends_of
@@ -122,8 +123,8 @@ class SequenceVectorizer(TextVectorizer):
         number = _commonest(vocabulary, self.num_words - 1)
         if not len(number):
             raise ValueError(
-                "`source` must hold texts with words; received none with any. Check "
-                "how they were read."
+                f"{argument('source')} must hold texts with words; received none with "
+                f"any. Check how they were read."
             )
         order = np.argsort(number)  # by hash
         hashes = vocabulary.hashes.pick(number[order])

@@ -14,6 +14,7 @@ import numpy as np
 
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
+from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows, joined
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.sparse_store import SparseStore
@@ -27,7 +28,14 @@ from sequence_loader.text.vectorizer_inputs import (
     labels_of,
 )
 from sequence_loader.text.vectorizer_parts import Part, PartWriter, joined_labels
-from sequence_loader.text.vectorizer_passes import RowMaker, count, free, served, store
+from sequence_loader.text.vectorizer_passes import (
+    RowMaker,
+    count,
+    free,
+    served,
+    store,
+    with_settings,
+)
 
 PathLike = str | os.PathLike[str]
 Rows = Callable[[], Iterator[CsrRows]]
@@ -88,6 +96,7 @@ class TextVectorizer(ABC):
         *,
         workers: int = 1,
         overwrite: bool = False,
+        metadata: dict[str, Any] | None = None,
         progress: bool = True,
     ) -> SparseStore:
         """Learns the columns, and writes the rows of the same texts into a store.
@@ -101,6 +110,8 @@ class TextVectorizer(ABC):
             y: As in `fit`.
             workers: As in `fit`.
             overwrite: Whether to replace a store at `path`.
+            metadata: As in `StoreWriter`. The settings of `open_texts` stand beside it
+                as ``"texts"``, so that other files can be opened likewise.
             progress: As in `fit`.
 
         Returns:
@@ -113,12 +124,12 @@ class TextVectorizer(ABC):
             ValueError: As in `fit`.
             WorkerError: As in `fit`.
         """
-        target = free(path, overwrite)
+        target, kept = free(path, overwrite), with_settings(metadata, source)
         with ExitStack() as stack:
             labels, rows = self._fit(
                 source, y, target.parent, workers, progress, stack
             )
-            self._store(target, overwrite, labels, rows(), progress)
+            self._store(target, overwrite, labels, rows(), kept, progress)
         return open_store(target)
 
     def transform(self, texts: Iterable[str]) -> Any:
@@ -145,6 +156,7 @@ class TextVectorizer(ABC):
         *,
         workers: int = 1,
         overwrite: bool = False,
+        metadata: dict[str, Any] | None = None,
         progress: bool = True,
     ) -> SparseStore:
         """Writes other texts into a store, with the columns that were learned.
@@ -156,6 +168,7 @@ class TextVectorizer(ABC):
                 names, where there are names.
             workers: As in `fit`.
             overwrite: Whether to replace a store at `path`.
+            metadata: As in `fit_write`.
             progress: As in `fit`.
 
         Returns:
@@ -169,7 +182,7 @@ class TextVectorizer(ABC):
             WorkerError: As in `fit`.
         """
         self._check_fitted()
-        target = free(path, overwrite)
+        target, kept = free(path, overwrite), with_settings(metadata, source)
         if isinstance(source, str | os.PathLike):
             part = Part(source, self._made_with())
             labels, made = part.labels, self._rows_of_part(part.spill)
@@ -179,7 +192,7 @@ class TextVectorizer(ABC):
             found = served(lambda sent: RowMaker(self._rows, sent), texts, workers)
             made = (rows for blocks in found for rows in blocks)
         labels = labels.like(self.class_names)
-        self._store(target, overwrite, labels, made, progress)
+        self._store(target, overwrite, labels, made, kept, progress)
         return open_store(target)
 
     def fit_part(
@@ -333,7 +346,8 @@ class TextVectorizer(ABC):
         spill = Spill.unnamed(scratch)
         stack.callback(spill.close)
         labels = self._count(source, y, spill, workers, progress)
-        return labels, self._learn([spill], labels, scratch, workers)
+        with progress_bar("choose columns", None, "", shown=progress):
+            return labels, self._learn([spill], labels, scratch, workers)
 
     def _count(
         self, source: Any, y: Any, spill: Spill, workers: int, progress: bool
@@ -350,6 +364,7 @@ class TextVectorizer(ABC):
         overwrite: bool,
         labels: Labels,
         made: Iterable[CsrRows],
+        metadata: dict[str, Any],
         progress: bool,
     ) -> None:
         writer = StoreWriter(
@@ -359,6 +374,7 @@ class TextVectorizer(ABC):
             overwrite=overwrite,
             feature_names=self._learned.get("feature_names"),
             class_names=labels.class_names,
+            metadata=metadata,
         )
         digest = store(
             writer, self._content(), self._arrays, labels.y, made, progress

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Integers
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 
 BLOCK_CHARS = 1 << 21
@@ -35,9 +36,9 @@ class TextSource:
             hasattr(source, "read") or isinstance(source, Iterable)
         ):
             raise TypeError(
-                f"`source` must be open_texts(...), or a list or iterable of str; "
-                f"received {shown(source)} of type {type(source).__name__}. Pass "
-                f"[text] for one text, and open_texts(path) for a file."
+                f"{argument('source')} must be open_texts(...), or a list or iterable "
+                f"of str; received {shown(source)} of type {type(source).__name__}. "
+                f"Pass [text] for one text, and open_texts(path) for a file."
             )
         self.source = source.to_numpy() if hasattr(source, "iloc") else source
         self.by_row = hasattr(source, "num_rows") and hasattr(source, "read")

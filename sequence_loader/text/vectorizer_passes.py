@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.store.blocks import checked_metadata
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.publishing import PendingDirectory
 from sequence_loader.store.writer import OWNED, StoreWriter
 from sequence_loader.text import vectorizer_files as files
 from sequence_loader.text.spill import Spill
+from sequence_loader.text.texts import Texts
 from sequence_loader.text.vectorizer_inputs import (
     Labels,
     TextSource,
@@ -56,8 +59,8 @@ def count(
     rows = sum(block.rows for block in spill.blocks)
     if rows == 0:
         raise ValueError(
-            "`source` must hold at least one text; received none. Check how it was "
-            "made."
+            f"{argument('source')} must hold at least one text; received none. Check "
+            f"how it was made."
         )
     if labels.y is not None and len(labels.y) != rows:
         raise ValueError(
@@ -104,6 +107,12 @@ def free(path: str | os.PathLike[str], overwrite: bool) -> Path:
         warnings.simplefilter("ignore")  # the writer says again what others left
         PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
     return target
+
+
+def with_settings(metadata: dict[str, Any] | None, source: Any) -> dict[str, Any]:
+    """What a store keeps of its texts: `metadata`, and how `open_texts` read them."""
+    settings = {"texts": source.settings} if isinstance(source, Texts) else {}
+    return settings | checked_metadata(metadata)
 
 
 def store(

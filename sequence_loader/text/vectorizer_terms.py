@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.text.ngrams import sorted_places
 from sequence_loader.text.spill import TERM_BYTES, Block, Column, Spill
@@ -167,16 +168,16 @@ def raised(
         return low, 0
     if above[-1] > room:
         raise ValueError(
-            f"`memory` must have room for the {above[-1]} terms that at least "
-            f"{_COUNTED} texts have, {TERM_BYTES} bytes each; received {memory}. Pass "
-            f"more."
+            f"{argument('memory')} must have room for the {above[-1]} terms that at "
+            f"least {_COUNTED} texts have, {TERM_BYTES} bytes each; received {memory}. "
+            f"Pass more."
         )
     least = int(np.argmax(above <= room))
     dropped = int(above[0] - above[least])
     warnings.warn(
-        f"memory={memory} has room for {room} of {above[0]} terms: min_df is {least} "
-        f"instead of {low:g}, and {dropped} rarer terms are let go. Pass more memory "
-        f"to keep them.",
+        f"{argument('memory', memory)} has room for {room} of {above[0]} terms: "
+        f"{argument('min_df')} is {least} instead of {low:g}, and {dropped} rarer "
+        f"terms are let go. Pass more memory to keep them.",
         stacklevel=6,
     )
     return least, dropped

@@ -1,0 +1,316 @@
+"""``vectorize``: files of labelled texts, into a store of n-grams or word numbers."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sequence_loader.cli.command import Subparsers, add_command, say, size
+from sequence_loader.cli.texts import SPELLED, add_text_options, given
+
+KINDS = {"ngrams": "n-grams", "sequences": "sequences"}
+GRAMS = {
+    "ngram_range": "--ngrams",
+    "min_df": "--min-df",
+    "max_df": "--max-df",
+    "select": "--select",
+    "stop_words": "--stop-words",
+    "analyzer": "--analyzer",
+    "norm": "--norm",
+    "sublinear_tf": "--sublinear-tf",
+    "memory": "--memory",
+}
+SEQUENCES = {"max_length": "--max-length"}
+BOTH = {"max_features": "--max-features"}
+"""Arguments of the vectorizers: those not written are not in the namespace."""
+
+
+def add_vectorize(commands: Subparsers) -> None:
+    """Describes ``vectorize``."""
+    parser = add_command(
+        commands,
+        "vectorize",
+        "write a store of n-grams or word numbers from csv, tsv or JSON lines of texts",
+        "Learns from labelled texts which n-grams or words to take, and writes the "
+        "store DST, in less than 1 GB of memory, whatever the size of the files. The "
+        "store keeps what was learned: with --like, other files get the same columns "
+        "and classes.",
+        "vectorize train.csv train.store --workers 2",
+        "vectorize test.csv test.store --like train.store",
+        "vectorize 'parts/*.csv.gz' all.store --as ngrams --ngrams 1 3 --min-df 5",
+        "vectorize reviews.jsonl reviews.store --label-column stars "
+        "--text-columns text",
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="SRC",
+        help=".csv, .tsv, .jsonl, .ndjson, also .gz: class number or name, and texts",
+    )
+    parser.add_argument("path", metavar="DST", help="the store to create")
+    parser.add_argument(
+        "--as",
+        dest="kind",
+        choices=("auto", *KINDS),
+        help="TF-IDF of n-grams, or padded word numbers; auto, the default, takes "
+        "n-grams where texts / words in the median is below 1500, as Google's guide "
+        "does",
+    )
+    parser.add_argument(
+        "--like",
+        metavar="STORE",
+        help="a store whose columns and classes the new one gets",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes; 1 by default"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the store at DST"
+    )
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        help="show no progress bar",
+    )
+    _add_learning(parser)
+    add_text_options(parser)
+    names = {"path": "DST", "source": "SRC", "num_words": "--max-features"}
+    learning = GRAMS | SEQUENCES | BOTH | {"y": "--label-column"}
+    none = {("select", None): "--select none"}
+    spelled = {**SPELLED, **names, **learning, **none}
+    parser.set_defaults(run=run_vectorize, spelled=spelled)
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which columns are learned."""
+    group = parser.add_argument_group(
+        "what is learned", argument_default=argparse.SUPPRESS
+    )
+    group.add_argument(
+        "--max-features",
+        type=lambda text: None if text == "all" else int(text),
+        metavar="N",
+        help="n-grams, or words and the padding, at most: 20000; n-grams: or all",
+    )
+    group.add_argument(
+        "--max-length", type=int, metavar="N", help="sequences: words of a text: 500"
+    )
+    group = parser.add_argument_group("n-grams", argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "--ngrams",
+        dest="ngram_range",
+        nargs=2,
+        type=int,
+        metavar=("LEAST", "MOST"),
+        help="words of one: 1 2",
+    )
+    for name, what in (("min", "fewer: 2"), ("max", "more: 1.0")):
+        group.add_argument(
+            f"--{name}-df",
+            type=_frequency,
+            metavar="N",
+            help=f"leave out what is in {what}; texts, or a share with a point",
+        )
+    group.add_argument(
+        "--select",
+        type=_or_none,
+        choices=("f_classif", "chi2", None),
+        metavar="SCORE",
+        help="by what the best are chosen: f_classif, chi2, or none: the commonest",
+    )
+    group.add_argument("--stop-words", choices=("english",), help="leave these out")
+    group.add_argument(
+        "--analyzer",
+        choices=("word", "char", "char_wb"),
+        help="n-grams of words, or of characters, within words",
+    )
+    group.add_argument(
+        "--norm",
+        type=_or_none,
+        choices=("l2", "l1", None),
+        metavar="NORM",
+        help="what rows are divided by: l2, l1 or none",
+    )
+    group.add_argument(
+        "--sublinear-tf", action="store_true", help="log(count) + 1 instead of count"
+    )
+    group.add_argument(
+        "--memory",
+        type=int,
+        metavar="BYTES",
+        help="that the vocabulary may take: rarer n-grams are let go beyond, and said",
+    )
+
+
+def _or_none(text: str) -> str | None:
+    return None if text == "none" else text
+
+
+def _frequency(text: str) -> int | float:
+    return int(text) if re.fullmatch("[0-9]+", text) else float(text)
+
+
+class Like(NamedTuple):
+    """What other texts have to be like.
+
+    Attributes:
+        vectorizer: The one in a store.
+        settings: How its texts were opened.
+    """
+
+    vectorizer: Any
+    settings: dict[str, Any]
+
+
+def run_vectorize(args: argparse.Namespace) -> int:
+    """Runs ``vectorize``."""
+    from sequence_loader.text.lengths import Lengths
+    from sequence_loader.text.opening import open_texts
+    from sequence_loader.text.vectorizer_passes import free
+
+    free(args.path, args.overwrite)
+    like = None if args.like is None else _like(args)
+    sources = args.paths[0] if len(args.paths) == 1 else args.paths
+    with warnings.catch_warnings():
+        # All that it warns of is in what is printed.
+        warnings.filterwarnings("ignore", "open_texts: ")
+        settings = opening(given(args), like.settings if like else {})
+        texts = open_texts(sources, progress=args.progress, **settings)
+    print(texts.described())
+    words = Lengths.of(texts)
+    options: dict[str, Any] = {
+        "workers": args.workers,
+        "overwrite": args.overwrite,
+        "progress": args.progress,
+        "metadata": {"words": words.to_json()},
+    }
+    before = time.perf_counter()
+    if like is None:
+        vectorizer = chosen(args, words)
+        store = vectorizer.fit_write(texts, args.path, **options)
+    else:
+        vectorizer = like.vectorizer
+        _check_classes(texts, like, args.like)
+        store = vectorizer.write(texts, args.path, **options)
+    seconds = time.perf_counter() - before
+    with store:
+        empty = rows_without(store, args.path)
+        kind = "TF-IDF n-grams" if vectorizer.KIND == "ngrams" else "words of a text"
+        print(
+            f"{args.path}: {store.num_rows:,} rows, {store.num_features:,} {kind}, "
+            f"{store.nnz:,} nonzeros of {store.dtype}, {size(store.nbytes)}; "
+            f"{seconds:.1f} s, {store.num_rows / seconds:,.0f} rows/s"
+        )
+    if empty:
+        print(f"{empty:,} rows are empty: their texts have none of its words")
+    return 0
+
+
+def opening(written: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `open_texts`: as they were written, or else as in training."""
+    kept = dict(settings)
+    if "label_column" in written and written["label_column"] is None:
+        for name in ("class_names", "first_label"):
+            kept.pop(name, None)
+    return kept | written
+
+
+def chosen(args: argparse.Namespace, words: Any) -> Any:
+    """The vectorizer that was asked for, or that the guide would choose."""
+    from sequence_loader.text.ngram_vectorizer import NgramVectorizer
+    from sequence_loader.text.sequences import SequenceVectorizer
+
+    kind = args.kind or "auto"
+    if kind == "auto":
+        kind = words.choice
+        print(f"{words}: {KINDS[kind]}, as in Google's guide")
+    takes, others = (GRAMS, SEQUENCES) if kind == "ngrams" else (SEQUENCES, GRAMS)
+    unused = _written(args, others)
+    if unused and args.kind == kind:
+        other = KINDS["sequences" if kind == "ngrams" else "ngrams"]
+        raise ValueError(
+            f"{', '.join(unused)} must go with {other}; received --as {kind}. Leave "
+            f"out what does not."
+        )
+    if unused:
+        say(args.command, "warning", f"not used for {KINDS[kind]}: {', '.join(unused)}")
+    options = {n: vars(args)[n] for n in takes | BOTH if n in vars(args)}
+    if kind == "ngrams":
+        least, most = options.setdefault("ngram_range", (1, 2))
+        if not 1 <= least <= most:
+            raise ValueError(
+                f"--ngrams must be two numbers, 1 <= LEAST <= MOST; received {least} "
+                f"{most}. Pass for example --ngrams 1 2."
+            )
+        return NgramVectorizer(**options)
+    if "max_features" in options:
+        options["num_words"] = options.pop("max_features")
+    return SequenceVectorizer(**options)
+
+
+def _written(args: argparse.Namespace, flags: dict[str, str]) -> list[str]:
+    return [flag for name, flag in flags.items() if name in vars(args)]
+
+
+def _like(args: argparse.Namespace) -> Like:
+    """The vectorizer of a store, and how its texts were opened."""
+    from sequence_loader.store.opening import open_store
+    from sequence_loader.text.ngram_vectorizer import NgramVectorizer
+    from sequence_loader.text.sequences import SequenceVectorizer
+    from sequence_loader.text.vectorizer_files import MANIFEST, kind_in
+
+    path = Path(args.like)
+    kind = kind_in(path)
+    if kind is None:
+        raise FileNotFoundError(
+            f"--like must be a store that `vectorize` or a vectorizer made; there is "
+            f"no {MANIFEST} in {path}. Make it again from its texts."
+        )
+    unused = _written(args, GRAMS | SEQUENCES | BOTH)
+    if args.kind not in (None, "auto", kind):
+        unused.append(f"--as {args.kind}")
+    if unused:
+        raise ValueError(
+            f"--like takes the columns of {path}, {KINDS[kind]}; received "
+            f"{', '.join(unused)} as well. Leave that out, or --like."
+        )
+    made = NgramVectorizer if kind == "ngrams" else SequenceVectorizer
+    try:
+        vectorizer = made.load(path)
+    except TypeError as error:  # a function of the user's
+        raise TypeError(f"{error} That takes Python.") from None
+    settings = {}
+    if (path / "manifest.json").exists():
+        with open_store(path) as store:
+            settings = dict(store.metadata.get("texts", {}))
+    if not settings and vectorizer.class_names is not None:
+        settings = {"class_names": vectorizer.class_names}
+    return Like(vectorizer, settings)
+
+
+def _check_classes(texts: Any, like: Like, path: str) -> None:
+    """Raises ValueError if labels cannot be known to be those of training."""
+    if texts.y is not None and like.vectorizer.class_names is None:
+        raise ValueError(
+            f"the labels of SRC would be numbered anew: {path} does not say what its "
+            f"classes are called. Pass --no-labels, or write {path} again with class "
+            f"names."
+        )
+
+
+def rows_without(store: Any, path: str) -> int:
+    """How many rows have no nonzero."""
+    import numpy as np
+
+    pointers = np.load(Path(path) / "indptr.npy", mmap_mode="r")
+    ends: Iterable[int] = range(0, store.num_rows, 1 << 20)
+    return sum(
+        int((np.diff(pointers[start : start + (1 << 20) + 1]) == 0).sum())
+        for start in ends
+    )
