@@ -19,6 +19,7 @@ from sequence_loader.workers.errors import WorkerError
 if TYPE_CHECKING:
     from sequence_loader.backends.current_shard import current_shard
     from sequence_loader.feed.sequence import SparseBatchSequence
+    from sequence_loader.feed.stats import FeedStats
     from sequence_loader.importers.convert import convert
     from sequence_loader.store.format import StoreError
     from sequence_loader.store.opening import open_store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BalancedSampler",
     "BlockShuffleSampler",
+    "FeedStats",
     "NgramVectorizer",
     "Sampler",
     "SequenceVectorizer",
@@ -49,6 +51,7 @@ __all__ = [
 
 # Imported when, and only when, they are asked for: one of them brings Keras.
 _HOMES = {
+    "FeedStats": "sequence_loader.feed.stats",
     "NgramVectorizer": "sequence_loader.text.ngram_vectorizer",
     "SequenceVectorizer": "sequence_loader.text.sequences",
     "SparseBatchSequence": "sequence_loader.feed.sequence",

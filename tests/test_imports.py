@@ -176,7 +176,7 @@ def test_the_public_surface_is_all():
     expected = {"SparseBatchSequence", "Sampler", "SequentialSampler"}
     expected |= {"ShuffleSampler", "BlockShuffleSampler", "WorkerError", "__version__"}
     expected |= {"WeightedSampler", "BalancedSampler", "current_shard"}
-    expected |= {"open_store", "SparseStore", "StoreError", "StoreWriter"}
+    expected |= {"open_store", "FeedStats", "SparseStore", "StoreError", "StoreWriter"}
     assert expected <= set(public)
     # Everything else that can be seen is a module of the package or private.
     visible = {name for name in vars(sequence_loader) if not name.startswith("_")}

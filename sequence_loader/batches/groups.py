@@ -45,6 +45,7 @@ class GroupReader:
         self._ready: dict[_Key, Batch] = {}
         self._last: _Key | None = None
         self._in_order = self._size = 0
+        self._kept = 0  # batches that were ever kept ready
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GroupReader, (self._reader, self._owns)
@@ -58,6 +59,7 @@ class GroupReader:
         found = self._ready.pop(self._last, None)
         if found is not None:
             return found
+        self._kept -= len(self._ready)  # nobody has asked for them
         self._ready = {}
         stop = min(number + group_size(self._size), plan.num_batches)
         if self._in_order >= IN_ORDER_BATCHES and stop > number + 1:
@@ -66,11 +68,22 @@ class GroupReader:
                 # Of rows sorted by length, those that were read last are the measure.
                 self._size = _nbytes(group[-1])
                 keys = [(plan, epoch, other) for other in range(number + 1, stop)]
+                self._kept += len(keys)
                 self._ready = dict(zip(keys, group[1:]))  # threads take from it
                 return group[0]
         batch = self._reader.read(planned)
         self._size = _nbytes(batch)
         return batch
+
+    @property
+    def ahead(self) -> int:
+        """Batches that are kept ready now."""
+        return len(self._ready)
+
+    @property
+    def prepared(self) -> int:
+        """Batches that were ready when asked for; about, if threads ask at once."""
+        return self._kept - len(self._ready)
 
     def _group(self, plan: BatchPlan, epoch: int, numbers: range) -> list[Batch]:
         if not self._reader.reads_together:

@@ -17,7 +17,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
-from sequence_loader.rows.sources import Block, CsrSource, RowSource
+from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
 from sequence_loader.rows.tables import is_table, numbers_of
 
 Transform = Callable[[Any], Any]
@@ -56,6 +56,12 @@ class InputReader:
         if isinstance(block, CsrRows):
             block = block.widened().to_scipy(self.container)
         return _checked_result(self.transform(block), len(rows), self.name)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read from its source in this process, as far as that counts them."""
+        counts = self.source and traits_of(self.source).read_counts
+        return counts().bytes_read if counts else 0
 
     def take(self, rows: Integers) -> Block:
         """The rows as they are, before the transform."""

@@ -32,6 +32,7 @@ from sequence_loader.batches.targets import (
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import RowSource, as_row_source, traits_of
 
 
@@ -110,8 +111,9 @@ class BatchReader:
         self._told: set[str] = set()
         # By identity: a store may be features and targets as well.
         read = {id(each): each for each in (*self.sources, *leaves(self._targets))}
-        ahead = [traits_of(source).look_ahead for source in read.values()]
-        self._looking_ahead = [hint for hint in ahead if hint is not None]
+        traits = [traits_of(source) for source in read.values()]
+        self._looking_ahead = [one.look_ahead for one in traits if one.look_ahead]
+        self._counting = [one.read_counts for one in traits if one.read_counts]
 
     @property
     def sources(self) -> list[RowSource]:
@@ -130,6 +132,10 @@ class BatchReader:
         """Tells sources that can read ahead which batch is about to be read."""
         for hint in self._looking_ahead:
             hint(plan, epoch, number)
+
+    def read_counts(self) -> ReadCounts:
+        """What has been read from all sources that count."""
+        return ReadCounts.total(counts() for counts in self._counting)
 
     def check_numbers(self, rows: Integers | None) -> None:
         """Raises ValueError where a row has no target or weight; see `targets`."""

@@ -19,7 +19,9 @@ prefetching that marks the epoch costs a sixth of the time of a sparse batch.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from sequence_loader.backends.jax import check_columns
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.feed.dataset_layout import Layout
 from sequence_loader.feed.pipeline import Pipeline
+from sequence_loader.feed.stats import FeedCounters
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers.pool import ended, visits
 
@@ -60,7 +63,7 @@ def make_dataset(
         known: the batch axis is static where `remainder` fixes it.
     """
     plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
-    (example,) = pipeline.batches(epoch, range(1))
+    (example,) = replace(pipeline, counters=FeedCounters()).batches(epoch, range(1))
     for leaf in example.leaves():
         if isinstance(leaf, CsrRows) and pipeline.assembler.output == "sparse":
             check_columns(leaf.num_features)
@@ -83,6 +86,7 @@ def make_dataset(
         if count > 1:
             wanted = range(int(first), min(int(first) + count, last))
         flat: list[Array] = []
+        asked = time.perf_counter()
         with visits:
             batches = pipeline.batches(int(begun[0]), wanted)
             for _ in wanted:
@@ -92,6 +96,8 @@ def make_dataset(
                 flat += one
             if last in wanted:
                 served(int(begun[1]))
+        rows = plan.rows_in(wanted.start, wanted.stop)
+        pipeline.counters.served(len(wanted), rows, asked, time.perf_counter())
         return flat + one * (count - len(wanted))
 
     def fetch(begun: Any, first: Any, count: int, rows: int) -> list[Any]:

@@ -23,13 +23,15 @@ Whoever reads it, a batch has the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 
 from sequence_loader.arrays import Array
 from sequence_loader.batches.assembler import Assembler
 from sequence_loader.batches.groups import GroupReader
 from sequence_loader.batches.reader import Batch, BatchReader
 from sequence_loader.batches.structures import Structure, map_structure
+from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.values import DoesNotFit
@@ -48,6 +50,7 @@ class Pipeline:
         assembler: Stage 3: -> `Batch` of the served dtype.
         seed: What `augment` draws from, with the epoch and the batch.
         parallel_calls: How many threads of a dataset ask side by side.
+        counters: What it does is added to these.
     """
 
     plan: BatchPlan
@@ -57,6 +60,7 @@ class Pipeline:
     assembler: Assembler
     seed: int
     parallel_calls: int
+    counters: FeedCounters
 
     def batch(self, epoch: int, number: int, *, by_threads: bool = False) -> Batch:
         """One batch.
@@ -66,6 +70,7 @@ class Pipeline:
             number: Number of the batch.
             by_threads: Whether several threads ask side by side.
         """
+        began = perf_counter()
         planned = self.plan.batch(epoch, number)
         self.reader.look_ahead(self.plan, epoch, number)
         features = self.workers.features(self.plan, planned, by_threads)
@@ -73,7 +78,7 @@ class Pipeline:
             read = self.groups.read(self.plan, planned)
         else:
             read = self.reader.read(planned, features)
-        return self._assembled(read, epoch, number)
+        return self._counted(read, epoch, number, began)
 
     def batches(self, epoch: int, numbers: range) -> Iterator[Batch]:
         """Neighbouring batches, for a dataset; see `batch`."""
@@ -82,9 +87,24 @@ class Pipeline:
             for number in numbers:
                 yield self.batch(epoch, number, by_threads=by_threads)
             return
+        began = perf_counter()
         together = self.reader.read_together(self.plan, epoch, numbers)
         for number, read in zip(numbers, together):
-            yield self._assembled(read, epoch, number)
+            yield self._counted(read, epoch, number, began)
+            began = perf_counter()
+
+    def stats(self) -> FeedStats:
+        """What was done in this process; see `FeedStats`."""
+        workers, read = self.workers.counts(), self.reader.read_counts()
+        return replace(
+            self.counters.stats(),
+            worker_seconds=workers.seconds,
+            prepared=workers.prepared + self.groups.prepared,
+            ahead=workers.ahead + self.groups.ahead,
+            bytes_read=workers.bytes_read + read.bytes_read,
+            window_hits=read.window_hits,
+            window_misses=read.window_misses,
+        )
 
     def count_values(
         self, features: Structure, epoch: int, number: int, shard: int
@@ -116,6 +136,12 @@ class Pipeline:
             or self.reader.may_be_slow
             or self.assembler.augment is not None
         )
+
+    def _counted(self, read: Batch, epoch: int, number: int, began: float) -> Batch:
+        done = perf_counter()
+        batch = self._assembled(read, epoch, number)
+        self.counters.made(done - began, perf_counter() - done)
+        return batch
 
     def _assembled(
         self, read: Batch, epoch: int, number: int, shard: int | None = None

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +34,7 @@ from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.epochs import EpochTracker
 from sequence_loader.feed.pipeline import Pipeline
+from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.position import Position, checked_epoch
 from sequence_loader.order.row_ids import checked_subset
@@ -192,6 +194,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             groups=GroupReader(reader, owns=as_read),
             seed=seed,
             parallel_calls=max(count, 1),
+            counters=FeedCounters(),
         )
         if sampler is None:  # others may leave rows out
             reader.check_numbers(subset)
@@ -267,6 +270,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             WorkerError: A worker failed.
             RuntimeError: It would use TensorFlow or JAX in a forked process.
         """
+        began = perf_counter()
         if self._output == "sparse":
             check_not_forked("seq[i] with output='sparse'")
         index = self._checked_index(index)
@@ -278,6 +282,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             self._epochs.read_at(epoch, index)
         batch = self._pipeline.batch(epoch, index)
         features = self._served(batch.features, epoch, index)
+        rows = self._plan.rows_in(index, index + 1)
+        self._pipeline.counters.served(1, rows, began, perf_counter())
         return Batch(features, batch.targets, batch.weights).packed()
 
     def _served(self, features: Structure, epoch: int, index: int) -> Structure:
@@ -391,6 +397,16 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
     def _begin_iteration(self) -> tuple[int, int]:
         self._check_iteration()
         return self._epochs.begin_iteration(keras_frames.running_call())
+
+    def stats(self) -> FeedStats:
+        """What the feed has done: time waited for it, rows, cache hits, bytes read.
+
+        Example:
+            >>> before = seq.stats()
+            >>> model.fit(seq, shuffle=False)
+            >>> print(seq.stats() - before)
+        """
+        return self._pipeline.stats()
 
     def state_dict(self) -> dict[str, Any]:
         """What the order depends on, as plain values that JSON can hold.

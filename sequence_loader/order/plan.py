@@ -133,6 +133,13 @@ class BatchPlan:
         """Whether all batches have exactly `batch_size` rows."""
         return self.remainder != "keep" or self.length % self.batch_size == 0
 
+    def rows_in(self, first: int, stop: int) -> int:
+        """How many rows the batches ``first .. stop - 1`` have, padding included."""
+        whole = stop * self.batch_size
+        if self.remainder == "keep":  # the only remainder that leaves a smaller batch
+            whole = min(whole, self.length)
+        return whole - first * self.batch_size
+
     def batch(self, epoch: int, number: int, shard: int | None = None) -> PlannedBatch:
         """The rows of one batch.
 

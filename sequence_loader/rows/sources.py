@@ -25,6 +25,7 @@ from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
+from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.tables import is_table, numbers_of, take
 
 Block: TypeAlias = CsrRows | Array | Any
@@ -47,6 +48,7 @@ class Traits:
         look_ahead: ``(plan, epoch, number) -> None``: batch `number` of `plan` is
             about to be read, which is a `BatchPlan` and the same object for as long
             as the order is the same. A hint to read the next ones.
+        read_counts: ``() -> ReadCounts``: what has been read from the source.
     """
 
     fast: bool = False
@@ -55,6 +57,7 @@ class Traits:
     stays_here: bool = False
     count_values: Callable[[Integers], int] | None = None
     look_ahead: Callable[[BatchPlan, int, int], None] | None = None
+    read_counts: Callable[[], ReadCounts] | None = None
 
 
 @runtime_checkable

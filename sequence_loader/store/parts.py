@@ -18,6 +18,7 @@ from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.page_cache import File
 from sequence_loader.rows.csr import CsrRows, canonical, ends_of, joined
 from sequence_loader.rows.gather import gather
+from sequence_loader.rows.read_counts import ReadCounter
 from sequence_loader.store.format import StoreError
 from sequence_loader.store.part import StorePart
 
@@ -69,6 +70,7 @@ class StoreParts:
             self.close()
             raise
         self.pool = BufferPool(spare=2)  # of batches
+        self.counter = ReadCounter()
         self.first_rows = np.cumsum([0, *(part.num_rows for part in self.list)])
         self.num_rows = int(self.first_rows[-1])
         self.num_features = self.list[0].num_features
@@ -182,6 +184,8 @@ class StoreParts:
             for following, ahead in pieces[number + 1 : number + 2]:
                 following.advise(starts[ahead], stops[ahead])
             part.fetch(starts[rows], stops[rows], places[rows], indices, data)
+            taken = int((stops[rows] - starts[rows]).sum())
+            self.counter.add(bytes_read=taken * self.value_bytes)
 
     def read(self, rows: Integers) -> CsrRows:
         """Rows from the files, in the order given, into memory of their own size.

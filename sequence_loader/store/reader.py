@@ -69,7 +69,10 @@ class MapReader:
 
     def read(self, rows: Integers) -> CsrRows:
         """The given rows, in that order."""
-        return self._parts.gather(rows)
+        found = self._parts.gather(rows)
+        nbytes = len(found.data) * self._parts.value_bytes
+        self._parts.counter.add(bytes_read=nbytes)
+        return found
 
     def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:
         """Starts to fill the page cache, the first time; helps while that lasts."""

@@ -14,6 +14,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows, DamagedRows
+from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import Traits
 from sequence_loader.store.column import StoreColumn
 from sequence_loader.store.format import StoreError
@@ -144,10 +145,14 @@ class SparseStore:
             stays_here=windows,
             count_values=self._count_values,
             look_ahead=self._look_ahead,
+            read_counts=self._read_counts,
         )
 
     def _look_ahead(self, plan: BatchPlan, epoch: int, number: int) -> None:
         self._reader().look_ahead(plan, epoch, number)
+
+    def _read_counts(self) -> ReadCounts:
+        return self._parts.counter.counts()
 
     def _count_values(self, rows: Integers) -> int:
         self._check_open()

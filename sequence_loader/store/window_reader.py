@@ -98,7 +98,9 @@ class WindowReader:
             found = window.take(rows)
             if found is not None:
                 self._waited += window.finished - min(asked, window.finished)
+                self._parts.counter.add(hits=1)
                 return found
+        self._parts.counter.add(misses=1)
         return self._parts.read(rows)
 
     def look_ahead(self, plan: BatchPlan, epoch: int, index: int) -> None:

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import threading
+import time
 import traceback
 from contextlib import suppress
 from typing import Any
@@ -56,18 +57,20 @@ def _serve(connection: socket.socket) -> None:
         try:
             if readers is None:
                 readers = pickle.loads(loads(description))
-            answer = (
-                [
-                    reader.serve(*given)
-                    for reader, given in zip(readers, loads(request))
-                ],
-            )
+            begun = time.perf_counter()
+            served = [
+                reader.serve(*given) for reader, given in zip(readers, loads(request))
+            ]
+            seconds = time.perf_counter() - begun
+            nbytes = sum(getattr(reader, "bytes_read", 0) for reader in readers)
+            answer = served, seconds, nbytes
         except BaseException as error:  # SystemExit as well
             summary = traceback.format_exception_only(type(error), error)
             answer = "".join(summary).strip(), traceback.format_exc()
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         send(connection, answer)
+        served = []
         del request, answer  # not kept while it waits
 
 

@@ -43,6 +43,9 @@ class Task:
         crew: Who it was submitted to.
         worker: Who works on it: ``worker process 1234``.
         started: Time of ``time.monotonic`` at which that began, or `None`.
+        was_ahead: Whether it was submitted before its batch was asked for.
+        seconds: What serving the rows took; of a process, what it says.
+        bytes_read: What a process has read from files for it.
     """
 
     def __init__(self, job: PlannedBatch, crew: Crew) -> None:
@@ -50,6 +53,7 @@ class Task:
         self.future: Future[Served] = Future()
         self.worker = ""
         self.started: float | None = None
+        self.was_ahead, self.seconds, self.bytes_read = False, 0.0, 0
 
 
 class Crew:
@@ -145,25 +149,30 @@ class Crew:
                     if process is not None:
                         task.worker = f"worker process {process.pid}"
                     task.started = time.monotonic()
-                    task.future.set_result(self._serve(task.job, process))
+                    task.future.set_result(self._serve(task, process))
                 except BaseException as error:
                     task.future.set_exception(self._failure(error, task.job))
             del task  # between tasks, a thread holds on to none of them
         if process is not None:
             self._dismiss(process)
 
-    def _serve(self, job: PlannedBatch, process: WorkerProcess | None) -> Served:
-        rows, answers = job.rows, {}
+    def _serve(self, task: Task, process: WorkerProcess | None) -> Served:
+        job, rows, answers = task.job, task.job.rows, {}
+        begun = time.perf_counter()
         if process is not None:
             work = [
                 (rows, self._readers[i].take(rows) if reader.source is None else None)
                 for i, reader in self._sent.items()
             ]
+            before = process.bytes_read
             answers = dict(zip(self._sent, process.ask(work, job)))
-        return [
+            task.bytes_read = process.bytes_read - before
+        served = [
             answers[i] if i in answers else reader.serve(rows)
             for i, reader in enumerate(self._readers)
         ]
+        task.seconds = process.seconds if process else time.perf_counter() - begun
+        return served
 
     def _failure(self, error: BaseException, job: PlannedBatch) -> WorkerError:
         if self.closed:

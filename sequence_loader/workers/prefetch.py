@@ -19,7 +19,7 @@ import weakref
 from collections import OrderedDict
 from concurrent.futures import wait
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,22 @@ transform may take its time."""
 
 POLL_SECONDS = 0.2
 """How often one who waits looks whether it is still worth waiting."""
+
+
+class WorkerCounts(NamedTuple):
+    """What workers have done for the batches that were asked for.
+
+    Attributes:
+        prepared: Batches that were begun before they were asked for.
+        ahead: Batches that are done now and have not been asked for.
+        seconds: What serving their rows took, summed over workers.
+        bytes_read: What processes have read from files.
+    """
+
+    prepared: int = 0
+    ahead: int = 0
+    seconds: float = 0.0
+    bytes_read: int = 0
 
 
 class Workers:
@@ -85,6 +101,7 @@ class Workers:
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
         self._crew: Crew | None = None
         self._interrupted = False
+        self._counts = WorkerCounts()
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,9 +156,25 @@ class Workers:
             # A thread in a stuck transform is not waited for.
             self._close(PATIENCE if self.processes else 0)
             raise
+        with self._lock:
+            prepared, _, seconds, nbytes = self._counts
+            self._counts = WorkerCounts(
+                prepared + any(task.was_ahead for task in tasks),
+                0,
+                seconds + sum(task.seconds for task in tasks),
+                nbytes + sum(task.bytes_read for task in tasks),
+            )
         if len(parts) == 1:
             return parts[0]
         return map_structure(_joined, *parts)
+
+    def counts(self) -> WorkerCounts:
+        """What they have done in this process."""
+        if self.forked:
+            return WorkerCounts()
+        with self._lock:
+            done = sum(task.future.done() for task in self._cache.values())
+            return self._counts._replace(ahead=done)
 
     def resume(self) -> None:
         """Has what Ctrl-C has stopped go on: it is the user who asks again.
@@ -186,6 +219,7 @@ class Workers:
             epoch, rows = planned.epoch, planned.rows
             found = self._cache.pop((epoch, planned.number), None)
             if found is not None and _is_good(found, rows):
+                found.was_ahead = True
                 tasks = [found]
             else:
                 parts = [rows]

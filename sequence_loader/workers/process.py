@@ -45,6 +45,8 @@ class WorkerProcess:
         pid: Its process id.
         idle: Whether it waits for a job. One that failed in the middle of a job is
             not idle again.
+        seconds: What it took for the last job, as it says.
+        bytes_read: What its sources have read from their files.
     """
 
     def __init__(self, description: bytes) -> None:
@@ -67,6 +69,7 @@ class WorkerProcess:
             os.close(reading)
         self.pid = self._process.pid
         self.idle = True
+        self.seconds, self.bytes_read = 0.0, 0
         self._missed = False
         self._description: bytes | None = description
 
@@ -113,6 +116,7 @@ class WorkerProcess:
             summary, trace = answer
             raise errors.raised_in_process(summary, trace, job, self.pid)
         served: list[Any] = answer[0]
+        self.seconds, self.bytes_read = answer[1:]
         return served
 
     def kill(self) -> None:
