@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import signal
 from collections.abc import Iterator
 
 import other_keras
@@ -46,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what goes on in the background with Ctrl-C ignored: tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in (
         "torch: is skipped where torch is not installed",
         "long: is left out unless --combinations=all",
