@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 import signal
 from collections.abc import Iterator
 
-import other_keras
 import pytest
 from hypothesis import HealthCheck, settings
 from watching import HUNG_SECONDS
@@ -30,7 +30,8 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile("default")
 
-OTHERS = pytest.StashKey[other_keras.OtherKeras]()
+LONGEST = ("test_every_keras", "test_jobs", "test_workers_scripts", "test_demo")
+"""Begin first, so that two cores end together."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,7 +75,7 @@ def pytest_collection_modifyitems(
             kept = kept.difference(group).union(covering(group))
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
-    items.sort(key=other_keras.is_about)  # last: they run meanwhile
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
@@ -99,18 +100,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # Tests collect garbage often: not among all that is imported by now.
     gc.collect()
     gc.freeze()
-    about = [item for item in session.items if other_keras.is_about(item)]
-    if about and not session.config.option.collectonly:
-        option = session.config.option
-        how = "all" if option.combinations == "all" else "few"
-        how = "--long" if option.long else f"--combinations={how}"
-        names = [item.callspec.params["backend"] for item in about]
-        session.config.stash[OTHERS] = other_keras.OtherKeras(names, how)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if OTHERS in config.stash:
-        config.stash[OTHERS].close()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for all tests; some tests are done before a second has begun."""
+    every = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return 2 if every and (os.cpu_count() or 1) > 1 else 0
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -119,9 +114,3 @@ def nothing_is_stuck() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sequence_loader.workers.prefetch.STUCK_SECONDS", HUNG_SECONDS)
         yield
-
-
-@pytest.fixture
-def others(pytestconfig: pytest.Config) -> other_keras.OtherKeras:
-    """The contract as it runs on the Keras that this process has not."""
-    return pytestconfig.stash[OTHERS]
