@@ -18,7 +18,9 @@ from sequence_loader.rows.csr import DamagedRows
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, 2.5, {1, 2}, "text", b"text", iter([1]), object()], ids=str
+    "value",
+    [None, 3, 2.5, {1, 2}, "text", b"text", iter([1]), object()],
+    ids=lambda value: type(value).__name__,  # the same in all processes
 )
 def test_x_that_has_no_rows_to_index(value):
     refused(

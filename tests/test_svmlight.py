@@ -306,9 +306,15 @@ def test_an_empty_part_among_others_is_no_fault(tmp_path: Path) -> None:
         convert([parts[1], labels], tmp_path / "b.store")
 
 
-@pytest.mark.parametrize(("magic", "suffix"), [(gzip.compress(b"1 1:1"), ".gz"),
-                                               (bz2.compress(b"1 1:1"), ".bz2"),
-                                               (lzma.compress(b"1 1:1"), ".xz")])
+@pytest.mark.parametrize(
+    ("magic", "suffix"),
+    [
+        (gzip.compress(b"1 1:1"), ".gz"),
+        (bz2.compress(b"1 1:1"), ".bz2"),
+        (lzma.compress(b"1 1:1"), ".xz"),
+    ],
+    ids=["gzip", "bz2", "lzma"],  # the first has the time in it
+)
 def test_packed_text_without_its_suffix(
     magic: bytes, suffix: str, tmp_path: Path
 ) -> None:

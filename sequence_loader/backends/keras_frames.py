@@ -131,8 +131,11 @@ def running_call() -> Call:
         return own
     for _ in range(_LOOKS):
         others = list(sys._current_frames().values())
-        running = [call for call in map(_call, others) if call.around]
-        if all(map(_is_whole, others)):
+        # In this order: a walk is whole if its stack still is.
+        looks = [(_call(frame), _is_whole(frame)) for frame in others]
+        running = [call for call, _ in looks if call.around]
+        # A thread that neither Python nor TensorFlow began never looks whole.
+        if all(whole for call, whole in looks if call.around or not running):
             break
     return running[0] if len(running) == 1 else Call()
 
