@@ -1,14 +1,16 @@
 """Ours against what people write today, side by side in one process.
 
-    python benchmarks/compare.py                    TEXT, batches of 128: 15 minutes
+    python benchmarks/compare.py --quick            TEXT, batches of 128: 2 minutes
+    python benchmarks/compare.py                    more rounds, pauses, memory: 15
     python benchmarks/compare.py --all              TEXT and CELLS; 32, 128 and 1024
     python benchmarks/compare.py --chart FILE.png   and draw it (extra: plot)
 
 Each feed is read by a loop in Python, drained inside TensorFlow's graph as Keras's
 adapter hands it over, and trained from: a Dense(64)-softmax network. All feeds of a
 road take turns; a speed is the median over the rounds, shown with where half of them
-lie, and a ratio is one of medians. Read the ratios: the speeds are this machine's. Each
-road has its floor:
+lie, and a ratio is one of medians. Read the ratios: the speeds are this machine's. CPU
+time and page faults are those of all threads, in `fit` also of its start. Each road is
+printed when it is measured, and has its floor:
 
     loop        moving the bytes that a batch must move, and nothing else
     drained     one batch, again and again, by a Sequence through Keras's adapter,
@@ -38,9 +40,9 @@ from typing import Any
 import feeds  # first: it tells TensorFlow to be quiet
 import numpy as np
 import psutil
-from report import show, write_chart
+from report import show_others, show_road, write_chart
 from shapes import CLASSES, SHAPES, TEXT, Shape
-from timing import seconds_by_round
+from timing import rounds_of
 
 NAIVE, CSR = "naive Sequence", "fit(x=csr)"
 SEQUENCE, DATASET = "ours, Sequence", "ours, to_tf_dataset"
@@ -198,8 +200,14 @@ def _mover(case: Case) -> Callable[[], Any]:
     return lambda: [move() for _ in range(case.steps)]
 
 
-def measure(case: Case, repeats: int) -> dict[str, dict[str, Any]]:
-    """Thousand rows a second by road, feed and round; milliseconds between epochs."""
+def measure(case: Case, repeats: int, *, quick: bool) -> dict[str, dict[str, Any]]:
+    """Measures and prints.
+
+    Returns:
+        By road and feed, for each round, thousand rows a second, CPU milliseconds and
+        page faults of a batch; and unless it is to be quick, the milliseconds between
+        epochs and the memory of each feed.
+    """
     found: dict[str, dict[str, Any]] = {}
     rows = case.steps * case.batch_size / 1e3
     with tempfile.TemporaryDirectory() as folder:
@@ -207,12 +215,22 @@ def measure(case: Case, repeats: int) -> dict[str, dict[str, Any]]:
         roads = {"loop": made.loops, "drained": made.drains, "fit": made.fits}
         for road, jobs in roads.items():
             found[road] = {
-                name: [rows / spent for spent in rounds]
-                for name, rounds in seconds_by_round(jobs(), repeats).items()
+                name: {
+                    "speed": [rows / each.seconds for each in rounds],
+                    "cpu": [1e3 * each.cpu_seconds / case.steps for each in rounds],
+                    "faults": [each.faults / case.steps for each in rounds],
+                }
+                for name, rounds in rounds_of(jobs(), repeats).items()
             }
+            show_road(case.name, road, found[road], naive=NAIVE, floor=CONSTANT)
+    if quick:
+        return found
     with tempfile.TemporaryDirectory() as folder:
         shorter = replace(case, steps=max(8, case.steps // 2))
         found["pause"] = Feeds(shorter, Path(folder)).pauses()
+    if case.shape is TEXT and case.batch_size == 128:
+        found["memory"] = memory(case)
+    show_others(case.name, found)
     return found
 
 
@@ -274,27 +292,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--quick", action="store_true", help="speeds, in two minutes")
     parser.add_argument("--all", action="store_true", help="every shape and size")
-    parser.add_argument("--rows", type=int, default=51_200, help="rows in a round")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rows", type=int, help="rows in a round")
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="draw the figures into this file")
     parser.add_argument("--output", choices=OUTPUTS, help="only this one")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    rows = args.rows or (25_600 if args.quick else 51_200)
+    repeats = args.repeats or (5 if args.quick else 7)
     warnings.filterwarnings("ignore", message=".*ran out of data.*")
     if args.memory_of:
-        case = Case(TEXT, 128, args.output, args.rows // 128)
+        case = Case(TEXT, 128, args.output, rows // 128)
         print(peak_memory(case, args.memory_of))
         return
     results: dict[str, Any] = {}
-    for case in cases(args.all, args.rows):
-        if args.output not in (None, case.output):
-            continue
-        results[case.name] = measure(case, args.repeats)
-        if case.shape is TEXT and case.batch_size == 128:
-            results[case.name]["memory"] = memory(case)
-        show(case.name, results[case.name], naive=NAIVE, floor=CONSTANT)
+    for case in cases(args.all, rows):
+        if args.output in (None, case.output):
+            results[case.name] = measure(case, repeats, quick=args.quick)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
     if args.chart:

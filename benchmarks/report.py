@@ -33,38 +33,46 @@ OTHERS = {
 COLOURS = {"naive Sequence": "#b0b0b0", "TFRecord, shuffle(10000)": "#d9a441"}
 OURS, FLOOR = "#2f6f9f", "#dddddd"
 
+Figures = Mapping[str, Mapping[str, Sequence[float]]]
+"""By feed: ``speed``, ``cpu`` and ``faults`` of each round; see `compare.measure`."""
 
-def show(
-    title: str, figures: Mapping[str, Mapping[str, Any]], naive: str, floor: str
+
+def show_road(
+    title: str, road: str, figures: Figures, naive: str, floor: str
 ) -> None:
-    """Prints a table for each road.
+    """Prints the table of a road.
 
     Args:
         title: The setting.
-        figures: Thousand rows/s by road, feed and round; milliseconds by feed under
-            ``pause``, MB under ``memory``.
+        road: One of `ROADS`.
+        figures: What was measured.
         naive: The feed that the others are compared with.
         floor: The feed that is no loader.
     """
-    console = Console(width=100)
-    for road, heading in ROADS.items():
-        speeds = figures[road]
-        table = Table(title=f"{title}, {heading}", title_justify="left")
-        table.add_column("feed")
-        columns = ("thousand rows/s", "half of the rounds", "over naive", "over floor")
-        for column in columns:
-            table.add_column(column, justify="right")
-        middle = {name: quartiles(rounds)[1] for name, rounds in speeds.items()}
-        for name in sorted(middle, key=lambda name: middle[name]):
-            low, speed, high = quartiles(speeds[name])
-            table.add_row(
-                f"floor: {FLOORS[road]}" if name == floor else name,
-                f"{speed:.1f}",
-                f"{low:.1f} to {high:.1f}",
-                f"{speed / middle[naive]:.2f}",
-                f"{speed / middle[floor]:.2f}",
-            )
-        console.print(table)
+    table = Table(title=f"{title}, {ROADS[road]}", title_justify="left")
+    table.add_column("feed")
+    for column in (
+        *("thousand rows/s", "half of the rounds", "over naive", "over floor"),
+        *("CPU ms a batch", "faults a batch"),
+    ):
+        table.add_column(column, justify="right")
+    middle = {name: quartiles(each["speed"])[1] for name, each in figures.items()}
+    for name in sorted(middle, key=lambda name: middle[name]):
+        low, speed, high = quartiles(figures[name]["speed"])
+        table.add_row(
+            f"floor: {FLOORS[road]}" if name == floor else name,
+            f"{speed:.1f}",
+            f"{low:.1f} to {high:.1f}",
+            f"{speed / middle[naive]:.2f}",
+            f"{speed / middle[floor]:.2f}",
+            f"{quartiles(figures[name]['cpu'])[1]:.2f}",
+            f"{quartiles(figures[name]['faults'])[1]:.0f}",
+        )
+    Console(width=110).print(table)
+
+
+def show_others(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints what was measured of `OTHERS`."""
     for road, (heading, unit) in OTHERS.items():
         if road not in figures:
             continue
@@ -73,7 +81,7 @@ def show(
         table.add_column(unit, justify="right")
         for name, figure in figures[road].items():
             table.add_row(name, f"{figure:.0f}")
-        console.print(table)
+        Console(width=110).print(table)
 
 
 def quartiles(rounds: Sequence[float]) -> tuple[float, float, float]:
@@ -100,7 +108,7 @@ def machine() -> str:
 
 def write_chart(
     path: Path,
-    results: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    results: Mapping[str, Mapping[str, Figures]],
     naive: str,
     floor: str,
 ) -> None:
@@ -142,12 +150,12 @@ def write_chart(
 
 def _draw(
     panel: Any,
-    rounds: Mapping[str, list[float]],
+    figures: Figures,
     naive: str,
     floor: str,
     floor_name: str,
 ) -> None:
-    spread = {name: quartiles(found) for name, found in rounds.items()}
+    spread = {name: quartiles(each["speed"]) for name, each in figures.items()}
     names = sorted(spread, key=lambda name: spread[name][1])
     for place, name in enumerate(names):
         low, speed, high = spread[name]
