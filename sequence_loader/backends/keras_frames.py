@@ -115,7 +115,7 @@ def reader() -> Reader:
         in_graph = in_graph or role == _GRAPH
         frame = frame.f_back
     if in_graph:  # a dataset of the user's own, which asks from threads of its own
-        call = running_call()
+        call = dataset_call()
         return _of_others(call.around, run, call.peeks)
     return NOBODY
 
@@ -138,6 +138,19 @@ def running_call() -> Call:
         if all(whole for call, whole in looks if call.around or not running):
             break
     return running[0] if len(running) == 1 else Call()
+
+
+def dataset_call() -> Call:
+    """The innermost running call that may be what reads a dataset.
+
+    Data are read ahead of a `fit` while a callback of it has a sequence evaluated,
+    which may be at its peek: that is not a peek of the dataset.
+    """
+    call = running_call()
+    if not call.around or not _is_of_sequence(call.around[0]):
+        return call
+    readers = (one for one in call.around if not _is_of_sequence(one))
+    return Call(next(readers, None), call.around)
 
 
 def read_elsewhere(consumer: Any) -> tuple[bool, bool]:

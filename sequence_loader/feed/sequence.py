@@ -396,7 +396,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
 
     def _begin_iteration(self) -> tuple[int, int]:
         self._check_iteration()
-        return self._epochs.begin_iteration(keras_frames.running_call())
+        return self._epochs.begin_iteration(keras_frames.dataset_call())
 
     def stats(self) -> FeedStats:
         """What the feed has done: time waited for it, rows, cache hits, bytes read.

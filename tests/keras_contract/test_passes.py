@@ -7,6 +7,7 @@ in their order, or with those of a fit that nobody disturbed.
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from keras_contract.real_keras import (
     keras,
     one_hot,
 )
+from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
 
@@ -266,6 +268,37 @@ def test_a_dataset_of_the_users_own(ends: bool) -> None:
     model = counting_model(ROWS, built=False)
     assert fitted(data, model, epochs=2)[1:] == steps_of(3, 4)[1:]
     assert fitted(data.prefetch(2).repeat(), steps_per_epoch=5) == steps_of(5, 6, 7)
+
+
+def test_what_is_read_ahead_while_another_peeks_counts() -> None:
+    """JAX and torch have a model read a batch, to build it, before it evaluates."""
+    import tensorflow as tf
+
+    inner = sequence()
+    fitted(inner, epochs=1)  # the model is built, and peeks no more
+    inner.set_epoch(0)
+    peeking, read = threading.Event(), threading.Event()
+
+    class Peeked(Wrapper):
+        def __getitem__(self, index: int) -> Any:
+            peeking.set()
+            assert read.wait(HUNG_SECONDS)
+            return super().__getitem__(index)
+
+    def batches() -> Iterator[Any]:
+        for index in range(len(inner)):
+            assert index != 1 or peeking.wait(HUNG_SECONDS)
+            batch = inner[index]
+            if index == 1:
+                read.set()
+            yield batch
+
+    spec = (tf.TensorSpec((None, ROWS)), tf.TensorSpec((None,)))
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    data = data.apply(tf.data.experimental.assert_cardinality(len(inner))).prefetch(2)
+    other = counting_model(ROWS)  # which has not peeked yet
+    evaluate = functools.partial(other.evaluate, Peeked(inner), verbose=0)
+    assert fitted(data, None, [Disturbs(evaluate)]) == steps_of(0, 1, 2)
 
 
 @about("torch")  # Keras takes it on any, torch has it
