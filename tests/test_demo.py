@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watching import HUNG_SECONDS
 
+import sequence_loader
+from sequence_loader import open_store, open_texts
 from sequence_loader.cli import main as cli
 from sequence_loader.demo.corpus import (
     MIN_TEXTS_PER_PACKAGE,
@@ -22,8 +27,15 @@ from sequence_loader.demo.corpus import (
     collect_docstrings,
     texts_in,
 )
-from sequence_loader.demo.guide import BATCH_SIZE, dense_batches, ngram_features
+from sequence_loader.demo.guide import (
+    BATCH_SIZE,
+    dense_batches,
+    import_keras,
+    separable_cnn,
+)
 from sequence_loader.demo.speed import GENERATOR, SEQUENCE, Figure, Speeds
+from sequence_loader.demo.stores import opened
+from sequence_loader.demo.training import confusion
 
 WORDS = " ".join(f"word{i}" for i in range(MIN_WORDS))
 
@@ -61,6 +73,12 @@ def test_a_quick_demo_learns_and_says_what_it_did():
     found = re.search(r"validation accuracy, \d epochs +│ +(\S+)", done.stdout)
     accuracy = float(found[1])
     assert accuracy > majority + 0.15
+    # The table of confusion is of the same texts.
+    lines = done.stdout[done.stdout.index("taken for") :].splitlines()
+    counts = [re.findall(r"[0-9,]+(?= │)", line) for line in lines[2:]]
+    counts = [list(map(int, row)) for row in counts[: len(counts[0])]]
+    right, held_out = np.trace(counts), np.sum(counts)
+    assert held_out == round(texts / 5) and abs(right / held_out - accuracy) < 6e-4
     alone = [row(f"{kind} batch, no loader") for kind in ("dense", "sparse")]
     assert all(re.fullmatch(r"(\d+\.\d )?\(.* to .*\)", cost) for cost in alone)
     for feed in (f"dense, {GENERATOR}", f"sparse, {SEQUENCE}"):
@@ -81,13 +99,141 @@ def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
     """The verdict itself, on a training that came to nothing."""
     demo = pytest.importorskip("sequence_loader.demo.run")
 
-    def untrained(split, epochs, console):
-        return demo.Trained(split.majority_share + 0.1, epochs, None)
+    def untrained(found, epochs, console):
+        nothing = np.zeros(found.val.num_rows, np.int64)
+        return demo.Trained(None, found.majority_share + 0.1, epochs, None, nothing)
 
     monkeypatch.setattr(demo, "train", untrained)
     monkeypatch.setattr(demo, "measure_feeds", lambda *_: Speeds(0, {}, {}))
     assert cli.main(["demo", "--quick"]) == 1
     assert "the network did not learn" in capsys.readouterr().err
+
+
+# --- files of a user -------------------------------------------------------------
+
+CLASSES = ["autumn", "spring", "winter"]
+
+
+def write_texts(path, rows, length=6, names=None):
+    """Texts of 3 classes, half of whose words tell the class."""
+    rng = np.random.default_rng(rows)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for _ in range(rows):
+            label = int(rng.integers(3))
+            words = [f"{CLASSES[label]}{i}" for i in rng.integers(5, size=length // 2)]
+            words += [f"word{i}" for i in rng.integers(20, size=length - len(words))]
+            text = " ".join(rng.permutation(words))
+            writer.writerow([names[label] if names else label + 1, text])
+
+
+@pytest.mark.parametrize("kind", ["ngrams", "sequences"])
+def test_files_of_a_user_become_stores_and_a_model_that_answers_for_raw_texts(
+    tmp_path, monkeypatch, capsys, kind
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    write_texts("train.csv", 1200)
+    write_texts("test.csv", 200)
+    arguments = ["demo", "train.csv", "test.csv"] * (kind == "ngrams")
+    arguments = arguments or ["demo", "train.csv", "--as=sequences", "--out=d/train"]
+    assert cli.main([*arguments, "--epochs=24"]) == 0
+    out = capsys.readouterr().out
+    assert "MLP" in out if kind == "ngrams" else "Keras's initial weights" in out
+    assert re.findall("epoch [0-9]+: loss [0-9.]+, accuracy [0-9.]+; validation", out)
+    folder = Path("train.demo" if kind == "ngrams" else "d/train")
+    accuracy = float(re.search("validation accuracy ([0-9.]+) after", out)[1])
+    assert accuracy > 0.9
+    # As the last lines say, in words of their own.
+    used = out[out.index("In Python:\n") :].splitlines()[1:5]
+    names = vars(sequence_loader) | {"keras": import_keras()}
+    names |= {name: getattr(sequence_loader, name) for name in sequence_loader.__all__}
+    test = open_texts("test.csv" if kind == "ngrams" else "train.csv")
+    names["texts"] = test[:]
+    exec("\n".join(line.strip() for line in used[:-1]), names)
+    answers = eval(used[-1].strip(), names)
+    right = answers.argmax(1) == test.y
+    if kind == "ngrams":
+        assert right.mean() == pytest.approx(accuracy, abs=6e-4)
+        assert open_store(folder / "test.store").num_rows == 200
+    else:
+        held_out = open_store(folder / "test.store")
+        assert held_out.num_rows == 240 and right.mean() > 0.9
+        train = open_store(folder / "train.store")
+        assert train.num_rows == 960 and train.class_names == tuple(CLASSES)
+
+
+def test_held_out_rows_are_the_others_and_workers_read_the_same(tmp_path):
+    write_texts(tmp_path / "a.csv", 101)
+    texts, kept, held_out = opened(tmp_path / "a.csv", None, {})
+    assert len(held_out.rows) == 20
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([kept.rows, held_out.rows])), np.arange(101)
+    )
+    for part in (kept, pickle.loads(pickle.dumps(kept)), held_out):
+        places = np.arange(part.num_rows)[::-3]
+        assert part.read(places) == texts.read(part.rows[places])
+        np.testing.assert_array_equal(part.y, texts.y[part.rows])
+
+
+def test_labels_of_both_files_are_those_of_training(tmp_path):
+    write_texts(tmp_path / "a.csv", 90, names=["b", "a", "c"])
+    write_texts(tmp_path / "b.csv", 50, names=["c", "a", "c"])
+    _, train, test = opened(tmp_path / "a.csv", tmp_path / "b.csv", {})
+    assert train.class_names == test.class_names == ("a", "b", "c")
+    lines = (tmp_path / "b.csv").read_text().splitlines()
+    found = [line.partition(",")[0] for line in lines]
+    assert [test.class_names[k] for k in test.y] == found
+    write_texts(tmp_path / "b.csv", 50, names=["d", "a", "c"])
+    with pytest.raises(ValueError, match="the label 'd', which is not among"):
+        opened(tmp_path / "a.csv", tmp_path / "b.csv", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one.csv"], "one.csv must have texts of two classes or more"),
+        (["one.csv", "--no-labels", "--text-columns", "1"], "it has no labels"),
+        (["no.csv"], "CSV must name files; there is no"),
+        (["a.csv", "b.csv", "c.csv"], "CSV must be a file to train with"),
+        (["one.csv", "--quick"], "CSV must be a file to train with"),
+        (["one.csv", "--epochs", "0"], "--epochs must be at least 1"),
+        (["--out", "d", "--header"], "--out, --header must go with a file"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_one_line(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.csv").write_text("1,a b\n1,b c\n")
+    assert cli.main(["demo", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert os.listdir() == ["one.csv"]
+
+
+@pytest.mark.parametrize("count", [2, 10, 11, 400])
+def test_confusion_counts_every_text_or_names_the_commonest_mistakes(count):
+    names = tuple(f"class {k}" for k in range(count))
+    y = np.arange(3 * count) % count
+    predicted = np.where(y == 1, 0, y)
+    found = SimpleNamespace(class_names=names, val=SimpleNamespace(y=y))
+    table = confusion(found, predicted)
+    cells = [list(column.cells) for column in table.columns]
+    if count <= 10:
+        counts = np.array(cells[1:], dtype=int).T
+        expected = np.zeros((count, count), int)
+        np.add.at(expected, (y, predicted), 1)
+        np.testing.assert_array_equal(counts, expected)
+    else:
+        assert [list(map(str, row)) for row in zip(*cells)] == [
+            ["class 1", "class 0", "3"]
+        ]
+
+
+def test_a_text_of_one_word_is_long_enough_for_the_cnn():
+    model = separable_cnn(num_words=9, length=1, num_classes=2)
+    assert model(np.ones((3, 1), np.int32)).shape == (3, 2)
 
 
 # --- the command line ------------------------------------------------------------
@@ -145,12 +291,6 @@ def test_a_reader_that_leaves_is_no_traceback():
         )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-
-
-def test_a_demo_without_scikit_learn_names_the_extra(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert cli.main(["demo"]) == 1
-    assert 'pip install ".[demo]"' in capsys.readouterr().err
 
 
 # --- the corpus ------------------------------------------------------------------
@@ -222,20 +362,7 @@ def test_sources_that_do_not_parse_give_no_texts(tmp_path, source):
     assert texts_in(path, re.compile("nothing")) == []
 
 
-# --- features and the generator of dense batches ---------------------------------
-
-
-def test_features_are_learned_from_the_training_texts_alone():
-    texts = [f"common text {i % 7} of class{i % 2} word{i % 5}" for i in range(100)]
-    split = ngram_features(texts, [i % 2 for i in range(100)], seed=3)
-    assert (split.x_train.shape[0], split.x_val.shape[0]) == (80, 20)
-    assert split.x_train.shape[1] == split.x_val.shape[1]
-    assert split.num_classes == 2
-    assert split.x_train.dtype == split.x_val.dtype == np.float32
-    assert sp.issparse(split.x_train) and sp.issparse(split.x_val)
-    again = ngram_features(texts, [i % 2 for i in range(100)], seed=3)
-    np.testing.assert_array_equal(again.x_val.toarray(), split.x_val.toarray())
-    np.testing.assert_array_equal(again.y_val, split.y_val)
+# --- the generator of dense batches -------------------------------------------------
 
 
 def test_the_generator_goes_round_in_order():

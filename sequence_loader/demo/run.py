@@ -1,19 +1,23 @@
-"""The demo: learn which package a docstring comes from, out of sparse rows.
+"""The demo: learn which package a docstring comes from, as with any texts of yours.
 
 1. `collect_docstrings`: installed sources -> texts and labels (`Corpus`)
-2. `ngram_features`: -> TF-IDF n-grams, ``scipy.sparse.csr_matrix`` (`Split`)
-3. `train`: `SparseBatchSequence` feeds -> a network that learned (`Trained`)
-4. `measure_feeds`: what a generator, a Sequence and a dataset add to a step (`Speeds`)
-5. `show_results`: -> tables
+2. `write_files`: -> two csv files, as AG news or Yelp come
+3. `vectorize`: -> two stores of TF-IDF n-grams (`Vectorized`)
+4. `train`: `SparseBatchSequence` feeds -> a network that learned (`Trained`)
+5. `measure_feeds`: what a generator, a Sequence and a dataset add to a step (`Speeds`)
+6. `show_results`: -> tables
+
+`demo.own` goes from step 3 to step 4 with files of a user.
 """
 
 from __future__ import annotations
 
-import os
+import csv
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -23,17 +27,16 @@ from rich.table import Table
 from sequence_loader.arguments import argument
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
-from sequence_loader.demo.guide import (
-    BATCH_SIZE,
-    Split,
-    import_keras,
-    mlp,
-    ngram_features,
-    require_sklearn,
-)
+from sequence_loader.demo.guide import BATCH_SIZE, Split, import_keras
 from sequence_loader.demo.speed import Figure, Speeds, measure_feeds
-
-SEED = 7
+from sequence_loader.demo.stores import (
+    SEED,
+    VALIDATION_SHARE,
+    Vectorized,
+    opened,
+    vectorize,
+)
+from sequence_loader.demo.training import Trained, confusion, quiet_tensorflow, train
 
 # With fewer the validation split is too small to tell learning from luck.
 MIN_TEXTS = 1_000
@@ -60,27 +63,12 @@ class Scale:
     timed_seconds: float
 
 
-FULL = Scale(every=1, epochs=8, timed_steps=32, timed_seconds=20)
+FULL = Scale(every=1, epochs=8, timed_steps=20, timed_seconds=20)
 QUICK = Scale(every=5, epochs=4, timed_steps=12, timed_seconds=5)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training came to.
-
-    Attributes:
-        accuracy: On the validation split, after the last epoch.
-        epochs: How many were trained.
-        memory: Private bytes the process gained; None where it cannot be read.
-    """
-
-    accuracy: float
-    epochs: int
-    memory: int | None
-
-
 def demo(packages: Sequence[str], scale: Scale) -> str | None:
-    """Runs the demo and prints what it does.
+    """Runs the demo on docstrings, and prints what it does.
 
     Args:
         packages: The packages whose docstrings to tell apart.
@@ -90,102 +78,85 @@ def demo(packages: Sequence[str], scale: Scale) -> str | None:
         None if the network learned, else one line that says why it counts as not.
 
     Raises:
-        ImportError: scikit-learn is not installed.
         ValueError: The packages give too few texts, or a single class.
     """
     started = time.perf_counter()
-    require_sklearn()
     console = Console(highlight=False)
     corpus = _read(packages, scale, console)
-    with console.status("Counting n-grams"):
-        split = ngram_features(corpus.texts, corpus.labels, SEED)
-    console.print(
-        f"{split.x_train.shape[1]:,} TF-IDF n-grams, chosen on {len(split.y_train):,} "
-        f"training texts; {len(split.y_val):,} texts held out"
-    )
-    with console.status("Importing Keras"), _quiet_tensorflow():
-        version = import_keras().__version__
-    console.print(f"Training with Keras {version} on {keras_backend()}")
-    trained = train(split, scale.epochs, console)
-    with console.status("Timing feeds"):
-        speeds = measure_feeds(split, scale.timed_steps, scale.timed_seconds, SEED)
-    console.print()
-    show_results(corpus, split, trained, speeds, console)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_files(corpus, Path(folder))
+        with console.status("Counting n-grams"):
+            _, texts, held_out = opened(*paths, {"progress": False})
+            found = vectorize(texts, held_out, Path(folder), "ngrams")
+        console.print(
+            f"{found.train.num_features:,} TF-IDF n-grams, chosen on "
+            f"{found.train.num_rows:,} training texts; {found.val.num_rows:,} texts "
+            f"held out"
+        )
+        with console.status("Importing Keras"), quiet_tensorflow():
+            version = import_keras().__version__
+        console.print(f"Training with Keras {version} on {keras_backend()}")
+        trained = train(found, scale.epochs, console)
+        split, majority = matrices(found), found.majority_share
+        with console.status("Timing feeds"):
+            speeds = measure_feeds(split, scale.timed_steps, scale.timed_seconds, SEED)
+        console.print()
+        console.print(confusion(found, trained.predicted))
+        show_results(split, majority, trained, speeds, console)
+        found.train.close()
+        found.val.close()
     console.print(f"{time.perf_counter() - started:.0f} s in all")
-    if trained.accuracy < split.majority_share + LEARNED_MARGIN:
+    if trained.accuracy < majority + LEARNED_MARGIN:
         return (
             f"the network did not learn: validation accuracy {trained.accuracy:.3f} "
             f"is not {LEARNED_MARGIN} above the share of the commonest package, "
-            f"{split.majority_share:.3f}"
+            f"{majority:.3f}"
         )
     return None
 
 
-def train(split: Split, epochs: int, console: Console) -> Trained:
-    """Trains the guide's network from sparse batches, as the guide does.
+def write_files(corpus: Corpus, folder: Path) -> tuple[Path, Path]:
+    """Writes texts and their packages into two csv files, as people have them.
 
-    Sparse, not dense, because that is the faster way on every CPU measured, and
-    because no dense array is made anywhere between the texts and the weights.
+    Returns:
+        That of the training texts, and that of texts drawn at random to be held out.
     """
-    from sequence_loader.feed.sequence import SparseBatchSequence
+    order = np.random.default_rng(SEED).permutation(len(corpus.texts)).tolist()
+    held_out = round(len(order) * VALIDATION_SHARE)
+    parts = {"train.csv": order[held_out:], "test.csv": order[:held_out]}
+    for name, rows in parts.items():
+        with open(folder / name, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", "text"])
+            for row in rows:
+                label = corpus.class_names[corpus.labels[row]]
+                writer.writerow([label, corpus.texts[row]])
+    return folder / "train.csv", folder / "test.csv"
 
-    keras = import_keras()
-    keras.utils.set_random_seed(SEED)
-    before = private_memory()
-    feed = SparseBatchSequence(
-        split.x_train,
-        split.y_train,
-        batch_size=BATCH_SIZE,
-        shuffle=True,
-        seed=SEED,
-        output="sparse",
+
+def matrices(found: Vectorized) -> Split:
+    """Both stores, in memory."""
+    return Split(
+        x_train=found.train[:],
+        y_train=np.array(found.train.y),
+        x_val=found.val[:],
+        y_val=np.array(found.val.y),
+        num_classes=len(found.class_names),
     )
-    validation = SparseBatchSequence(
-        split.x_val, split.y_val, batch_size=BATCH_SIZE, output="sparse"
-    )
-    model = mlp(split.x_train.shape[1], split.num_classes, sparse=True)
-    most_memory = before
-
-    def report(epoch: int, logs: Mapping[str, float]) -> None:
-        nonlocal most_memory
-        most_memory = max(most_memory, private_memory())
-        console.print(
-            f"  epoch {epoch + 1}: loss {logs['loss']:.3f}, validation loss "
-            f"{logs['val_loss']:.3f}, validation accuracy {logs['val_accuracy']:.3f}"
-        )
-
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("Training", total=epochs * len(feed))
-        history = model.fit(
-            feed,
-            validation_data=validation,
-            epochs=epochs,
-            shuffle=False,  # the feed shuffles rows; Keras would only reorder batches
-            verbose=0,
-            callbacks=[
-                keras.callbacks.EarlyStopping(monitor="val_loss", patience=2),
-                keras.callbacks.LambdaCallback(
-                    on_epoch_end=report,
-                    on_train_batch_end=lambda batch, logs: progress.advance(task),
-                ),
-            ],
-        ).history
-    memory = most_memory - before if before else None
-    return Trained(float(history["val_accuracy"][-1]), len(history["loss"]), memory)
 
 
 def show_results(
-    corpus: Corpus,
     split: Split,
+    majority_share: float,
     trained: Trained,
     speeds: Speeds,
     console: Console,
 ) -> None:
     """Prints what was learned, and what feeding costs, as tables."""
-    matrices = (split.x_train, split.x_val)
-    rows, features = len(corpus.texts), split.x_train.shape[1]
-    nonzeros = sum(x.nnz for x in matrices)
-    stored = sum(x.data.nbytes + x.indices.nbytes + x.indptr.nbytes for x in matrices)
+    both = (split.x_train, split.x_val)
+    rows, features = sum(x.shape[0] for x in both), split.x_train.shape[1]
+    nonzeros = sum(x.nnz for x in both)
+    stored = sum(x.data.nbytes + x.indices.nbytes + x.indptr.nbytes for x in both)
     dense = rows * features * split.x_train.dtype.itemsize
 
     table = Table(title="Which package does a docstring come from?")
@@ -200,7 +171,7 @@ def show_results(
     if trained.memory is not None:
         table.add_row("memory gained by training", _megabytes(trained.memory))
     table.add_section()
-    table.add_row("share of the commonest package", f"{split.majority_share:.3f}")
+    table.add_row("share of the commonest package", f"{majority_share:.3f}")
     table.add_row(
         f"validation accuracy, {trained.epochs} epochs", f"{trained.accuracy:.3f}"
     )
@@ -233,20 +204,6 @@ def _shown(figure: Figure) -> str:
     return f"{figure.median:.1f} {between}" if figure.is_certain else between
 
 
-def private_memory() -> int:
-    """Bytes this process has allocated; 0 where the system (not Linux) cannot say.
-
-    Anonymous memory, in RAM or swapped out: pages of libraries are no allocation, and
-    whether they count as private depends on who else runs TensorFlow.
-    """
-    try:
-        with open("/proc/self/smaps_rollup") as lines:
-            fields = [line.split() for line in lines]
-    except OSError:
-        return 0
-    return sum(int(f[1]) for f in fields if f[0] in ("Anonymous:", "Swap:")) * 1024
-
-
 def _read(packages: Sequence[str], scale: Scale, console: Console) -> Corpus:
     """Collects the corpus, says what it found and checks that it will do."""
     columns = ("{task.description}", BarColumn())
@@ -274,28 +231,6 @@ def _read(packages: Sequence[str], scale: Scale, console: Console) -> Corpus:
             f"installed packages."
         )
     return corpus
-
-
-@contextmanager
-def _quiet_tensorflow() -> Iterator[None]:
-    """Keeps TensorFlow's log of its search for GPUs off the screen.
-
-    Part of it is written before any log level applies, past `sys.stderr`, while
-    TensorFlow is imported; so stderr is closed for as long. A user who has set
-    TF_CPP_MIN_LOG_LEVEL sees what it says.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _megabytes(size: int) -> str:
