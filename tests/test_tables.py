@@ -194,6 +194,36 @@ def test_a_series_of_numbers_stays_one_for_a_transform():
 SPARSE = csr(40, 9, 0.2)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_integers_beside_missing_ones_must_be_held(table, alone):
+    ids = [17_000_001, None, 3]
+    made = table({"id": pd.array(ids, "Int64") if table is pd.DataFrame else ids})
+    made = made["id"] if alone else made
+    where = "" if alone else " of column 'id'"
+    refused(
+        DoesNotFit,
+        f"`x` holds 17000001 in row 0, beside missing values{where}, which make floats "
+        f"of integers, and float32 cannot hold it. Pass the column with what is",
+        call=lambda: sequence(made),
+    )
+    ids = [5, None]
+    small = table({"id": pd.array(ids, "Int64") if table is pd.DataFrame else ids})
+    assert np.array_equal(whole(sequence(small)), [[5], [np.nan]], equal_nan=True)
+    if alone:  # targets are served in the dtype they have
+        seq = sequence(np.eye(3), made, rows=[0, 2])
+        assert [row for batch in seq for row in batch[1].tolist()] == [17_000_001, 3]
+    if table is pd.DataFrame:  # the mends
+        filled = whole(sequence(made.fillna(0)))
+        assert filled.ravel().tolist() == [17_000_001, 0, 3]
+        found = whole(sequence(made.astype("float64"), dtype="float64"))
+        assert found.ravel()[0] == 17_000_001
+
+
+def test_a_mask_is_not_lost_in_a_transform():
+    seq = sequence(np.eye(3), transform=lambda rows: np.ma.array(rows, mask=rows > 0))
+    refused(TypeError, "`transform(x)` must not be a masked array", call=lambda: seq[0])
+
+
 def sparse_frame(dtype="float64", fill=0):
     frame = pd.DataFrame.sparse.from_spmatrix(SPARSE, columns=list("abcdefghi"))
     return frame.astype(pd.SparseDtype(dtype, fill))

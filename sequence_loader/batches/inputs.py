@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import check_real, shown
+from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
@@ -116,6 +116,7 @@ def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
             f"it returned {shown(result)} of type {type(result).__name__}. Return the "
             f"rows as one of those, or as a table of numbers."
         )
+    check_unmasked(f"transform({name})", result)
     check_real(f"transform({name})", result.dtype)
     if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
         raise ValueError(

@@ -64,13 +64,13 @@ def numbers_of(table: Any, name: str) -> Any:
         return np.asarray(table)  # it may lie in memory like that
     columns = _columns(table)
     if columns is None:
-        array = _numbers(table)
+        array = _numbers(table, None, name)
         return array if array.dtype.kind in "biuf" else None
     if any(_is_sparse(column) for _, column in columns):
         return _as_csr(columns, len(table), name)
     arrays = []
-    for _, column in columns:  # the first text says enough
-        arrays.append(_numbers(column))
+    for label, column in columns:  # the first text says enough
+        arrays.append(_numbers(column, label, name))
         if arrays[-1].dtype.kind not in "biuf":
             return None
     common = np.result_type(*(array.dtype for array in arrays))
@@ -143,17 +143,48 @@ def _is_sparse(column: Any) -> bool:
     return hasattr(dtype, "subtype") and hasattr(dtype, "fill_value")
 
 
-def _numbers(column: Any) -> Array:
+def _numbers(column: Any, label: Any, name: str) -> Array:
     """The values of one column; whatever cannot be numbers is of another kind."""
+    filled = _filled(column)
+    if filled is not None:  # they become floats, for no integer is missing
+        _check_filled(filled, label, name)
     if _package(column) == "pyarrow" and not hasattr(column, "chunks"):
         return np.asarray(column.to_numpy(zero_copy_only=False))
     kind = getattr(column.dtype, "numpy_dtype", None) if _is_pandas(column) else None
     if isinstance(kind, np.dtype) and kind.kind in "biuf":  # it may have a mask
         if column.isna().any():
-            filled = column.to_numpy(dtype="float64", na_value=np.nan)
-            return np.asarray(filled)
+            return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan))
         return np.asarray(column.to_numpy(dtype=kind))
     return from_objects(np.asarray(column.to_numpy()))
+
+
+def _filled(column: Any) -> Array | None:
+    """Integers with 0 where one is missing; `None` of others, and if none is."""
+    kind = getattr(column, "type", getattr(column, "dtype", None))
+    if not str(getattr(kind, "numpy_dtype", kind)).lower().startswith(("int", "uint")):
+        return None
+    if _is_pandas(column):
+        return np.asarray(column.fillna(0)) if column.isna().any() else None
+    count = column.null_count  # of polars a method
+    count = count() if callable(count) else count
+    return np.asarray(column.fill_null(0)) if count else None
+
+
+def _check_filled(array: Array, label: Any, name: str) -> None:
+    """Raises DoesNotFit where an integer would be rounded, since others are missing."""
+    served = not name.startswith(("y", "sample_weight"))  # which stay as they are
+    try:
+        check_fits(array, WHOLE if served else np.dtype(np.float64))
+    except DoesNotFit as error:
+        where = "" if label is None else f" of column {label!r}"
+        raise error.named(
+            name,
+            array,
+            "Pass the column with what is missing filled, and it stays integers; or "
+            "as float64, if it is an amount.",
+            f"beside missing values{where}, which make floats of integers, and "
+            f"{error.dtype} cannot hold it",
+        ) from None
 
 
 def _is_pandas(column: Any) -> bool:
@@ -207,6 +238,6 @@ def _stored(label: Any, column: Any, name: str) -> tuple[Array, Array]:
                 f"Pass {name}.astype('float64').fillna(0), made sparse again with "
                 f".astype(pd.SparseDtype('float64', 0))."
             )
-    values = _numbers(column)
+    values = _numbers(column, label, name)
     rows = np.flatnonzero(values)
     return rows, values[rows]
