@@ -12,11 +12,13 @@ import threading
 import time
 import warnings
 from collections import Counter
+from types import ModuleType
 
 import numpy as np
 import psutil
 import pytest
 import scipy.sparse as sp
+import tensorflow
 from encoded import csr, dense, plain
 from hypothesis import given
 from hypothesis import strategies as st
@@ -271,6 +273,22 @@ def test_workers_get_no_data_and_import_no_backend(nothing_left):
         size = len(sending.description(list(sequence._pipeline.workers._sent.values())))
         assert size < 5_000
         sequence[0], sequence[1]
+
+
+def test_modules_are_looked_into_however_many_they_are(tmp_path, monkeypatch):
+    """Packages of another environment are installed ones; one's own may be many."""
+    own = [ModuleType(f"own{i}") for i in range(5_000)]
+    for i, module in enumerate(own):
+        module.__file__ = str(tmp_path / f"{module.__name__}.py")
+        module.others = [own[i - 1]], own[i - 1]
+        module.other, module.next = own[i - 1], own[(i + 1) % len(own)]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert not sending._imports_backend(own[0])
+    installed = ModuleType("installed")
+    installed.__file__ = str(tmp_path / "lib/site-packages/installed/__init__.py")
+    installed.tf = own[9].installed = tensorflow
+    assert not sending._imports_backend(installed)
+    assert sending._imports_backend(own[0])
 
 
 def test_a_source_that_pickles_small_is_read_in_the_worker():

@@ -12,6 +12,7 @@ import numpy as np
 from sequence_loader.arrays import Integers
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
+from sequence_loader.rows.sources import traits_of
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -79,7 +80,7 @@ class TextSource:
         """The source, if a worker can be sent it rather than texts; or `None`."""
         from sequence_loader.workers.pickling import DESCRIPTION_BYTES, pickled
 
-        if not self.by_row or getattr(self.source, "read_here", False):
+        if not self.by_row or traits_of(self.source).stays_here:
             return None
         try:
             pickled(self.source, limit=DESCRIPTION_BYTES)

@@ -8,6 +8,7 @@ import pickle
 import sys
 import sysconfig
 import threading
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -138,7 +139,7 @@ def pickled(value: Any, limit: int | None = None) -> bytes:
             _check_object(value)
             if isinstance(value, FunctionType | type):
                 module = sys.modules.get(value.__module__)
-                if module is not None and _imports_backend(module, set()):
+                if module is not None and _imports_backend(module):
                     if not cloudpickle.list_registry_pickle_by_value() & {
                         module.__name__
                     }:
@@ -159,35 +160,44 @@ def pickled(value: Any, limit: int | None = None) -> bytes:
 _registry_lock = threading.Lock()  # cloudpickle's registry is the process's
 
 
-def _imports_backend(module: ModuleType, seen: set[str]) -> bool:
+def _imports_backend(module: ModuleType) -> bool:
     """Whether a module of the user's own imports a backend, or another that does.
 
     Installed packages know what they do, and are not looked into.
     """
-    seen.add(module.__name__)
-    root, path = module.__name__.partition(".")[0], getattr(module, "__file__", None)
-    known = root in ("__main__", "sequence_loader")
-    if known or path is None or path.startswith(_INSTALLED):
+    seen, waiting = {module.__name__}, [module]
+    while waiting:
+        module = waiting.pop()
+        if not _is_own(module):
+            continue
+        names = {module.__name__.rpartition(".")[0]}
+        for value in list(vars(module).values()):
+            if _backend(value) is not None:
+                return True
+            is_module = isinstance(value, ModuleType)
+            name = value.__name__ if is_module else getattr(value, "__module__", None)
+            if isinstance(name, str):
+                names.add(name)
+        found = [sys.modules.get(name) for name in names - seen]
+        waiting += [each for each in found if isinstance(each, ModuleType)]
+        seen |= names
+    return False
+
+
+def _is_own(module: ModuleType) -> bool:
+    """Whether a module is the user's, and neither installed nor this package's."""
+    path = getattr(module, "__file__", None)
+    if path is None or module.__name__.partition(".")[0] in _KNOWN:
         return False
-    parent = module.__name__.rpartition(".")[0]
-    names = {parent} if parent else set()
-    for value in list(vars(module).values()):
-        if _backend(value) is not None:
-            return True
-        is_module = isinstance(value, ModuleType)
-        name = value.__name__ if is_module else getattr(value, "__module__", None)
-        if isinstance(name, str):
-            names.add(name)
-    return any(
-        _imports_backend(sys.modules[name], seen)
-        for name in names - seen
-        if isinstance(sys.modules.get(name), ModuleType)
-    )
+    # Packages may lie in other environments that a .pth file or PYTHONPATH adds.
+    return not path.startswith(_INSTALLED) and _PACKAGES.isdisjoint(Path(path).parts)
 
 
+_KNOWN = ("__main__", "sequence_loader")
 _INSTALLED = tuple(
     sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")
 )
+_PACKAGES = frozenset(["site-packages", "dist-packages"])
 
 
 class _Sink(io.BytesIO):
