@@ -289,3 +289,17 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     arguments = ["--transpose", "--feature-names", str(path / "table.gz")]
     assert main(["convert", matrix, target, "--overwrite", *arguments]) == 1
     assert "line 1 is a row of a table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_matrix_beside_its_tables_is_said_to_be_genes_by_cells(
+    packed: bool, tmp_path: Path
+) -> None:
+    folder = directory(tmp_path / "outs", counts(), packed=packed, prefix="GSM1_")
+    (path,) = folder.glob("*matrix.mtx*")
+    with pytest.warns(UserWarning, match="rows of the store will be genes. For cells"):
+        genes = convert(path, tmp_path / "genes.store")
+    assert same(genes[:], counts().T.tocsr())
+    for transpose, expected in ((True, counts()), (False, counts().T.tocsr())):
+        target = tmp_path / f"{transpose}.store"
+        assert same(convert(path, target, transpose=transpose)[:], expected)

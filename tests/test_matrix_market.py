@@ -106,6 +106,12 @@ def test_the_line_of_the_file_is_named(
         convert(tmp_path / "a.mtx", tmp_path / "a.store")
 
 
+def test_two_signs_are_no_number(tmp_path: Path) -> None:
+    (tmp_path / "a.mtx").write_text(HEAD + "2 2 1\n1 2 +-5\n")
+    with pytest.raises(ValueError, match=r"line 3: '\+-5' is no number"):
+        convert(tmp_path / "a.mtx", tmp_path / "a.store")
+
+
 def test_the_mend_of_a_complex_matrix(tmp_path: Path) -> None:
     path = tmp_path / "a.mtx"
     scipy.io.mmwrite(path, sp.coo_array(np.array([[1 + 2j, 0], [3, 4j]])))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import scipy.io
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
 from sequence_loader.importers.matrix_market_lines import are_plain, check_lines
@@ -54,13 +56,13 @@ TEXT = bytes(range(32, 127)) + b"\t\r\n"
 CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
 COMMENT = re.compile(rb"%[^\n]*")
 BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
-PLUS = re.compile(rb"(?<![^ \t\n])\+")
+PLUS = re.compile(rb"(?<![^ \t\n])\+(?![+-])")
 FORTRAN = bytes.maketrans(b"dD", b"ee")
 """1D3, which scipy reads as 1, is 1e3."""
 
 
 def read_matrix_market(
-    paths: Sequence[Path], scratch: Path, *, transpose: bool = False
+    paths: Sequence[Path], scratch: Path, *, transpose: bool | None = None
 ) -> list[Source]:
     """Opens MatrixMarket files, plain or as ``.gz``, ``.bz2``, ``.xz``.
 
@@ -68,12 +70,30 @@ def read_matrix_market(
         paths: The files.
         scratch: Directory for the temporary files: (row, column, value) entries.
         transpose: Whether columns of the file are the rows wanted, as in files of
-            10x Genomics (genes by cells).
+            10x Genomics (genes by cells). `None`: they are not, and a warning tells
+            where a file lies beside what such files lie beside.
 
     Raises:
         SourceError: A file is damaged, or of a kind that is not read.
     """
-    return [_read(path, scratch, transpose) for path in paths]
+    if transpose is None:
+        for path in paths:
+            _tell_of_tenx(path)
+    return [_read(path, scratch, bool(transpose)) for path in paths]
+
+
+def _tell_of_tenx(path: Path) -> None:
+    prefix = path.name.partition("matrix.mtx")[0]
+    for packed in ("", ".gz"):
+        barcodes = path.with_name(f"{prefix}barcodes.tsv{packed}")
+        if "matrix.mtx" in path.name and barcodes.exists():
+            warnings.warn(
+                f"{path} lies beside {barcodes.name}, as matrices of 10x Genomics do, "
+                f"whose rows are genes: rows of the store will be genes. For cells, "
+                f"with the names of genes, convert the directory {path.parent}, or "
+                f"pass {argument('transpose', True)}.",
+                stacklevel=5,
+            )
 
 
 def _read(path: Path, scratch: Path, transpose: bool) -> Source:
