@@ -401,3 +401,17 @@ def test_a_filter_that_is_not_there_is_named(
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
     with pytest.raises(ValueError, match="filter 32001 .*pip install hdf5plugin"):
         convert(path, tmp_path / "a.store")
+
+
+@pytest.mark.parametrize("kind", ["u1", "u8", ">i4"])
+def test_codes_of_other_writers(kind: str, tmp_path: Path) -> None:
+    path = saved(cells(pd.Categorical(["T", "B", "T"])), tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        del file["obs/kind/codes"]
+        file["obs/kind/codes"] = np.array([1, 0, 1], kind)
+    store = convert(path, tmp_path / "a.store", label_column="kind")
+    assert names_of(store) == ["T", "B", "T"]
+    with h5py.File(path, "r+") as file:
+        file["obs/kind/codes"][0] = 2
+    with pytest.raises(ValueError, match="is no array of places in 2 names"):
+        convert(path, tmp_path / "b.store", label_column="kind")

@@ -88,6 +88,7 @@ def npz(path: Path, kind: str = "csr", **arrays: Any) -> Path:
         ("coo", {"row": np.zeros(1, int)}, "`row` must have shape"),
         ("bsr", {"indices": np.full(99, 9)}, "damaged BSR"),
         ("bsr", {"data": np.zeros((99, 7, 6))}, "makes no BSR"),
+        ("csr", {"indptr": np.arange(21) / 2}, "of integers, and start at 0"),
     ],
 )
 def test_damaged_npz(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -318,3 +319,98 @@ def test_what_stands_under_a_mask_is_missing(kind: Any) -> None:
     values = np.array(["1", "2", "3"]).astype(kind)
     found = named(np.ma.array(values, mask=[False, True, False]), numbers=True)
     assert found.names == ("1", "3") and found.codes.tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize("kind", ["blocks", "y", "text", "svmlight", "anndata"])
+def test_whole_floats_are_places_as_integers_are(kind: str, tmp_path: Path) -> None:
+    """pandas makes floats of integers beside NaN, and Excel writes 1.0."""
+
+    def converted(y: list[float], **options: Any) -> Any:
+        options |= {"overwrite": True, "progress": False}
+        rows, target = marked(len(y), 3), tmp_path / "a.store"
+        if kind == "blocks":
+            return convert([(rows, np.array(y))], target, **options)
+        if kind == "y":
+            return convert([rows], target, y=pd.Series(y), **options)
+        if kind == "text":
+            (tmp_path / "y.txt").write_text("\n".join(map(str, y)))
+            return convert([rows], target, y=tmp_path / "y.txt", **options)
+        if kind == "anndata":
+            obs = pd.DataFrame({"kind": y}, index=list(map(str, range(len(y)))))
+            anndata.AnnData(X=rows, obs=obs).write_h5ad(tmp_path / "a.h5ad")
+            return convert(
+                tmp_path / "a.h5ad", target, label_column="kind", **options
+            )
+        lines = [f"{label} {i}:1" for i, label in enumerate(y)]
+        (tmp_path / "a.svm").write_text("\n".join(lines))
+        return convert(tmp_path / "a.svm", target, **options)
+
+    with pytest.raises(ValueError, match="`classes` must be given where both"):
+        converted([1.0, 2.0], class_names=["1", "2"])
+    looked_up = converted([1.0, 2.0], class_names=["2", "1"], classes=True)
+    assert looked_up.y.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="name each class, of which `y` has 3, count"):
+        converted([1.0, 2.0], class_names=["a", "b"])
+    with pytest.raises(ValueError, match="row 1, counted from 0, has -1"):
+        converted([1.0, -1.0], class_names=["a", "b"])
+    left = converted(
+        [1.0, -1.0, float("nan")], class_names=["a", "b"], missing_labels="zero-weight"
+    )
+    assert left.y.tolist() == [1, 0, 0] and left.sample_weight.tolist() == [1, 0, 0]
+    soft = converted([0.5, 1.0], class_names=["a", "b"])  # how much it is a "b"
+    assert soft.y.tolist() == [0.5, 1]
+
+
+def test_text_is_a_number_where_it_is_one_to_anybody(tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
+    for texts, numbers in (
+        (["1", "+2", "-3"], [1, 2, -3]),
+        (["1.", ".5", "-1E-2"], [1, 0.5, -0.01]),
+    ):
+        path.write_text("\n".join(texts))
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=path, overwrite=True)
+        assert store.y.tolist() == numbers and store.class_names is None
+    for texts in (["1_0", "1_1", "10"], ["\uff11", "2", "3"], ["0x1", "1", "2"]):
+        path.write_text("\n".join(texts))
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=path, overwrite=True)
+        assert labels_of(store) == texts
+    path.write_text("a\nNone\nb")
+    with pytest.raises(ValueError, match="`y` must be known for each row; row 1, cou"):
+        convert([marked(3, 2)], tmp_path / "b.store", y=path)
+    names = ["a", "b", "None"]
+    store = convert([marked(3, 2)], tmp_path / "b.store", y=path, class_names=names)
+    assert store.y.tolist() == [0, 2, 1]
+
+
+def test_empty_lines_at_the_end_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,kind\n1,a\n2,b\n\n\n")
+    store = convert([marked(2, 2)], tmp_path / "a.store", y=f"{path}:kind")
+    assert labels_of(store) == ["a", "b"]
+    path.write_text("id,kind\n1,a\n\n2,b\n")
+    with pytest.raises(ValueError, match="cannot be read: line 3 is empty"):
+        convert([marked(2, 2)], tmp_path / "b.store", y=f"{path}:kind")
+    path.write_text("id,kind\n1,a\n2,b\n3,c\n")
+    with pytest.raises(ValueError, match="in their order.$"):
+        convert([marked(3, 2)], tmp_path / "b.store", y=f"{path}:1")
+
+
+def test_objects_that_are_large_integers_stay_integers() -> None:
+    large = [2**63 + 1, 2**63 + 2]
+    assert named(np.array(large, object)).tolist() == large
+    lacking = named(np.array([2**53 + 1, None], object))
+    assert lacking[0] == 2**53 + 1 and lacking.mask.tolist() == [False, True]
+    mixed = np.array([2**53 + 1, 0.5], object)  # no dtype has both
+    assert named(mixed) is mixed or named(mixed).dtype == object
+
+
+def test_categories_that_are_numbers_are_called_by_their_digits(tmp_path: Path) -> None:
+    y = pd.Categorical([3.0, 1.0, 3.0])
+    store = convert([marked(3, 2)], tmp_path / "a.store", y=y)
+    assert store.class_names == ("1", "3") and store.y.tolist() == [1, 0, 1]
+
+
+def test_weights_of_a_block_of_another_length(tmp_path: Path) -> None:
+    blocks = [(marked(2, 2), [0, None], [1.0, 1.0, 1.0])]
+    with pytest.raises(ValueError, match="`sample_weight` must have one entry for ea"):
+        convert(blocks, tmp_path / "a.store", missing_labels="zero-weight")

@@ -18,7 +18,7 @@ ROWS, FEATURES = 14, 6
 
 
 def data():
-    x = sp.random_array((ROWS, FEATURES), density=0.4, format="csr", rng=1)
+    x = sp.random(ROWS, FEATURES, density=0.4, format="csr", random_state=1)
     return x.astype("float32"), np.arange(ROWS, dtype="float32")
 
 

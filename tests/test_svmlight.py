@@ -22,6 +22,7 @@ from store_data import marked, same
 
 from sequence_loader import SparseBatchSequence, convert, open_store
 from sequence_loader.cli.main import main
+from sequence_loader.importers.source import SourceError
 from sequence_loader.importers.svmlight_labels import LabelColumns
 from sequence_loader.importers.svmlight_lines import parsed
 
@@ -325,3 +326,26 @@ def test_packed_text_without_its_suffix(
     path.rename(path.with_name(f"a.svm{suffix}"))
     store = convert(path.with_name(f"a.svm{suffix}"), tmp_path / "a.store")
     assert store[:].toarray().tolist() == [[1]]
+
+
+def test_labels_that_would_be_read_as_their_neighbours(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.svm", f"1 1:1\n{2**53 + 1} 1:1\n")
+    with pytest.raises(SourceError, match="the label 9007199254740992 would be read"):
+        convert(path, tmp_path / "a.store", classes=True)
+    with pytest.raises(SourceError, match="the label 9007199254740992 would be read"):
+        convert(path, tmp_path / "a.store", multilabel=True)
+    written(path, f"1 1:1\n{2**53 - 1} 1:1\n")
+    store = convert(path, tmp_path / "a.store", classes=True)
+    assert store.class_names == ("1", str(2**53 - 1))
+
+
+def test_a_query_beyond_64_bits_and_a_file_that_is_not_one_of_queries(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path / "a.svm", "1 qid:99999999999999999999 1:1\n")
+    with pytest.raises(SourceError, match="is no query; it looks like a hash beyond"):
+        convert(path, tmp_path / "a.store", query_ids=tmp_path / "q.npy")
+    text = path.read_bytes()
+    with pytest.raises(FileExistsError, match="a.svm is no .npy file, and `query_ids`"):
+        convert(path, tmp_path / "a.store", query_ids=path, overwrite=True)
+    assert path.read_bytes() == text

@@ -230,11 +230,11 @@ def _categories(codes: Any, listed: Any) -> Named:
     if is_group(listed):  # text that may be missing, as it may not be here
         listed = listed["values"]
     found, places = values(listed).reshape(-1), values(codes)
-    if places.dtype.kind not in "iu" or places.max(initial=-1) >= len(found):
+    if places.dtype.kind not in "iu" or places.max(initial=0) >= max(len(found), 1):
         raise ValueError(f"{codes.name} is no array of places in {len(found)} names")
     texts = tuple(map(number_name, found.tolist()))
     numbers = found.dtype.kind in "iuf"
-    return Named(texts, np.where(places < 0, -1, places).astype(np.int64), numbers)
+    return Named(texts, np.maximum(places.astype(np.int64), -1), numbers)
 
 
 def _check_known(

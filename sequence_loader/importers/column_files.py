@@ -28,6 +28,12 @@ ROWS = 1 << 16
 """Records of a csv that are made an array at a time."""
 SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
 INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
+    r"|nan|inf|infinity)\Z",
+    re.IGNORECASE,
+)
+"""What is a number to anybody; Python also reads ``1_0``, which may be a class."""
 
 
 def read_column(name: str, given: str) -> Array | Named:
@@ -126,7 +132,13 @@ def _records(path: Path, column: str) -> Iterator[list[str]]:
         first = [each.strip() for each in next(reader, [])]
         place = _place(path, column, first)
         found = [first[place]] if column not in first else []
+        blank = 0
         for record in reader:
+            blank = blank or reader.line_num * (not record)
+            if not record:  # as at the end of many files
+                continue
+            if blank:
+                raise ValueError(f"line {blank} is empty. Remove it, or complete it")
             if len(record) != len(first):
                 raise ValueError(
                     f"line {reader.line_num} has {len(record)} entries, and the first "
@@ -160,12 +172,12 @@ def _numbers(pieces: Iterator[list[str]]) -> Array | None:
     for texts in pieces:
         absent = np.array([text in ABSENT for text in texts], bool)
         kept = [text for text in texts if text not in ABSENT]
+        if not all(map(NUMBER.match, kept)):
+            return None
         integral = integral and all(map(INTEGER.match, kept))
         values = np.zeros(len(texts), np.int64 if integral else np.float64)
         try:
             values[~absent] = np.array(kept, str).astype(values.dtype)
-        except ValueError:
-            return None
         except OverflowError:
             raise ValueError("it holds integers beyond int64. Count from 0") from None
         made.append(values)

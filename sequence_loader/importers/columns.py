@@ -83,7 +83,7 @@ class Column:
                 self._refuse(str(num_rows))
 
     def _refuse(self, rows: str) -> None:
-        header = self._file and str(self._values.shape[0] - 1) == rows
+        header = os.path.exists(self._file) and str(self._values.shape[0] - 1) == rows
         hint = f"; {self._file}:NAME if its first line is a name" if header else ""
         raise ValueError(
             f"{argument(self._name)} must have one entry for each row, {rows} in all; "

@@ -19,10 +19,11 @@ import scipy.sparse as sp
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import one_of, shown
+from sequence_loader.rows.tables import from_objects
 
-ABSENT = frozenset(["", "nan", "NaN", "NA", "<NA>", "N/A", "null", "NULL"])
+ABSENT = frozenset(" nan NaN NA <NA> N/A n/a #N/A null NULL None".split(" "))
 """Text that says that there is no label, unless `class_names` holds it: what NumPy,
-pandas, R and SQL write in its place."""
+pandas, R, SQL, Excel and Python write in its place."""
 MISSING = ("refuse", "zero-weight")
 """What can be done with rows whose label is missing."""
 
@@ -57,7 +58,9 @@ def named(values: Any, *, numbers: bool = False) -> Named | Array:
     if not isinstance(getattr(values, "dtype", None), np.dtype):
         values = getattr(values, "array", values)  # of a Series, with what NumPy lacks
     if hasattr(values, "categories"):
-        return Named(tuple(map(str, values.categories)), np.asarray(values.codes))
+        kind = getattr(values.categories.dtype, "kind", "O")
+        names = tuple(map(number_name, values.categories.tolist()))
+        return Named(names, np.asarray(values.codes), kind in "iuf")
     nullable = hasattr(values, "isna") and not isinstance(values.dtype, np.dtype)
     array: Array = np.asarray(values, object) if nullable else np.asanyarray(values)
     if array.dtype.kind in "OT":
@@ -190,7 +193,7 @@ class LabelRule:
             )
         if isinstance(found, Named):
             return y
-        if self.classes is None and self.class_names and _one_integer_a_row(found):
+        if self.classes is None and self.class_names and _one_whole_number_a_row(found):
             keys = list(map(_number, self.class_names))
             if keys != list(range(len(keys))) and str not in map(type, keys):
                 raise ValueError(
@@ -212,7 +215,8 @@ class LabelRule:
                 missing; and less than 0 where it is a place among names.
             sample_weight: Array of shape (n,), or `None`.
             first: The number of the first row.
-            places: Whether one integer a row is a place among the names.
+            places: Whether one whole number a row is a place among the names. Floats
+                may be, too: pandas makes them of integers beside NaN.
 
         Returns:
             Labels, in which 0 stands for those that are missing, and weights.
@@ -227,10 +231,10 @@ class LabelRule:
             return y, sample_weight
         values: Array = np.ma.getdata(y)
         absent = np.ma.getmaskarray(y).copy()
-        places = places and self.class_names is not None and _one_integer_a_row(y)
+        places &= self.class_names is not None and _one_whole_number_a_row(y)
         if values.dtype.kind == "f":
             absent |= np.isnan(values)
-        elif places and values.dtype.kind == "i":
+        if places and values.dtype.kind in "if":
             absent |= values < 0
         lacking = absent.any(axis=tuple(range(1, y.ndim)))
         if lacking.any() and self.missing == "refuse":
@@ -243,7 +247,8 @@ class LabelRule:
                 f"label them, or pass {argument('missing_labels', 'zero-weight')}"
                 f"{hint}."
             )
-        needed = int(values[~lacking].max(initial=-1)) + 1 if places else 0
+        most = values[~lacking].max(initial=-1) if places else -1
+        needed = int(min(most, 2**62)) + 1  # it may be infinite
         if needed > len(self.class_names or ()):
             raise ValueError(
                 f"{argument('class_names')} must name each class, of which "
@@ -251,7 +256,8 @@ class LabelRule:
                 f"{len(self.class_names or ())}: {shown(self.class_names)}. Pass all "
                 f"names, or none."
             )
-        if self.missing == "refuse":
+        short = sample_weight is not None and np.shape(sample_weight)[:1] != (len(y),)
+        if self.missing == "refuse" or short:  # which the writer refuses
             return values, sample_weight
         weights = np.ones(len(values), np.float32)
         if sample_weight is not None:
@@ -260,8 +266,10 @@ class LabelRule:
         return np.where(absent, values.dtype.type(0), values), weights
 
 
-def _one_integer_a_row(y: Array) -> bool:
-    return y.dtype.kind in "biu" and 0 < y.size == len(y)
+def _one_whole_number_a_row(y: Array) -> bool:
+    if y.dtype.kind not in "biuf" or not 0 < y.size == len(y):
+        return False
+    return y.dtype.kind != "f" or not np.any(np.floor(y) < y)
 
 
 def _of_objects(array: Array) -> Array:
@@ -272,26 +280,22 @@ def _of_objects(array: Array) -> Array:
     else:
         lacking = [value is None or value != value for value in array.flat]
         absent = np.array(lacking, bool).reshape(array.shape)
-    present = array[~absent].tolist()
-    kind: Any = None
-    if present and all(isinstance(value, str) for value in present):
-        kind = str
-    else:
-        try:
-            kind = np.array(present, None if present else float).dtype
-        except ValueError:  # lists of several lengths
-            return array
+    present = array[~absent]
+    texts = present.size and all(isinstance(value, str) for value in present)
+    kind = np.dtype(str) if texts else np.dtype(float)
+    if present.size and not texts:
+        kind = from_objects(present).dtype
         if kind.kind not in "biuf":
             return array
     filled = array.copy()
-    filled[absent] = kind() if kind is str else kind.type(0)
+    filled[absent] = kind.type()
     made: Array = filled.astype(kind)
     return np.ma.array(made, mask=absent) if absent.any() else made
 
 
 def _number(name: str) -> Any:
     """What a name is looked up by where labels are numbers: ``1`` and ``1.0`` alike."""
-    for kind in (int, float):
+    for kind in (int, float) if "_" not in name else ():
         try:
             return kind(name)
         except ValueError:

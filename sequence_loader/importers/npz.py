@@ -120,8 +120,14 @@ class _Matrix:
         most = max(1, WRITE_PIECE_VALUES // math.prod(block))
         for _, ends in runs(indptr, stored, most):
             count = int(ends[-1] - ends[0])
+            values = data.read(count)
             yield sp.bsr_array(
-                (data.read(count), indices.read(count), ends - ends[0]),
+                # scipy knows no values in the order of bytes of another machine
+                (
+                    values.astype(values.dtype.newbyteorder("="), copy=False),
+                    indices.read(count),
+                    ends - ends[0],
+                ),
                 shape=((len(ends) - 1) * block[0], self.shape[1]),
             )
 

@@ -89,12 +89,21 @@ class SideFiles:
 def check_free(path: PathLike, overwrite: bool) -> None:
     """Raises FileExistsError where a file is that may not be replaced."""
     found = Path(path)
-    if found.is_dir() or (found.exists() and not overwrite):
-        what = "is a directory" if found.is_dir() else "exists"
-        raise FileExistsError(
-            f"{path} {what}. Pass another path"
-            f"{'' if found.is_dir() else ', or ' + argument('overwrite', True)}."
-        )
+    if not found.exists():
+        return
+    what, mend = "exists", f", or {argument('overwrite', True)}"
+    if found.is_dir():
+        what, mend = "is a directory", ""
+    elif not _is_npy(found):  # the rows, say, by a slip of the hand
+        what, mend = f"is no .npy file, and {argument('query_ids')} is to be one", ""
+    elif overwrite:
+        return
+    raise FileExistsError(f"{path} {what}. Pass another path{mend}.")
+
+
+def _is_npy(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(6) == b"\x93NUMPY"
 
 
 @contextmanager

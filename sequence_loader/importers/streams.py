@@ -86,9 +86,12 @@ def runs(
         The first row, and `indptr` of the run as int64.
     """
     total = indptr.shape[0] - 1 if len(indptr.shape) == 1 else -1
-    last = indptr.read(1).astype(np.int64) if total >= 0 else np.ones(1, np.int64)
-    if last[0] != 0:
-        raise ValueError("`indptr` must be one-dimensional and start at 0")
+    begin = indptr.read(1) if total >= 0 else np.ones(1, np.int64)
+    last = begin.astype(np.int64)
+    if last[0] != 0 or begin.dtype.kind not in "iu":
+        raise ValueError(
+            "`indptr` must be one-dimensional, of integers, and start at 0"
+        )
     done = 0
     while done < total:
         ends = np.concatenate(

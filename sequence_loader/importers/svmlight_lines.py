@@ -142,9 +142,12 @@ def _labels(token: bytes, multilabel: bool) -> list[float]:
 
 def _query(token: bytes) -> int:
     try:
-        return int(token.removeprefix(QUERY))
+        number = int(token.removeprefix(QUERY))
     except ValueError:
         raise _wrong("query", token, "no number", "Number the queries") from None
+    if not -(2**63) <= number < 2**63:
+        raise _wrong("query", token, "a hash beyond 64 bits", "Number the queries")
+    return number
 
 
 def _feature(token: bytes) -> tuple[int, float]:

@@ -121,6 +121,12 @@ class Spill:
             raise ValueError("some rows have a qid:, and others have none")
         self.queries = self.queries or bool(len(piece.queries))
         if self._classes or self.multilabel:
+            large = np.isfinite(piece.labels) & (np.abs(piece.labels) >= 2**53)
+            if large.any():
+                raise ValueError(
+                    f"the label {piece.labels[large][0]:.0f} would be read as its "
+                    f"neighbours are, as all from 2**53 on. Number the labels"
+                )
             self.labels = np.union1d(self.labels, piece.labels)
         whole = np.abs(piece.labels) < 2**53
         whole &= piece.labels == np.floor(piece.labels)
