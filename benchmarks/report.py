@@ -50,10 +50,10 @@ def show_road(
         floor: The feed that is no loader.
     """
     table = Table(title=f"{title}, {ROADS[road]}", title_justify="left")
-    table.add_column("feed")
+    table.add_column("feed", no_wrap=True)
     for column in (
-        *("thousand rows/s", "half of the rounds", "over naive", "over floor"),
-        *("CPU ms a batch", "faults a batch"),
+        *("thousand rows/s", "half of rounds", "over naive", "over floor"),
+        *("CPU ms a batch", "faults"),
     ):
         table.add_column(column, justify="right")
     middle = {name: quartiles(each["speed"])[1] for name, each in figures.items()}
@@ -68,7 +68,7 @@ def show_road(
             f"{quartiles(figures[name]['cpu'])[1]:.2f}",
             f"{quartiles(figures[name]['faults'])[1]:.0f}",
         )
-    Console(width=110).print(table)
+    Console(width=130).print(table)
 
 
 def show_others(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:
@@ -81,7 +81,7 @@ def show_others(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:
         table.add_column(unit, justify="right")
         for name, figure in figures[road].items():
             table.add_row(name, f"{figure:.0f}")
-        Console(width=110).print(table)
+        Console(width=130).print(table)
 
 
 def quartiles(rounds: Sequence[float]) -> tuple[float, float, float]:
