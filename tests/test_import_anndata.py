@@ -68,6 +68,11 @@ def as_before_08(path: Path) -> Path:
             if hasattr(column, "shape"):
                 column.attrs.clear()
                 continue
+            if "codes" not in column:  # text of pandas 3, which had no mask then
+                texts = column["values"][()]
+                del frame[name]
+                put(frame, name, texts.astype(object))
+                continue
             codes, names = column["codes"][()], column["categories"][()]
             if names.dtype.kind not in "biuf":
                 names = names.astype(object)
