@@ -86,7 +86,7 @@ def keep_some(rows: Any, rng: np.random.Generator) -> Any:
 
 def tasks() -> dict[str, Task]:
     """What a job can train, by name."""
-    one_hot = sp.eye_array(ROWS, format="csr", dtype=np.float32)
+    one_hot = sp.csr_array(sp.eye(ROWS, dtype=np.float32))
     ids = np.arange(ROWS, dtype=np.float32)
     random = np.random.default_rng(0)
     features = sp.random(

@@ -16,7 +16,7 @@ from sequence_loader.rows.values import DoesNotFit
 IDS = np.arange(17_000_000, 17_000_008)
 """float32 holds every second of them."""
 
-WORDS = sp.eye_array(8, format="csr", dtype="float32")
+WORDS = sp.csr_array(sp.eye(8, dtype="float32"))
 OUTPUTS = "dense", "sparse", "csr"
 
 

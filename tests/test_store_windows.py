@@ -184,7 +184,7 @@ class TestWindows:
     def test_short_rows_are_asked_for_some_at_a_time(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        matrix = sp.csr_array(sp.eye_array(20_000, format="csr", dtype=np.float32))
+        matrix = sp.csr_array(sp.eye(20_000, dtype=np.float32))
         written(tmp_path / "a.store", matrix).close()
         counts: list[int] = []
         fetch = StorePart.fetch

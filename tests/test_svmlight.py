@@ -162,7 +162,7 @@ def test_many_labels_are_refused_dense_and_kept_sparse(tmp_path: Path) -> None:
         with pytest.raises(error):
             convert(wrong, tmp_path / "c.store", label_store=target)
     with pytest.raises(ValueError, match="3,200 MB if dense and 0.3 MB now"):
-        convert(marked(20_000, 2), tmp_path / "c.store", y=sp.eye_array(20_000).tocsr())
+        convert(marked(20_000, 2), tmp_path / "c.store", y=sp.csr_array(sp.eye(20_000)))
     assert sorted(os.listdir(tmp_path)) == ["a.store", "a.svm", "l.store", "w.svm"]
 
 

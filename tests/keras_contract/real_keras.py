@@ -160,7 +160,7 @@ class Trained(keras.callbacks.Callback):
 
 def one_hot(num_rows: int) -> Any:
     """Row i has a one in column i."""
-    return sp.eye_array(num_rows, format="csr", dtype=np.float32)
+    return sp.csr_array(sp.eye(num_rows, dtype=np.float32))
 
 
 def recorded(num_rows: int, batch_size: int, **options: Any) -> Recorded:

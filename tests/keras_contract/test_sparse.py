@@ -126,7 +126,7 @@ def test_torch_does_not_bother_the_user() -> None:
         from sequence_loader import SparseBatchSequence
         import torch
         warnings.simplefilter("error")
-        x = sp.eye_array(8, format="csr", dtype=np.float32)
+        x = sp.csr_array(sp.eye(8, dtype=np.float32))
         before = list(warnings.filters)
         for (batch,) in SparseBatchSequence(x, batch_size=4, output="sparse"):
             batch @ torch.ones(8, 2)
