@@ -27,7 +27,7 @@ from sequence_loader import (
     StoreWriter,
     open_store,
 )
-from sequence_loader.store.format import index_dtype
+from sequence_loader.store.dtypes import index_dtype
 
 WARM, COLD, CAPPED = "warm", "cold", "capped"
 MEMORY, STORE, WINDOWS = "in memory", "store", "store, windows"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows import gather as gathering
 from sequence_loader.rows.as_csr import from_scipy
-from sequence_loader.rows.csr import CsrRows, canonical, unsigned
+from sequence_loader.rows.csr import CsrRows, canonical, ones, unsigned
 from sequence_loader.rows.gather import gather
 from sequence_loader.rows.sources import CsrSource
 
@@ -220,6 +220,70 @@ def test_many_rows_are_read_in_pieces_into_memory_that_is_used_again(types, mean
     owner = int(np.flatnonzero(lengths)[-1])
     with pytest.raises(ValueError, match=f"row {owner} holds {num_features}"):
         gathering.read_rows(wrong, rows, pool, "x", rows)
+
+
+@pytest.mark.parametrize("mean", [0, 1, 60, 250, 700])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "f2", "ones", "bool"])
+@pytest.mark.parametrize("pieces", [False, True])
+def test_narrow_rows_are_read_as_any_dtype_that_holds_them(mean, kind, pieces):
+    """In words of two, whose neighbours are left out, or joined if they are long."""
+    rng = np.random.default_rng(mean)
+    for last in (0, 1, 2, 3):  # values in all: odd and even, and the last in no word
+        lengths = np.append(rng.integers(0, 2 * mean + 1, 40), last)
+        lengths[[0, 20]] = 0
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        columns = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
+        columns = (columns * 3 + 65_535 - 6 * mean - 9).astype(np.uint16)
+        data = rng.integers(0, 200, len(columns)).astype(kind.replace("ones", "u1"))
+        if kind == "ones":
+            data = ones(len(columns), np.dtype(np.float64))
+        # An array may begin between two words, or be of every second value.
+        apart = np.stack([columns, columns], axis=1)[:, 0]
+        shifted = np.append(columns[:1], columns)[1:]
+        for indices in (columns, apart, shifted):
+            matrix = CsrRows(ends, indices, data, 65_536)
+            for rows in ([], [0], [40], [3, 3, 40, 0, 7, 40], range(41), [39, 40, 0]):
+                rows = np.array(rows, np.int64)
+                with pytest.MonkeyPatch.context() as patch:
+                    if pieces:
+                        patch.setattr(gathering, "PIECE_VALUES", 50)
+                    found = gathering.read_rows(
+                        matrix, rows, BufferPool(), "x", rows, np.dtype(np.float64)
+                    )
+                spans = [slice(int(ends[row]), int(ends[row + 1])) for row in rows]
+                assert np.diff(found.indptr).tolist() == lengths[rows].tolist()
+                assert found.indices.dtype == np.int32
+                assert found.data.dtype == np.float64 and found.data.flags.writeable
+                for taken, own in ((found.indices, columns), (found.data, data)):
+                    expected = np.concatenate([own[:0], *(own[span] for span in spans)])
+                    np.testing.assert_array_equal(taken, expected)
+
+
+@pytest.mark.parametrize("mean", [60, 700])
+def test_damage_of_narrow_rows_is_that_of_their_own(mean):
+    """What a word brings along of the neighbours is not looked at."""
+    ends = np.arange(0, 20 * mean + 2, mean + 1)
+    columns = np.tile(np.arange(mean + 1, dtype=np.uint16), len(ends) - 1)
+    data = np.ones(len(columns), np.uint8)
+    columns[ends[5]], columns[ends[8] + 1] = 65_535, 0
+    matrix = CsrRows(ends, columns, data, mean + 1)
+    sound = np.array([4, 6, 7, 9])
+    assert gathering.read_rows(matrix, sound, BufferPool(), "x", sound).num_rows == 4
+    for row, wrong in ((5, "row 5 holds 65535"), (8, "those of row 8")):
+        rows = np.array([4, row, 6])
+        with pytest.raises(ValueError, match=wrong):
+            gathering.read_rows(
+                matrix, rows, BufferPool(), "x", rows, must_ascend=True
+            )
+
+
+def test_one_value_over_and_over_need_not_be_1():
+    data = np.broadcast_to(np.float32(2.5), 6)
+    for dtype in (np.uint16, np.int32):
+        matrix = CsrRows(np.array([0, 3, 6]), np.arange(6, dtype=dtype) % 3, data, 3)
+        rows = np.array([1, 0])
+        found = gathering.read_rows(matrix, rows, BufferPool(), "x", rows)
+        assert found.data.tolist() == [2.5] * 6 and found.data.flags.writeable
 
 
 def test_sound_rows_beside_a_damaged_one_can_be_read():

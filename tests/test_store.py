@@ -29,6 +29,7 @@ from store_data import (
 )
 from watching import HUNG_SECONDS
 
+from sequence_loader.rows import narrow
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import RowSource
 from sequence_loader.store import blocks as store_blocks
@@ -252,12 +253,25 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
     store.verify()
 
 
-@pytest.mark.parametrize(("dtype", "index_dtype"), [("i1", "i4"), ("f4", "u2")])
+@pytest.mark.parametrize(
+    ("dtype", "index_dtype", "nnz", "read_as"),
+    [
+        ("i1", "i4", 2**31 + 1000, "i1"),
+        ("f4", "u2", 2**31 + 1000, "f4"),
+        ("u1", "u2", 2**31 + 1001, "f4"),
+        ("u1", "u2", 2**32 + 1001, "f4"),
+    ],
+)
 def test_more_than_2_31_nonzeros_in_a_file_of_holes(
-    dtype: str, index_dtype: str, tmp_path: Path
+    dtype: str,
+    index_dtype: str,
+    nnz: int,
+    read_as: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # 2.2e9 zeros and columns 0, 1, 2, ...: the columns are real only in the last row,
-    # the rest of both files is a hole and takes no disk.
+    # Billions of zeros and columns 0, 1, 2, ...: the columns are real only in the last
+    # row, the rest of both files is a hole and takes no disk.
     from sequence_loader.store.format import (
         BLOCK_BYTES,
         Manifest,
@@ -265,7 +279,7 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(
         array_path,
     )
 
-    nnz, last = 2**31 + 1000, 500
+    last = 500
     path = tmp_path / "big.store"
     path.mkdir()
     arrays = {
@@ -283,18 +297,20 @@ def test_more_than_2_31_nonzeros_in_a_file_of_holes(
             file.write(header)
             file.seek(len(header) + (length - len(tail)) * tail.dtype.itemsize)
             file.write(tail.tobytes())
-    manifest = Manifest((3, 500), nnz, stored)
+    manifest = Manifest((3, 500), nnz, stored, np.dtype(read_as))
     (path / "manifest.json").write_bytes(manifest.to_bytes())
     store = open_store(path)
-    assert store.nnz == nnz
-    rows = store.read(np.array([2, 0, 2]))
-    assert rows.indptr.tolist() == [0, 500, 501, 1001]
-    assert rows.indices.tolist() == [*range(500), 0, *range(500)]
-    assert rows.data.tolist() == [7] * 500 + [0] + [7] * 500
-    rows = store.read(np.array([2, 2]))  # near each other: 32 bits count from there
-    assert rows.indptr.tolist() == [0, 500, 1000]
-    assert rows.indices.tolist() == [*range(500), *range(500)]
-    assert rows.data.tolist() == [7] * 1000
+    assert store.nnz == nnz and store.dtype == read_as
+    for joined in (256, 10**9):  # of narrow rows, those that are long
+        monkeypatch.setattr(narrow, "JOINED_ROW_VALUES", joined)
+        rows = store.read(np.array([2, 0, 2]))
+        assert rows.indptr.tolist() == [0, 500, 501, 1001]
+        assert rows.indices.tolist() == [*range(500), 0, *range(500)]
+        assert rows.data.tolist() == [7] * 500 + [0] + [7] * 500
+        rows = store.read(np.array([2, 2]))  # near each other: 32 bits count from there
+        assert rows.indptr.tolist() == [0, 500, 1000]
+        assert rows.indices.tolist() == [*range(500), *range(500)]
+        assert rows.data.tolist() == [7] * 1000
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     path = damaged_store(tmp_path)
     manifest = path / "manifest.json"
     content = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(StoreError, match="version 2.*reads version 1"):
+    manifest.write_text(json.dumps({**content, "version": 3}))
+    with pytest.raises(StoreError, match="version 3.*reads versions 1 and 2"):
         open_store(path)
 
 

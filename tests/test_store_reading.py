@@ -33,6 +33,7 @@ from sequence_loader.store.window_reader import WindowReader
 ROWS, FEATURES = 300, 40
 MATRIX = marked(ROWS, FEATURES, density=0.3)
 KINDS = ("memory", "maps", "parts", "windows", "window parts", "single batches")
+KINDS += ("narrow", "narrow parts", "narrow windows", "narrow window parts")
 BUDGET = 16_000
 """Bytes: a few batches of these rows in a window, many windows in an epoch."""
 
@@ -45,6 +46,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     cuts = (0, 1, 90, 90, ROWS)
     for part, (start, stop) in enumerate(zip(cuts, cuts[1:])):
         written(folder / f"part-{part}.store", MATRIX[start:stop], blocks=1).close()
+    # Values of two bytes; and parts of one, of two, and of four.
+    written(folder / "narrow.store", MATRIX, dtype="smallest").close()
+    for part, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+        rows, dtype = MATRIX[start:stop], "float32" if part == 3 else "smallest"
+        written(folder / f"few-{part}.store", rows, blocks=1, dtype=dtype).close()
+    narrow, few = folder / "narrow.store", f"{folder}/few-*.store"
     whole, parts = folder / "whole.store", f"{folder}/part-*.store"
     return {
         "memory": CsrSource(MATRIX),
@@ -53,6 +60,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "windows": open_store(whole, memory=BUDGET),
         "window parts": open_store(parts, memory=BUDGET),
         "single batches": open_store(whole, memory=1),
+        "narrow": open_store(narrow),
+        "narrow parts": open_store(few),
+        "narrow windows": open_store(narrow, memory=BUDGET // 2),
+        "narrow window parts": open_store(few, memory=BUDGET),
     }
 
 

@@ -58,7 +58,10 @@ def add_convert(commands: Subparsers) -> None:
         help="whether rows without a label are refused, or get the weight 0",
     )
     parser.add_argument(
-        "--dtype", metavar="NAME", help="type of the stored values, float32 for example"
+        "--dtype",
+        metavar="NAME",
+        help="type of the stored values, float32 for example; or smallest, which keeps "
+        "counts in one byte or two, and loses nothing",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the store at DST"

@@ -92,12 +92,14 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
     from rich.text import Text
 
     from sequence_loader.store.opening import open_store
+    from sequence_loader.store.survey import survey
     from sequence_loader.text.lengths import Lengths
 
     with open_store(paths) as store:
         rows, features = store.shape
         cells = rows * features
         dense = cells * store.dtype.itemsize
+        found = survey(store)
         table = Table(title=Text(" ".join(args.stores)), show_header=False)
         table.add_column()
         table.add_column(justify="right")
@@ -108,6 +110,7 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
             "nonzeros a row": f"{store.nnz / rows:,.1f}" if rows else "-",
             "density": f"{store.nnz / cells:.4%}" if cells else "-",
             "dtype": store.dtype.name,
+            "kept in": ", ".join(found.kept),
             "on disk": size(store.nbytes),
             "as a dense array": size(dense),
             "sample_weight": "no" if store.sample_weight is None else "yes",
@@ -127,7 +130,37 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
             _show_labels(store.y, store.class_names, console)
         if words is not None and words.texts == rows:
             _show_lengths(words, console)
+        if found.bars:
+            _show_values(store, found, console)
     return 0
+
+
+def _show_values(store: Any, found: Any, console: Any) -> None:
+    """How many values rows have, and how few bytes would hold them."""
+    from rich.table import Table
+
+    some = "" if found.rows == store.num_rows else f" of {found.rows:,}"
+    table = Table(title="values of a row")
+    table.add_column("")
+    table.add_column(f"rows{some}", justify="right")
+    table.add_column("")
+    most = max(count for _, _, count in found.bars)
+    for first, last, count in found.bars:
+        name = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+        table.add_row(name, f"{count:,}", _bar(count, most))
+    console.print(table)
+    whole = found.values == store.nnz
+    looked = f"all {store.nnz:,}" if whole else f"{found.values:,} of {store.nnz:,}"
+    told = f"narrower values: {looked} were looked at; "
+    if found.nbytes < store.nbytes:
+        told += (
+            f"kept in {found.narrowest} the store takes {size(found.nbytes)} in place "
+            f"of {size(store.nbytes)}: convert --dtype smallest"
+        )
+        told += "" if whole else ", which looks at all"
+    else:
+        told += "nothing to save"
+    print(told)
 
 
 def _show_labels(y: Any, class_names: Sequence[str] | None, console: Any) -> None:

@@ -23,7 +23,8 @@ from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import SideFiles, check_free, side_files
 from sequence_loader.importers.source import Block, Source, SourceError
 from sequence_loader.progress import progress_bar
-from sequence_loader.store.blocks import checked_names
+from sequence_loader.store.blocks import checked_dtype, checked_names
+from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import PendingDirectory
@@ -83,7 +84,8 @@ def convert(
         sample_weight: Numbers of shape (rows,), given as `y` is.
         dtype: Type of the stored values. By default that of the source, where it
             has one; of text, float32 for real, int32 for integer and bool for
-            pattern matrices.
+            pattern matrices. ``"smallest"`` keeps them in the fewest bytes that lose
+            no bit of any, none where all are 1; they are read as that default.
         overwrite: Whether to replace a store at `path`.
         progress: Whether to show a progress bar, if standard error is a terminal.
         feature_names: One name for each feature; by default those of the source.
@@ -193,20 +195,25 @@ def convert(
             f"Check that it is the file that was meant."
         )
     called = checked_names("feature_names", feature_names, None) or first.feature_names
+    smallest = isinstance(dtype, str) and dtype == SMALLEST
+    read_as = None if smallest else dtype
     if model is not None:
         model.check(first, called)
         called = model.feature_names if called is None else called
-        dtype = model.dtype if dtype is None else dtype
+        read_as = model.dtype if read_as is None else read_as
+    read_as = checked_dtype(_dtype(sources) if read_as is None else read_as)
     found = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
         first.num_features,
-        dtype=_dtype(sources) if dtype is None else dtype,
+        dtype=SMALLEST if smallest else read_as,
         overwrite=overwrite,
         feature_names=called,
         class_names=found if names is None else names,
         metadata=_metadata(sources, metadata),
     )
+    if files or model is not None:  # else, of the first block, which all must be like
+        writer.dtype = read_as
     work = [each.work for each in sources]
     total = None if None in work else sum(each or 0 for each in work)
     bar = progress_bar("write", total, "bytes", shown=progress)

@@ -11,6 +11,7 @@ from sequence_loader.importers.anndata import read_anndata
 from sequence_loader.importers.matrix_market import read_matrix_market
 from sequence_loader.importers.npz import read_npz
 from sequence_loader.importers.source import PACKED, Source
+from sequence_loader.importers.stores import is_store, read_stores
 from sequence_loader.importers.svmlight import read_svmlight
 from sequence_loader.importers.tenx import read_tenx
 from sequence_loader.importers.tenx_files import tenx_matrices
@@ -25,6 +26,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "anndata": (read_anndata, (".h5ad", ".zarr"), ("layer", "label_column")),
     "10x": (read_tenx, (".h5",), ("feature_type", "genome")),
     "matrix-market": (read_matrix_market, (".mtx", ".mm"), ("transpose",)),
+    "store": (read_stores, (".store",), ()),
 }
 """For each format its reader, the suffixes that name it, and the options it takes."""
 
@@ -34,6 +36,7 @@ ALIASES = {"libsvm": "svmlight", "h5ad": "anndata", "mtx": "matrix-market"}
 USES = {
     "svmlight": ("progress", "class_names", "classes", "like"),
     "anndata": ("class_names", "classes", "missing_labels"),
+    "store": ("class_names",),
 }
 """What some readers must know of the arguments for every format."""
 
@@ -103,6 +106,8 @@ def format_of(path: Path) -> str:
         if suffixes and suffixes[-1] in known:
             return name
     if path.is_dir():
+        if is_store(path):
+            return "store"
         if tenx_matrices(path):
             return "10x"
         if any((path / name).exists() for name in (".zgroup", "zarr.json")):

@@ -232,6 +232,11 @@ def ends_of(lengths: Array) -> Integers:
     return ends
 
 
+def ones(count: int, dtype: np.dtype[Any]) -> Array:
+    """Read-only array of shape (count,) in no bytes, which says that all are 1."""
+    return np.broadcast_to(np.ones((), dtype), count)
+
+
 def joined(parts: Sequence[CsrRows]) -> CsrRows:
     """The rows of all parts, in order; of a single one, that part itself."""
     if len(parts) == 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,12 @@ from sequence_loader.rows.csr import (
     is_ascending,
     unsigned,
     unsigned_limit,
+)
+from sequence_loader.rows.narrow import (
+    PIECE_VALUES,
+    copy_narrow,
+    is_constant,
+    is_narrow,
 )
 
 try:  # not public, and the same since scipy 1.1; `take` stands in for it
@@ -42,6 +49,7 @@ def read_rows(
     pool: BufferPool,
     name: str,
     ids: Integers,
+    dtype: np.dtype[Any] | None = None,
     *,
     must_ascend: bool = False,
 ) -> CsrRows:
@@ -53,6 +61,7 @@ def read_rows(
         pool: Where the memory of many rows comes from, which would be slow to get anew.
         name: What they are, for the error message.
         ids: int64 array of shape (n,): what the rows are called in the error message.
+        dtype: What values become, by default what they are; it holds each of them.
         must_ascend: See `canonical`.
 
     Returns:
@@ -63,42 +72,98 @@ def read_rows(
             range, or they must ascend and do not.
     """
     found = _locate(matrix, rows, name)
+    dtype = matrix.data.dtype if dtype is None else dtype
     value_bytes = matrix.indices.itemsize + matrix.data.itemsize
-    if found.ends[-1] * value_bytes > GATHER_WHOLE_BYTES:
-        read = _read_in_pieces(matrix, found, pool, name, ids)
-        if read is not None:
-            return read
-    return canonical(_gather(matrix, found), name, ids, must_ascend=must_ascend)
+    large = found.ends[-1] * value_bytes > GATHER_WHOLE_BYTES
+    narrow = _copy_rows is not None and is_narrow(matrix.indices, matrix.data)
+    read = None
+    if narrow:
+        read = _read_narrow(matrix, found, dtype, pool, name, ids)
+    elif large or dtype != matrix.data.dtype:
+        read = _read_in_pieces(matrix, found, dtype, pool, name, ids)
+    if read is not None:
+        return read
+    whole = canonical(_gather(matrix, found), name, ids, must_ascend=must_ascend)
+    if not dtype.isnative or whole.data.dtype == dtype:
+        return whole
+    return replace(whole, data=whole.data.astype(dtype))
 
 
 def _read_in_pieces(
-    matrix: CsrRows, found: _Spans, pool: BufferPool, name: str, ids: Integers
+    matrix: CsrRows,
+    found: _Spans,
+    dtype: np.dtype[Any],
+    pool: BufferPool,
+    name: str,
+    ids: Integers,
 ) -> CsrRows | None:
     """`None` where rows are not canonical, or of a kind that is not copied so."""
     total, features = int(found.ends[-1]), matrix.num_features
-    if not matrix.data.dtype.isnative or not _is_copied(matrix):
-        return None
     stored, served = matrix.indices.dtype, np.dtype(index_type(features))
-    indices = pool.empty((total,), served)
-    data = pool.empty((total,), matrix.data.dtype)
-    most = GATHER_PIECE_BYTES // (stored.itemsize + matrix.data.itemsize)
-    cuts = np.searchsorted(found.ends, np.arange(0, total, most), side="right") - 1
-    # Empty rows at the beginning, or beside a cut, need not be in a piece.
-    cuts = np.unique(np.append(cuts, len(found.spans))).tolist()
-    for start, stop in zip(cuts, cuts[1:]):
+    kept = matrix.data.dtype
+    if not kept.isnative or not _is_copied(matrix):
+        return None
+    indices, data = pool.empty((total,), served), pool.empty((total,), dtype)
+    most = GATHER_PIECE_BYTES // (stored.itemsize + kept.itemsize)
+    for start, stop in _cuts(found, most):
         piece = found.cut(start, stop)
         place = slice(int(found.ends[start]), int(found.ends[stop]))
-        columns = indices[place]
+        columns, values = indices[place], data[place]
         if stored != served:
             columns = np.empty(len(columns), stored)
-        if not _copy(matrix, piece, columns, data[place]):
+        if kept != dtype:
+            values = np.empty(len(values), kept)
+        if not _copy(matrix, piece, columns, values):
             return None
-        batch = CsrRows(piece.ends, columns, data[place], features)
+        batch = CsrRows(piece.ends, columns, values, features)
         if not is_ascending(batch, name, ids[start:stop]):
             return None
         if stored != served:
             indices[place] = columns
+        if kept != dtype:
+            data[place] = values
     return CsrRows(found.ends, indices, data, features)
+
+
+def _read_narrow(
+    matrix: CsrRows,
+    found: _Spans,
+    dtype: np.dtype[Any],
+    pool: BufferPool,
+    name: str,
+    ids: Integers,
+) -> CsrRows | None:
+    """`None` where rows are not canonical, or of a kind that is not copied so."""
+    total, features = int(found.ends[-1]), matrix.num_features
+    if index_type(features) is not np.int32:
+        return None
+    # Memory of few values is had anew in less time than the pool takes.
+    empty = pool.empty if total > PIECE_VALUES else np.empty
+    indices, data = empty((total,), np.int32), empty((total,), dtype)
+    arrays = matrix.indices, matrix.data
+    for start, stop in _cuts(found, PIECE_VALUES):
+        piece = found.cut(start, stop)
+        place = slice(int(found.ends[start]), int(found.ends[stop]))
+        columns = copy_narrow(
+            _copy_rows, arrays, *piece, indices[place], data[place]
+        )
+        if columns is None:
+            return None
+        batch = CsrRows(piece.ends, columns, columns, features)
+        if not is_ascending(batch, name, ids[start:stop]):
+            return None
+    return CsrRows(found.ends, indices, data, features)
+
+
+def _cuts(found: _Spans, most: int) -> list[tuple[int, int]]:
+    """The first of some rows and one past the last, of at most so many values."""
+    total, count = int(found.ends[-1]), len(found.spans)
+    if total <= most:
+        return [(0, count)] if count else []
+    cuts = np.searchsorted(found.ends, np.arange(0, total, most), side="right") - 1
+    # Empty rows at the beginning, or beside a cut, need not be in a piece.
+    bounds = np.unique(np.append(cuts, count)).tolist()
+    return list(zip(bounds, bounds[1:]))
 
 
 def gather(matrix: CsrRows, rows: Integers, name: str = "x") -> CsrRows:
@@ -190,9 +255,13 @@ def _copy(matrix: CsrRows, found: _Spans, indices: Array, data: Array) -> bool:
     spans, ends = found
     if len(spans) == 0:
         return True
+    if is_constant(matrix.data):
+        data[:] = matrix.data[:1]
     if not _is_copied(matrix):
         return False
     sources, targets = (matrix.indices, matrix.data), (indices, data)
+    if is_constant(matrix.data):  # columns alone are copied, twice, to the same place
+        sources, targets = (matrix.indices,) * 2, (indices,) * 2
     # The loop moves two arrays alike. One of them has the type of its pointers, which
     # is int32 or int64: where the indices are narrower, the values take their part,
     # and where both are, neither can.
@@ -223,7 +292,7 @@ def _copy(matrix: CsrRows, found: _Spans, indices: Array, data: Array) -> bool:
 
 def _is_copied(matrix: CsrRows) -> bool:
     """Whether the compiled loop knows such arrays, and need not copy them whole."""
-    arrays = matrix.indices, matrix.data
+    arrays = [matrix.indices, *([] if is_constant(matrix.data) else [matrix.data])]
     wide = max(array.dtype.itemsize for array in arrays) >= 4
     return _copy_rows is not None and wide and all(map(_is_plain, arrays))
 

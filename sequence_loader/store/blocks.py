@@ -20,7 +20,8 @@ from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import from_objects, is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit, cast, position, wider
-from sequence_loader.store.format import ARRAYS, DTYPES, dtype_named
+from sequence_loader.store.dtypes import DTYPES, SMALLEST, dtype_named
+from sequence_loader.store.format import ARRAYS
 
 WRITE_PIECE_VALUES = 1 << 20
 """Values that are checked, converted and written at a time: some 30 MB of memory."""
@@ -161,8 +162,9 @@ def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
     except TypeError:
         found = np.dtype(object)
     if found.name not in DTYPES:
+        known = (*DTYPES, SMALLEST) if name == "dtype" else DTYPES
         raise TypeError(
-            f"{argument(name)} must be one of {', '.join(DTYPES)}; received "
+            f"{argument(name)} must be one of {', '.join(known)}; received "
             f"{shown(dtype)}. Pass one of those, for example 'float32'."
         )
     return dtype_named(found.name)

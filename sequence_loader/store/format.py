@@ -9,7 +9,7 @@ little-endian), which NumPy and scipy can open without this package:
     indices.npy        uint16, int32 or (beyond 2^31 - 1 features) int64, shape
                        (nnz,): the column of each value, strictly ascending in each
                        row. Written as uint16 where there are at most 65,536
-                       features and values of at least 4 bytes
+                       features and values of at least 4 bytes, or narrowed ones
     data.npy           any boolean, integer or floating dtype, shape (nnz,)
     y.npy              optional targets, shape (rows, ...)
     sample_weight.npy  optional floating weights, shape (rows,)
@@ -21,7 +21,7 @@ The manifest is a JSON object:
     digest         BLAKE2b-128, in hex, of the manifest's own bytes with this digest
                    written as 32 zeros; always the first entry
     format         "sequence_loader.store"
-    version        1; a reader refuses any other
+    version        1 or 2; a reader refuses any other
     shape, nnz     [rows, features] and the number of stored values
     sorted         true: rows are canonical
     block_bytes    16777216: how many bytes share a digest
@@ -34,6 +34,13 @@ The manifest is a JSON object:
 
     values = np.load("train.store/data.npy", mmap_mode="r"), and so on;
     csr_array((values, indices, indptr), shape) is the matrix.
+
+Version 2 keeps values in fewer bytes than they are served in (`narrower`), and says
+in one more entry what that is; where nothing can be kept narrower, version 1 is
+written, which older releases read:
+
+    dtype          what values are served as; each converts to it without loss
+    arrays         without ``data`` where all values are 1
 
 A store is written beside its path and appears there whole (`publishing`). Opening
 one checks what costs nothing: the manifest and its digest, the size and header of
@@ -54,9 +61,10 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.checks import shown
+from sequence_loader.store.dtypes import dtype_named, index_dtypes, narrower
 
 FORMAT = "sequence_loader.store"
-VERSION = 1
+VERSIONS = 1, 2
 MANIFEST = "manifest.json"
 ARRAYS = ("indptr", "indices", "data", "y", "sample_weight")
 SIDE_FILES = (
@@ -64,11 +72,6 @@ SIDE_FILES = (
     *(f"vectorizer_{name}.npy" for name in ("hashes", "df", "columns")),
 )
 """What may lie beside them: the vectorizer that made the rows. Readers pass them by."""
-DTYPES = (
-    *("bool", "int8", "int16", "int32", "int64"),
-    *("uint8", "uint16", "uint32", "uint64"),
-    *("bfloat16", "float16", "float32", "float64"),
-)
 BLOCK_BYTES = 1 << 24
 """Bytes that share a digest: 16 MiB make 64 kB of manifest for 16 GiB of rows."""
 
@@ -118,7 +121,9 @@ class Manifest:
     Attributes:
         shape: (rows, features).
         nnz: Number of stored values.
-        arrays: The files by name, without the suffix ``.npy``.
+        arrays: The files by name, without the suffix ``.npy``; no ``data`` where all
+            values are 1.
+        dtype: What values are served as.
         feature_names: One name for each feature, or `None`.
         class_names: Names of the classes that integers in `y` stand for, or `None`.
         metadata: Anything that JSON can hold, the user's own.
@@ -127,18 +132,25 @@ class Manifest:
     shape: tuple[int, int]
     nnz: int
     arrays: Mapping[str, StoredArray]
+    dtype: np.dtype[Any]
     feature_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether values are kept in fewer bytes than they are served in."""
+        return "data" not in self.arrays or self.arrays["data"].dtype != self.dtype
 
     def to_bytes(self) -> bytes:
         """The text of the file, sealed with a digest of itself."""
         content = {
             "digest": _NO_SEAL.decode(),
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSIONS[self.narrowed],
             "shape": list(self.shape),
             "nnz": self.nnz,
+            **({"dtype": self.dtype.name} if self.narrowed else {}),
             "sorted": True,
             "block_bytes": BLOCK_BYTES,
             "arrays": {
@@ -179,10 +191,11 @@ class Manifest:
                 f"{path} is not the manifest of a store: `format` must be "
                 f"{FORMAT!r}. Pass the directory that a StoreWriter wrote."
             )
-        if content.get("version") != VERSION:
+        if content.get("version") not in VERSIONS:
+            known = " and ".join(map(str, VERSIONS))
             raise StoreError(
                 f"{path} has version {shown(content.get('version'))} of the format; "
-                f"this release reads version {VERSION}. Update sequence_loader, or "
+                f"this release reads versions {known}. Update sequence_loader, or "
                 f"write the store again."
             )
         seal = _SEAL.match(text)
@@ -219,7 +232,9 @@ class Manifest:
             "indices": nnz,
             "data": nnz,
         }
-        if not {"indptr", "indices", "data"} <= set(arrays) <= set(ARRAYS):
+        narrowed = content["version"] == 2
+        needed = {"indptr", "indices", *(() if narrowed else ("data",))}
+        if not needed <= set(arrays) <= set(ARRAYS):
             raise ValueError(f"`arrays` are {sorted(arrays)}")
         for name, array in arrays.items():
             if array.shape[0] != leading[name]:
@@ -234,6 +249,10 @@ class Manifest:
         if kind not in kinds:
             wanted = " or ".join(map(str, kinds))
             raise ValueError(f"`indices` is {kind}, not {wanted}")
+        kept = arrays["data"].dtype if "data" in arrays else None
+        dtype = dtype_named(content["dtype"]) if narrowed else kept
+        if dtype is None or (narrowed and kept not in (None, *narrower(dtype))):
+            raise ValueError(f"`data` is {kept}, which is not kept for {dtype}")
         names = _names(content["feature_names"])
         if names is not None and len(names) != features:
             raise ValueError(f"{len(names)} `feature_names` for {features} features")
@@ -241,45 +260,11 @@ class Manifest:
             (rows, features),
             nnz,
             arrays,
+            dtype,
             names,
             _names(content["class_names"]),
             dict(content["metadata"]),
         )
-
-
-def index_dtypes(num_features: int) -> list[np.dtype[Any]]:
-    """The types that column indices may have, the smallest first."""
-    wide = np.dtype(np.int32 if num_features <= 2**31 - 1 else np.int64)
-    return [np.dtype(np.uint16), wide] if num_features <= 2**16 else [wide]
-
-
-def index_dtype(num_features: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type that a writer gives to the column indices of values of a dtype.
-
-    uint16 makes float32 rows a quarter smaller on disk. In memory, too, it is faster to
-    copy a quarter less and widen the indices of the batch than to copy them wide
-    (benchmarks/disk.py). Beside values of less than 4 bytes it is not: the compiled
-    loop that copies rows needs an array of 4 or 8 bytes (`gathering`).
-    """
-    kinds = index_dtypes(num_features)
-    return kinds[0] if dtype.itemsize >= 4 else kinds[-1]
-
-
-def dtype_named(name: Any) -> np.dtype[Any]:
-    """The dtype of a name in the manifest.
-
-    Raises:
-        ValueError: It is not one that a store can hold.
-    """
-    if name not in DTYPES:
-        raise ValueError(f"dtype {shown(name)} is not one of {', '.join(DTYPES)}")
-    if name == "bfloat16":
-        import ml_dtypes  # TensorFlow brings it; NumPy alone does not know the type
-
-        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    else:
-        found = np.dtype(name)
-    return found
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.map_copy import copy_parts, expect_parts
 from sequence_loader.memory.page_cache import File, at_random, will_need_parts
-from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.csr import CsrRows, ends_of, ones
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.format import (
     MANIFEST,
@@ -76,6 +78,8 @@ class StorePart:
         self.identity = digest_of(text)
         self.manifest = Manifest.from_bytes(text, self.path / MANIFEST)
         self.num_rows, self.num_features = self.manifest.shape
+        self.dtype = self.manifest.dtype
+        self._matrix = [name for name in MATRIX if name in self.manifest.arrays]
         self._pool = BufferPool(spare=2)
         self._handles: ByName[Handle] = ByName()
         self.arrays: ByName[Array] = ByName()
@@ -86,10 +90,19 @@ class StorePart:
         except BaseException:
             self.close()
             raise
+        if "data" not in self.arrays:
+            self._check_ones(folder)
+            self.arrays["data"] = ones(self.manifest.nnz, self.dtype)
         self._sizes = {
             name: self.offset(name) + array.nbytes
             for name, array in self.manifest.arrays.items()
         }
+
+    @property
+    def kept_as(self) -> np.dtype[Any] | None:
+        """Type of the values in the file; `None` where all are 1, and there is none."""
+        stored = self.manifest.arrays.get("data")
+        return None if stored is None else stored.dtype
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +122,7 @@ class StorePart:
             rows: int64 array of shape (n,), each in ``[0, num_rows)``.
 
         Returns:
-            Canonical rows, in that order.
+            Canonical rows, in that order, whose values are of `dtype`.
 
         Raises:
             StoreError: A file has changed since the store was opened.
@@ -119,7 +132,9 @@ class StorePart:
         indptr, indices, data = (self.arrays[name] for name in MATRIX)
         matrix = CsrRows(indptr, indices, data, self.num_features)
         name = str(self.path)
-        return read_rows(matrix, rows, self._pool, name, rows, must_ascend=True)
+        return read_rows(
+            matrix, rows, self._pool, name, rows, self.dtype, must_ascend=True
+        )
 
     def bounds(self, rows: Integers) -> tuple[Integers, Integers]:
         """Where rows start and stop among the stored values, checked.
@@ -151,7 +166,7 @@ class StorePart:
         stops: Integers,
         places: Integers,
         indices: Array,
-        data: Array,
+        data: Array | None,
     ) -> None:
         """Reads runs of stored values into `indices` and `data`.
 
@@ -160,34 +175,51 @@ class StorePart:
             stops: int64 array of shape (n,), from `bounds`.
             places: int64 array of shape (n,): where each run begins in the output.
             indices: Array of shape (nnz,) to fill, of the store's index dtype.
-            data: Array of shape (nnz,) to fill, of the store's dtype.
+            data: Array of shape (nnz,) to fill, of a dtype that holds what the
+                values are kept as; `None` where all are 1.
 
         Raises:
             StoreError: A file is shorter than when the store was opened.
         """
         first, last = _runs(starts, stops, 0, places)
         runs = np.stack([starts[first], stops[last] - starts[first], places[first]])
-        for name, out in (("indices", indices), ("data", data)):
-            begins, lengths, into = runs * out.dtype.itemsize
-            if copy_parts(self.arrays[name], begins, lengths, out, into):
-                self.check_sizes((name,))
-                continue
-            handle, offset = self._handles[name], self.offset(name)
-            view = out.view(np.uint8).data
-            for start, length, place in (runs.T * out.dtype.itemsize).tolist():
-                piece = view[place : place + length]
-                if os.preadv(handle.number, [piece], offset + start) != length:
-                    self.read_into(name, piece, offset + start)
+        self._fetch("indices", runs, indices)
+        if data is None:
+            return
+        if self.kept_as == data.dtype:
+            self._fetch("data", runs, data)
+            return
+        begins, lengths, into = runs
+        ends = ends_of(lengths)
+        kept = data.dtype if self.kept_as is None else self.kept_as
+        values = np.ones(int(ends[-1]), kept)
+        if self.kept_as is not None:
+            self._fetch("data", np.stack([begins, lengths, ends[:-1]]), values)
+        for place, first, last in zip(into.tolist(), ends.tolist(), ends[1:].tolist()):
+            data[place : place + last - first] = values[first:last]
+
+    def _fetch(self, name: str, runs: Integers, out: Array) -> None:
+        """Reads runs of one file: where each begins, its length, where it goes."""
+        begins, lengths, into = runs * out.dtype.itemsize
+        if copy_parts(self.arrays[name], begins, lengths, out, into):
+            self.check_sizes((name,))
+            return
+        handle, offset = self._handles[name], self.offset(name)
+        view = out.view(np.uint8).data
+        for start, length, place in (runs.T * out.dtype.itemsize).tolist():
+            piece = view[place : place + length]
+            if os.preadv(handle.number, [piece], offset + start) != length:
+                self.read_into(name, piece, offset + start)
 
     def expect_windows(self) -> None:
         """Has the kernel read what is asked for ahead, and nothing around it."""
         at_random(self.files())
-        for name in ("indices", "data"):
+        for name in self._matrix[1:]:
             expect_parts(self.arrays[name])
 
     def advise(self, starts: Integers, stops: Integers) -> None:
         """Asks for runs of stored values, ascending, to be read soon."""
-        for name in ("indices", "data"):
+        for name in self._matrix[1:]:
             self._advise(name, starts, stops)
 
     def advise_bounds(self, rows: Integers) -> None:
@@ -214,9 +246,9 @@ class StorePart:
                 raise handle.cut()
             piece, position = piece[count:], position + count
 
-    def check_sizes(self, names: Sequence[str] = MATRIX) -> None:
+    def check_sizes(self, names: Sequence[str] = ()) -> None:
         """Raises StoreError if a file was cut: touching its map would kill us."""
-        for name in names:
+        for name in names or self._matrix:
             self._handles[name].check(self._sizes[name])
 
     def size_check(self, name: str) -> Callable[[], None]:
@@ -256,6 +288,15 @@ class StorePart:
             return
         mapped = mmap.mmap(handle.number, expected, access=mmap.ACCESS_READ)
         self.arrays[name] = np.ndarray(array.shape, array.dtype, mapped, len(header))
+
+    def _check_ones(self, folder: int) -> None:
+        path = array_path(self.path, "data")
+        with suppress(FileNotFoundError):
+            Handle(path, folder)
+            raise StoreError(
+                f"{path} is there, and the manifest says that all values are 1, in no "
+                f"file. Restore the manifest, or write the store again."
+            )
 
     def offset(self, name: str) -> int:
         """Where the values begin in the file `name`, in bytes."""

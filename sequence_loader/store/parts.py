@@ -74,9 +74,14 @@ class StoreParts:
         self.first_rows = np.cumsum([0, *(part.num_rows for part in self.list)])
         self.num_rows = int(self.first_rows[-1])
         self.num_features = self.list[0].num_features
-        arrays = self.list[0].manifest.arrays
-        self.dtypes = arrays["indices"].dtype, arrays["data"].dtype
-        self.value_bytes = sum(dtype.itemsize for dtype in self.dtypes)
+        self.dtype = self.list[0].dtype
+        self.index_dtype = self.list[0].manifest.arrays["indices"].dtype
+        # Parts may keep values in several types, which that of the store holds.
+        kinds = {part.kept_as for part in self.list}
+        self.kept_as = kinds.pop() if len(kinds) == 1 else self.dtype
+        self.value_bytes = self.index_dtype.itemsize
+        if self.kept_as is not None:
+            self.value_bytes += self.kept_as.itemsize
         self.nbytes = sum(part.nbytes for part in self.list)
         self.nnz = sum(part.manifest.nnz for part in self.list)
         more = f" and {len(self.list) - 1} more" if len(self.list) > 1 else ""
@@ -149,7 +154,7 @@ class StoreParts:
         located: Located,
         places: Integers,
         indices: Array,
-        data: Array,
+        data: Array | None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Reads the values of rows, with many reads in flight.
@@ -158,7 +163,8 @@ class StoreParts:
             located: The rows.
             places: int64 array of shape (rows,): where the values of each row go.
             indices: Array of shape (nnz,) to fill, of the store's index dtype.
-            data: Array of shape (nnz,) to fill, of the store's dtype.
+            data: Array of shape (nnz,) to fill, of the type `kept_as`; `None` where
+                all values are 1.
             cancelled: Asked now and then whether to stop.
 
         Raises:
@@ -205,9 +211,13 @@ class StoreParts:
         lengths = np.empty(len(rows), np.int64)
         lengths[order] = located.stops - located.starts
         indptr = ends_of(lengths)
-        indices, data = (np.empty(int(indptr[-1]), dtype) for dtype in self.dtypes)
+        count = int(indptr[-1])
+        indices = np.empty(count, self.index_dtype)
+        data = None if self.kept_as is None else np.empty(count, self.kept_as)
         self.fill(located, indptr[:-1][order], indices, data)
-        batch = CsrRows(indptr, indices, data, self.num_features)
+        values = np.ones(count, self.dtype) if data is None else data
+        values = values.astype(self.dtype, copy=False)
+        batch = CsrRows(indptr, indices, values, self.num_features)
         return canonical(batch, self.name, rows, must_ascend=True)
 
     def column(self, name: str) -> Array | None:
@@ -237,7 +247,7 @@ class StoreParts:
         for part in self.list[1:]:
             for what, one, other in (
                 ("features", first.num_features, part.num_features),
-                ("dtype", *(str(p.arrays["data"].dtype) for p in (first, part))),
+                ("dtype", *(str(p.dtype) for p in (first, part))),
                 (
                     "type of column indices",
                     *(str(p.arrays["indices"].dtype) for p in (first, part)),

@@ -85,8 +85,8 @@ class SparseStore:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the stored values."""
-        return self._parts.dtypes[1]
+        """Type of the values, which may be kept in fewer bytes."""
+        return self._parts.dtype
 
     @property
     def y(self) -> Array | None:

@@ -10,7 +10,7 @@ import numpy as np
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.rows.csr import CsrRows, ends_of
+from sequence_loader.rows.csr import CsrRows, ends_of, ones
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.store.parts import Located, StoreParts
 
@@ -68,8 +68,8 @@ class Window:
         values = self._values
         if values is None:
             return None
-        pool, name = self._parts.pool, self._parts.name
-        return read_rows(values, places, pool, name, rows, must_ascend=True)
+        pool, name, dtype = self._parts.pool, self._parts.name, self._parts.dtype
+        return read_rows(values, places, pool, name, rows, dtype, must_ascend=True)
 
     def run(self, plan: BatchPlan, epoch: int) -> None:
         """Reads the window."""
@@ -109,10 +109,13 @@ class Window:
         if memory is None or self.cancelled:
             return
         indptr = ends_of(located.stops - located.starts)
-        kinds, count = self._parts.dtypes, int(indptr[-1])
-        cuts = [count * kind.itemsize for kind in kinds]
-        indices = memory[: cuts[0]].view(kinds[0])
-        data = memory[-(-cuts[0] // 64) * 64 :][: cuts[1]].view(kinds[1])
-        self._parts.fill(located, indptr[:-1], indices, data, lambda: self.cancelled)
+        parts, count = self._parts, int(indptr[-1])
+        size = count * parts.index_dtype.itemsize
+        indices, data = memory[:size].view(parts.index_dtype), None
+        if parts.kept_as is not None:
+            rest = memory[-(-size // 64) * 64 :]
+            data = rest[: count * parts.kept_as.itemsize].view(parts.kept_as)
+        parts.fill(located, indptr[:-1], indices, data, lambda: self.cancelled)
         if not self.cancelled:
-            self._values = CsrRows(indptr, indices, data, self._parts.num_features)
+            values = ones(count, parts.dtype) if data is None else data
+            self._values = CsrRows(indptr, indices, values, parts.num_features)

@@ -28,14 +28,15 @@ from sequence_loader.store.blocks import (
     converted,
     pieces,
 )
+from sequence_loader.store.dtypes import SMALLEST, index_dtype, index_dtypes
 from sequence_loader.store.format import (
     ARRAYS,
     MANIFEST,
     SIDE_FILES,
     Manifest,
     array_path,
-    index_dtype,
 )
+from sequence_loader.store.narrow_file import NarrowFile
 from sequence_loader.store.publishing import PendingDirectory
 
 OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS), *SIDE_FILES])
@@ -55,6 +56,9 @@ class StoreWriter:
         num_features: Number of columns.
         dtype: Type of the stored values, whatever that of the blocks is: a boolean,
             integer or floating type. float32 is what models are given by default.
+            ``"smallest"`` keeps the values of blocks of one dtype in the fewest bytes
+            that lose no bit of any, and in none where all are 1. They are read as the
+            dtype of the blocks again.
         overwrite: Whether to replace a store at `path`, in one step, at the end.
         feature_names: One name for each feature.
         class_names: Names of the classes that integers in `y` stand for.
@@ -89,7 +93,10 @@ class StoreWriter:
         self.num_features = integer(
             "num_features", num_features, minimum=1, maximum=2**62 - 1
         )
-        self.dtype = checked_dtype(dtype)
+        smallest = isinstance(dtype, str) and dtype == SMALLEST
+        # What values are read as; where it is `None`, the first block decides.
+        self.dtype = None if smallest else checked_dtype(dtype)
+        self._one_dtype = False  # whether the first block has decided
         self._names = (
             checked_names("feature_names", feature_names, self.num_features),
             checked_names("class_names", class_names, None),
@@ -102,6 +109,7 @@ class StoreWriter:
         self._state = "closed"  # until there is something to discard
         self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
         self._files: dict[str, ArrayFile] = {}
+        self._data: ArrayFile | NarrowFile | None = None
         self._state = "open"
         self._guarded(self._begin)
 
@@ -125,7 +133,8 @@ class StoreWriter:
             The writer.
 
         Raises:
-            TypeError: The block, or `y`, is not made of real numbers.
+            TypeError: The block, or `y`, is not made of real numbers; or, of values
+                kept in the fewest bytes, the block is of another dtype than before.
             ValueError: The shape does not fit, an index is out of range, a value
                 cannot be converted, or the writer is closed.
             OSError: It could not be written; the writer has been discarded.
@@ -139,6 +148,7 @@ class StoreWriter:
             }
             for name, values in extras.items():
                 self._check_like_before(name, values, rows.num_rows)
+            self._check_dtype(rows)
             self._guarded(lambda: self._write(rows, extras))
         return self
 
@@ -165,8 +175,9 @@ class StoreWriter:
         """Removes what was written, and publishes nothing."""
         if self._state not in ENDED:
             self._state = "closed"
-            for file in self._files.values():
-                file.close()
+            for file in (*self._files.values(), self._data):
+                if file is not None:
+                    file.close()
             self._pending.discard()
 
     def __enter__(self) -> StoreWriter:
@@ -196,8 +207,8 @@ class StoreWriter:
     def __repr__(self) -> str:
         return (
             f"StoreWriter({str(self.path)!r}, num_features={self.num_features}, "
-            f"dtype={self.dtype.name!r}): {self._state}, {self.num_rows} rows, "
-            f"{self.nnz} nonzeros"
+            f"dtype={SMALLEST if self.dtype is None else self.dtype.name!r}): "
+            f"{self._state}, {self.num_rows} rows, {self.nnz} nonzeros"
         )
 
     @contextmanager
@@ -243,13 +254,28 @@ class StoreWriter:
                 )
             converted(name, values, file.dtype, self.num_rows)
 
+    def _check_dtype(self, rows: CsrRows) -> None:
+        """Where no bit may be lost, the first block decides what values are."""
+        given = rows.data.dtype.newbyteorder("=")
+        if self.dtype is None and rows.num_rows:
+            self.dtype, self._one_dtype = checked_dtype(given, self.block_name), True
+        if self._one_dtype and rows.num_rows and given != self.dtype:
+            raise TypeError(
+                f"`{self.block_name}` must be of the dtype of the first block, "
+                f"{self.dtype}, so that dtype={SMALLEST!r} loses nothing; received "
+                f"{given}. Pass block.astype({str(self.dtype)!r}), or all blocks in "
+                f"one dtype that holds them."
+            )
+
     def _begin(self) -> None:
-        for name, dtype in (
-            ("indptr", np.dtype(np.int64)),
-            ("indices", index_dtype(self.num_features, self.dtype)),
-            ("data", self.dtype),
-        ):
-            self._open_file(name, dtype, ())
+        # Beside values in the fewest bytes, columns are in few bytes as well.
+        indices = index_dtypes(self.num_features)[0]
+        if self.dtype is not None:
+            indices = index_dtype(self.num_features, self.dtype)
+        self._open_file("indptr", np.dtype(np.int64), ())
+        self._open_file("indices", indices, ())
+        if self.dtype is not None:
+            self._data = ArrayFile(array_path(self.directory, "data"), self.dtype, ())
         self._files["indptr"].write(np.zeros(1, np.int64))
 
     def _open_file(
@@ -270,19 +296,30 @@ class StoreWriter:
             piece = canonical(piece, self.block_name, ids)
             self._files["indptr"].write(piece.indptr[1:] + self.nnz)
             self._files["indices"].write(piece.indices)
-            values = converted(
-                self.block_name, piece.data, self.dtype, self.num_rows, piece
+            data = self._data_file()
+            data.write(
+                converted(
+                    self.block_name, piece.data, data.dtype, self.num_rows, piece
+                )
             )
-            self._files["data"].write(values)
             self.num_rows += piece.num_rows
             self.nnz += len(piece.indices)
 
+    def _data_file(self) -> ArrayFile | NarrowFile:
+        if self._data is None:
+            dtype = np.dtype(np.float32) if self.dtype is None else self.dtype
+            self._data = NarrowFile(array_path(self.directory, "data"), dtype)
+        return self._data
+
     def _publish(self) -> None:
-        arrays = {name: file.finish() for name, file in self._files.items()}
+        data = self._data_file()
+        files: dict[str, Any] = self._files | {"data": data}
+        arrays = {name: files[name].finish() for name in ARRAYS if name in files}
         manifest = Manifest(
             (self.num_rows, self.num_features),
             self.nnz,
-            arrays,
+            {name: array for name, array in arrays.items() if array is not None},
+            data.dtype,
             *self._names,
             self._metadata,
         )
