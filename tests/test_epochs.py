@@ -290,7 +290,7 @@ def test_datasets_hand_out_their_epochs():
     tracker.iterated(-1)
     assert tracker.epoch == 1
     for _ in range(200):  # dropped, all of them
-        epoch, iteration = tracker.begin_iteration(Call())
+        epoch, iteration, _ = tracker.begin_iteration(Call())
         assert epoch == 1
     tracker.iterated(iteration)
     replay(tracker, "B t0 t1 E")
@@ -522,7 +522,7 @@ class Epochs(RuleBasedStateMachine):
         around = self.around() + [adapter] * by_keras
         call = Call(adapter if by_keras else None, tuple(around))
         is_inside = bool(self.calls)
-        epoch, iteration = self.tracker.begin_iteration(call)
+        epoch, iteration, _ = self.tracker.begin_iteration(call)
         if is_inside:
             assert epoch == self.epoch
         else:

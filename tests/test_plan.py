@@ -183,7 +183,7 @@ def test_any_number_of_processes_trains_the_same_batches(
             for plan in plans
             for row in plan.batch(epoch, number).rows.tolist()
         ]
-        assert len({plan.fingerprint() for plan in plans}) == 1
+        assert len({plan.fingerprint for plan in plans}) == 1
         for plan in plans:  # what others serve can be asked of any of them
             for index, other in enumerate(plans):
                 rows = plan.batch(epoch, 0, index).rows
@@ -289,7 +289,7 @@ def test_a_fingerprint_shows_a_subset_that_differs_late(sampler):
     one, other = np.arange(5000), np.arange(5000)
     other[4000] = 5000
     plans = [BatchPlan(5001, sampler, 32, subset=rows) for rows in (one, other)]
-    assert plans[0].fingerprint() != plans[1].fingerprint()
+    assert plans[0].fingerprint != plans[1].fingerprint
 
 
 def test_a_fingerprint_shows_weights_that_differ_late():
@@ -298,7 +298,7 @@ def test_a_fingerprint_shows_weights_that_differ_late():
     others[4000] = 1.001
     plans = [BatchPlan(5000, WeightedSampler(w, seed=1), 8) for w in (weights, others)]
     assert (plans[0].positions(0, 0, 256) == plans[1].positions(0, 0, 256)).all()
-    assert plans[0].fingerprint() != plans[1].fingerprint()
+    assert plans[0].fingerprint != plans[1].fingerprint
 
 
 @given(cuts(), samplers(), st.integers(1, 60), st.data())

@@ -192,6 +192,21 @@ def trains() -> bool:
     return False
 
 
+def is_of_fit(consumer: Any) -> bool:
+    """Whether a running call of this adapter is `fit`, whichever thread asks."""
+    return any(
+        outer.f_code.co_name == "fit" and _of_trainer(outer) is consumer
+        for frame in list(sys._current_frames().values())
+        for outer in _outwards(frame)
+        if _role(outer.f_code.co_filename) == _TRAINER
+    )
+
+
+def is_trainer(filename: str) -> bool:
+    """Whether a file of code holds `fit`."""
+    return _role(filename) == _TRAINER
+
+
 def replicas_of_caller() -> int:
     """Replicas of the model that reads its first batches, or 1.
 

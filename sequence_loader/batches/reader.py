@@ -5,13 +5,14 @@ It is picklable, knows no backend, and what it returns is sparse where the rows 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.batches.fingerprint import fingerprint
 from sequence_loader.batches.inputs import InputReader, make_reader
 from sequence_loader.batches.structures import (
     Structure,
@@ -119,6 +120,18 @@ class BatchReader:
     def sources(self) -> list[RowSource]:
         """The row sources of the features."""
         return leaves(self._features)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """A line for each part of the data, by which changed data are known."""
+        parts = {"x": self._features, "y": self._targets}
+        parts["sample_weight"] = self._weights
+        return {
+            name: fingerprint(source)
+            for argument, part in parts.items()
+            if part is not None
+            for name, source in zip(leaves(names(argument, part)), leaves(part))
+        }
 
     @property
     def num_columns(self) -> int:

@@ -3,8 +3,8 @@
 Python builds flat arrays, of one batch or of several small ones in one call;
 everything else happens in the graph:
 
-    range(1) -> epoch, number             when an iteration starts
-    -> 0, `at_once`, 2 * `at_once`, ...   one step for each call
+    range(1) -> epoch, number, first      when an iteration starts
+    -> first, first + `at_once`, ...      one step for each call
     -> arrays of these batches            the pipeline's `parallel_calls` at once
     -> structure, SparseTensors
     -> prefetch                           `prefetch` batches
@@ -42,18 +42,20 @@ READY_BYTES, READY_BATCHES = 1 << 28, 2
 
 
 def make_dataset(
-    pipeline: Pipeline,
+    current: Callable[[], Pipeline],
     epoch: int,
-    begin: Callable[[], tuple[int, int]],
+    begin: Callable[[], tuple[int, int, int]],
     served: Callable[[int], None],
     prefetch: int,
 ) -> tf.data.Dataset:
     """Builds the dataset.
 
     Args:
-        pipeline: Makes the batches; called from several threads at once.
+        current: () -> what makes the batches, of the order of now; called from
+            several threads at once.
         epoch: Of the batch that shows what all are like.
-        begin: () -> the epoch of an iteration that starts now, and its number.
+        begin: () -> the epoch of an iteration that starts now, its number, and its
+            first batch.
         served: Called with that number once the last batch has been handed out.
         prefetch: How many batches are kept ready, at most `READY_BYTES` of them; may
             be 0.
@@ -62,6 +64,7 @@ def make_dataset(
         A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
         known: the batch axis is static where `remainder` fixes it.
     """
+    pipeline = current()
     plan, parallel_calls = pipeline.plan, pipeline.parallel_calls
     (example,) = replace(pipeline, counters=FeedCounters()).batches(epoch, range(1))
     for leaf in example.leaves():
@@ -88,7 +91,7 @@ def make_dataset(
         flat: list[Array] = []
         asked = time.perf_counter()
         with visits:
-            batches = pipeline.batches(int(begun[0]), wanted)
+            batches = current().batches(int(begun[0]), wanted)
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
@@ -108,7 +111,7 @@ def make_dataset(
         each = [flat[start : start + size] for start in range(0, count * size, size)]
         return layout.restore(each, num_rows)
 
-    def ones(begun: Any, start: int, stop: int, rows: int, **parallel: Any) -> Any:
+    def ones(begun: Any, start: Any, stop: int, rows: int, **parallel: Any) -> Any:
         """Batches `start` to `stop`, a call for each."""
 
         @as_it_is
@@ -117,8 +120,8 @@ def make_dataset(
 
         return tf.data.Dataset.range(start, stop).map(one, **parallel)
 
-    def groups(begun: Any) -> Any:
-        """All batches but the last, `at_once` in a call."""
+    def groups(begun: Any, start: Any) -> Any:
+        """Batches `start` to the last, without it, `at_once` in a call."""
 
         @as_it_is
         def group(first: Any) -> Any:
@@ -127,35 +130,44 @@ def make_dataset(
             joined = functools.reduce(lambda one, other: one.concatenate(other), each)
             return joined.take(last - first)
 
-        return tf.data.Dataset.range(0, last, at_once).flat_map(group)
+        return tf.data.Dataset.range(start, last, at_once).flat_map(group)
 
     @as_it_is
     def iteration(_: Any) -> tf.data.Dataset:
         begun = tf.numpy_function(
             lambda: np.array(begin(), np.int64), [], tf.int64
         )
-        begun.set_shape((2,))
+        begun.set_shape((3,))
+        start = tf.minimum(begun[2], last)
         if at_once > 1:
-            ahead = groups(begun)
+            ahead = groups(begun, start)
         elif parallel_calls > 1:
             ahead = ones(
-                begun, 0, last, plan.batch_size,
+                begun, start, last, plan.batch_size,
                 num_parallel_calls=parallel_calls, deterministic=True,
             )
         else:  # even one parallel call has a queue and a thread
-            ahead = ones(begun, 0, last, plan.batch_size)
+            ahead = ones(begun, start, last, plan.batch_size)
         if prefetch:
             ahead = ahead.prefetch(prefetch)
         rows = len(plan.batch(0, last).rows)
-        return ahead.concatenate(ones(begun, last, last + 1, rows))
+        final = tf.maximum(begun[2], last)
+        return ahead.concatenate(ones(begun, final, last + 1, rows))
 
     dataset = tf.data.Dataset.range(1).flat_map(iteration)
     return as_served(dataset, plan.num_batches)
 
 
 def as_served(dataset: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
-    """States how many batches there are, and that nothing is to be changed."""
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
+    """States how many batches there are, and that nothing is to be changed.
+
+    An iteration that is resumed ends before: what comes behind it has, by what
+    TensorFlow knows, no end, of which `num_batches` are taken, and in truth no batch.
+    """
+    nothing = tf.data.Dataset.from_generator(
+        lambda: (), output_signature=dataset.element_spec
+    )
+    dataset = dataset.concatenate(nothing.repeat()).take(num_batches)
     options = tf.data.Options()
     # The plan has sharded the rows already; a second time would lose some.
     options.experimental_distribute.auto_shard_policy = (

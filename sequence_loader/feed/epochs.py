@@ -28,6 +28,9 @@ the pass before it was whole and closed.
 A loop of the user's own, and any reader that is not found, is no consumer. It reads
 the epoch of the sequence; `end` moves that on once all batches were read, or, where
 the loop calls `begin` as well, the next `begin` does.
+
+A pass that is resumed goes on behind batches that count as read: the next `for` loop
+or iteration of a dataset leaves them out.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ class EpochTracker:
         self._loop = Pass(num_batches)  # of the user's own
         self._latest: Pass | None = None  # the pass that the epoch is begun for
         self._over = False  # the next begin moves the epoch
+        self._place: tuple[int, int] | None = None  # of a `for` loop
         self._reads, self._reads_at_end = 0, -1
         self._said = False
         self.after_fork()
@@ -85,16 +89,74 @@ class EpochTracker:
             return self._epoch + self._is_over()
 
     @property
+    def position(self) -> tuple[int, int]:
+        """An epoch, and how many batches of it a `for` loop was given.
+
+        Of other readers it is not known how many were trained of what was read: the
+        start of the epoch that comes next, in the middle of a pass that of the pass.
+        """
+        with self._lock:
+            if self.resumes:
+                return self._epoch, self.resumes
+            return self._place or (self.upcoming(), 0)
+
+    @property
+    def resumes(self) -> int:
+        """How many batches the loop leaves out that comes next."""
+        loop = self._loop
+        return 0 if loop.stale or loop.epoch != self._epoch else loop.first
+
+    @property
     def served(self) -> int:
         """How many different batches of this epoch have been served."""
         return 0 if self._latest is None else self._latest.served
 
     def set(self, epoch: int) -> None:
-        """Makes `epoch` the current one, with nothing served of it."""
+        """Makes `epoch` the current one, with nothing served of it.
+
+        The epoch that was resumed stays where it is, until a loop goes on in it.
+        """
         with self._lock:
+            if self.resumes and epoch == self._epoch:
+                return
             self._move(epoch)
+            self._place = None
             for each in (self._loop, *self._passes.values()):
                 each.stale = True
+
+    def resume(self, epoch: int, batches: int, consumer: Any = None) -> None:
+        """Goes on in `epoch` behind its first `batches`, which count as read.
+
+        Args:
+            epoch: Becomes the current one.
+            batches: How many the next loop or iteration leaves out.
+            consumer: The one that goes on, known by `meet`; `None` for a loop.
+        """
+        with self._lock:
+            self._loop.stale = True
+            self.set(epoch)
+            found = self._loop if consumer is None else self._passes[consumer]
+            found.resume(epoch, batches)
+            found.is_open = found.begins = found.is_hooked = False
+            if consumer is not None:
+                self._move(epoch, found)
+
+    def loop_begins(self, epoch: int) -> int:
+        """A `for` loop begins; returns how many batches it leaves out."""
+        with self._lock:
+            first = self._loop.begun() if epoch == self._epoch and self.resumes else 0
+            self._place = epoch, first
+            return first
+
+    def hand_out(self, epoch: int, batches: int) -> None:
+        """A `for` loop is given a batch, the last one of so many."""
+        self._place = epoch, batches
+
+    def pass_epoch(self, consumer: Any) -> int | None:
+        """The epoch of a consumer's pass; `None`, if it has begun none."""
+        with self._lock:
+            found = self._passes.get(consumer)
+            return None if found is None or found.stale else found.epoch
 
     def knows(self, consumer: Any) -> bool:
         """Whether `meet` was called with it."""
@@ -168,7 +230,8 @@ class EpochTracker:
                 return
             self._follow()
             loop, whole = self._loop, self._loop.begins and self._loop.whole
-            if self._is_over() or whole or loop.is_open or not loop.begins:
+            again = self._is_over() or whole or loop.is_open or not loop.begins
+            if again and not loop.first:
                 loop.start(self._epoch + (self._is_over() or whole))
             loop.begins = loop.is_hooked = loop.is_open = True
             self._move(loop.epoch, loop)
@@ -214,34 +277,43 @@ class EpochTracker:
                     f"or call set_epoch(epoch) before each epoch."
                 )
 
-    def begin_iteration(self, call: Call) -> tuple[int, int]:
+    def begin_iteration(self, call: Call) -> tuple[int, int, int]:
         """A dataset is iterated.
 
         Args:
             call: What Keras is running.
 
         Returns:
-            The epoch that the iteration serves, and its number, for `iterated`.
+            The epoch that the iteration serves, its number, for `iterated`, and how
+            many batches it leaves out.
         """
         with self._lock:
             self._reads += 1
             if call.peeks:
-                return self._epoch, -1
+                return self._epoch, -1, 0
             if call.consumer is None:
                 found = Pass(self._num_batches)
                 found.is_guest = self._is_inside(call.around)
+                if self.resumes and not found.is_guest:
+                    found.resume(self._epoch, self._loop.begun())
             else:
                 if not self.knows(call.consumer):
                     self.meet(call.consumer, call.around)
                 found = self._passes[call.consumer]
-            self._begin(found, again=True)
+            first = found.begun()
+            if first:
+                found.is_open, self._place = True, None
+            else:
+                self._begin(found, again=True)
             found.is_hooked = True  # it is over when its last batch was handed out
             self._iterations_begun += 1
             found.iteration = self._iterations_begun
             self._iterations[found.iteration] = found
             if len(self._iterations) > _KEPT_ITERATIONS:
                 del self._iterations[min(self._iterations)]
-            return found.epoch, found.iteration
+            if first == self._num_batches:  # none is left, which would say so
+                self.iterated(found.iteration)
+            return found.epoch, found.iteration, first
 
     def iterated(self, iteration: int) -> None:
         """A dataset has handed out the last batch of an iteration."""
@@ -304,6 +376,7 @@ class EpochTracker:
         found.is_open = True
         if not found.is_guest:
             self._move(found.epoch, found)
+            self._place = None
 
     def _follow(self) -> None:
         """A loop of the user's own reads the sequence's epoch."""
@@ -313,6 +386,7 @@ class EpochTracker:
 
     def _end_loop(self) -> None:
         self._follow()
+        self._place = None
         loop = self._loop
         if loop.whole and not loop.begins:
             self._move(self._epoch + 1)

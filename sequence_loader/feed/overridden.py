@@ -29,7 +29,7 @@ def dataset_of_override(
     num_batches: int,
     *,
     epoch: int,
-    begin: Callable[[], tuple[int, int]],
+    begin: Callable[[], tuple[int, int, int]],
     served: Callable[[int], None],
 ) -> tf.data.Dataset:
     """Builds the dataset.
@@ -38,7 +38,8 @@ def dataset_of_override(
         read_at: (epoch, number) -> the batch, as the subclass serves it.
         num_batches: How many there are in an epoch.
         epoch: Of the batches that show what all are like.
-        begin: () -> the epoch of an iteration that starts now, and its number.
+        begin: () -> the epoch of an iteration that starts now, its number, and its
+            first batch.
         served: Called with that number once the last batch has been handed out.
 
     Returns:
@@ -63,8 +64,8 @@ def dataset_of_override(
         specs = tf.nest.map_structure(_common_spec, specs, found)
 
     def batches() -> Iterator[Any]:
-        epoch, iteration = begin()
-        for number in range(num_batches):
+        epoch, iteration, start = begin()
+        for number in range(start, num_batches):
             with visits:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")

@@ -23,6 +23,8 @@ class Pass:
         run_before: The iterator before it, which was served `epoch_before`.
         restarts: How often, in a row, it ended before it was whole and began again.
         iteration: The number of its iteration, of a dataset.
+        first: How many batches the iteration that comes next leaves out, which were
+            trained before the state was saved that it goes on from.
     """
 
     def __init__(self, num_batches: int) -> None:
@@ -52,6 +54,17 @@ class Pass:
         self.run, self.epoch, self.stale = None, epoch, False
         self._forget()
 
+    def resume(self, epoch: int, batches: int) -> None:
+        """Goes on in `epoch` behind its first `batches`, which count as read."""
+        self.start(epoch)
+        self._seen[:batches] = b"\1" * batches
+        self.served = self.in_order = self.first = batches
+
+    def begun(self) -> int:
+        """An iteration begins: how many batches it leaves out, once."""
+        first, self.first = self.first, 0
+        return first
+
     def mark(self, batch: int, is_last: bool = False) -> None:
         """A batch was read; `is_last`, if its iterator asks for no other."""
         follows = batch in (0, self.in_order)
@@ -63,6 +76,6 @@ class Pass:
 
     def _forget(self) -> None:
         self._seen = bytearray(self._num_batches)
-        self.served = self.reads = 0
+        self.served = self.reads = self.first = 0
         self.is_finished: bool = False
         self.in_order = 0

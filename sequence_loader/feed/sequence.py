@@ -241,7 +241,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         return self._epochs.entered(self._reader()) if fixed is None else fixed
 
     def set_epoch(self, epoch: int) -> None:
-        """Serves `epoch` from its start, for loops that do not call `fit`."""
+        """Serves `epoch` from its start, for loops that do not call `fit`.
+
+        Right behind `load_state_dict`, the epoch of the state goes on where that was.
+        """
         self._epochs.set(checked_epoch("epoch", epoch))
 
     def batch_rows(self, index: int) -> Integers:
@@ -302,11 +305,20 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         )
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of the current epoch, in order; `set_epoch` starts the next."""
+        """The batches of the current epoch, in order; `set_epoch` starts the next.
+
+        Behind `load_state_dict`, those that were not yet trained.
+        """
         # A pass of Keras keeps an epoch of its own; see `EpochTracker`.
-        epoch = self.epoch if self._reader().consumer is None else None
-        for index in range(len(self)):
-            yield self._read_at(epoch, index, marks=True)
+        if self._reader().consumer is not None:
+            for index in range(len(self)):
+                yield self._read_at(None, index, marks=True)
+            return
+        epoch = self.epoch
+        for index in range(self._epochs.loop_begins(epoch), len(self)):
+            batch = self._read_at(epoch, index, marks=True)
+            self._epochs.hand_out(epoch, index + 1)
+            yield batch
 
     def _read_at(self, epoch: int | None, index: int, *, marks: bool = False) -> Any:
         """``self[index]`` of an epoch, also where a subclass overrides it."""
@@ -323,7 +335,20 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         found = keras_frames.reader()
         if not self._epochs.knows(found.consumer):
             self._epochs.meet(found.consumer, keras_frames.running_call().around)
+        if self._epochs.resumes:
+            self._check_resumes(found.consumer)
         return found
+
+    def _check_resumes(self, consumer: Any) -> None:
+        """Refuses a `fit` that would train the first part of an epoch twice."""
+        if consumer is not None and keras_frames.is_of_fit(consumer):
+            raise ValueError(
+                f"`fit` begins epochs at their first batch; received a state of epoch "
+                f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
+                f"trained. Go on in a loop of your own, have `fit` save and resume "
+                f"with the callback SequenceCheckpoint, or pass load_state_dict a "
+                f"state whose `rows_trained` is 0 to train them again."
+            )
 
     def on_epoch_begin(self) -> None:
         """Called by Keras, or by a wrapper or a loop of your own before a pass."""
@@ -375,28 +400,34 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         self._check_iteration()
         served = type(self)
         if any(getattr(served, name) is not own for name, own in _SERVING.items()):
-            return dataset_of_override(
+            dataset = dataset_of_override(
                 self._read_at,
                 len(self) if self.num_batches is None else self.num_batches,
                 epoch=self.epoch,
                 begin=self._begin_iteration,
                 served=self._epochs.iterated,
             )
-        return make_dataset(
-            self._pipeline,
-            epoch=self.epoch,
-            begin=self._begin_iteration,
-            served=self._epochs.iterated,
-            prefetch=self._queue_size,
-        )
+        else:
+            dataset = make_dataset(
+                lambda: self._pipeline,
+                epoch=self.epoch,
+                begin=self._begin_iteration,
+                served=self._epochs.iterated,
+                prefetch=self._queue_size,
+            )
+        dataset.made_by = self  # asked for by `SequenceCheckpoint`
+        return dataset
 
     def _check_iteration(self) -> None:
         check_dataset(self._output)
         self._pipeline.workers.resume()
 
-    def _begin_iteration(self) -> tuple[int, int]:
+    def _begin_iteration(self) -> tuple[int, int, int]:
         self._check_iteration()
-        return self._epochs.begin_iteration(keras_frames.dataset_call())
+        call = keras_frames.dataset_call()
+        if self._epochs.resumes and not call.peeks:
+            self._check_resumes(call.consumer)
+        return self._epochs.begin_iteration(call)
 
     def stats(self) -> FeedStats:
         """What the feed has done: time waited for it, rows, cache hits, bytes read.
@@ -408,29 +439,74 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         """
         return self._pipeline.stats()
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the order depends on, as plain values that JSON can hold.
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """Where the sequence is, and what its order depends on, as values for JSON.
 
-        Its epoch is the one that comes next: in the middle of a pass, that of the pass.
-        """
-        return Position(self._epochs.upcoming(), self.seed, self._plan).described()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues at the start of the epoch that `state` names.
-
-        A seed that was drawn (``seed=None``) is replaced by that of the state.
+        Saved after any batch of a loop ``for batch in sequence``, it continues with
+        the next one. How much was trained of what others read, `fit` or a dataset, is
+        not known: it then names the start of the epoch, in the middle of a pass that
+        of the pass, else the one that comes next.
 
         Args:
-            state: From `state_dict` of a sequence over the same rows.
+            batches: How many batches of the epoch were trained, for loops that read
+                ``sequence[i]`` or a dataset. By default as many as the `for` loop
+                was given that read last.
+
+        Returns:
+            A dict; `rows_trained` counts those of all processes.
+
+        Raises:
+            TypeError: `batches` is not an integer.
+            ValueError: There are not so many.
+
+        Example:
+            >>> import numpy as np
+            >>> sequence = SparseBatchSequence(np.eye(6), batch_size=2)
+            >>> for number, batch in enumerate(sequence):
+            ...     if number == 1:  # the second batch was trained
+            ...         break
+            >>> again = SparseBatchSequence(np.eye(6), batch_size=2)
+            >>> again.load_state_dict(sequence.state_dict())
+            >>> len(list(again))
+            1
+        """
+        epoch, handed_out = self._epochs.position
+        if batches is None:
+            batches = min(handed_out, self._plan.num_batches)
+        else:
+            batches = integer(
+                "batches", batches, minimum=0, maximum=self._plan.num_batches
+            )
+        return self._position(epoch, batches).described()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where the sequence was that `state` comes from.
+
+        The next `for` loop, or iteration of `to_tf_dataset()`, serves what is left of
+        the epoch, and reads nothing of what comes before; the one after it serves a
+        whole epoch. A seed that was drawn (``seed=None``) is replaced by that of the
+        state. `fit` begins with a whole epoch: see `SequenceCheckpoint`.
+
+        Args:
+            state: From `state_dict` of a sequence over the same rows; with the same
+                rows in a batch of all processes, their number may differ.
 
         Raises:
             TypeError: `state` is not a dict.
-            ValueError: It describes another order; both sides are printed.
+            ValueError: It describes another order or other data; both sides are
+                printed.
         """
-        own = Position(self.epoch, self.seed, self._plan)
-        found = own.moved_to(state, self._shuffle, reseed=not self._seed_given)
+        found = self._moved_to(state)
         self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
-        self.set_epoch(found.epoch)
+        self._epochs.resume(found.epoch, found.batches)
+
+    def _moved_to(self, state: Any) -> Position:
+        own = self._position(0, 0)
+        return own.moved_to(state, self._shuffle, reseed=not self._seed_given)
+
+    def _position(self, epoch: int, batches: int) -> Position:
+        data = self._pipeline.reader.fingerprint
+        return Position(epoch, self.seed, self._plan, data, batches)
 
     def close(self) -> None:
         """Ends the workers. The sequence can be used again, and starts new ones."""

@@ -8,6 +8,7 @@ size alone, not on how many processes share them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -258,6 +259,12 @@ class BatchPlan:
         """
         return self._order.positions(epoch, start, stop)
 
+    @property
+    def trained_rows(self) -> int:
+        """Rows, padding aside, that all processes together serve in an epoch."""
+        return min(self.num_batches * self.global_batch_size, self.length)
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of the first rows, of the subset, and of what a sampler holds.
 

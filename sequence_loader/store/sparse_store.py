@@ -79,6 +79,11 @@ class SparseStore:
         return self._parts.nnz
 
     @property
+    def identity(self) -> str:
+        """What tells this store from others: the digests of its manifests."""
+        return "+".join(part.identity for part in self._parts.list)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all values in all files."""
         return self._parts.nbytes
