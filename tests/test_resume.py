@@ -216,7 +216,7 @@ def test_fit_refuses_to_train_the_first_part_of_an_epoch_twice():
     for served in (lambda s: s, lambda s: s.to_tf_dataset()):
         sequence = SparseBatchSequence(csr(20, 3), np.arange(20), batch_size=4, seed=1)
         sequence.load_state_dict(sequence.state_dict(batches=2))
-        with pytest.raises(Exception, match="have `fit` save and resume with the call"):
+        with pytest.raises(Exception, match="or pass load_state_dict a state whose"):
             model.fit(served(sequence), verbose=0, shuffle=False)
         sequence.load_state_dict({**sequence.state_dict(), "rows_trained": 0})
         model.fit(served(sequence), verbose=0, shuffle=False)  # the mend

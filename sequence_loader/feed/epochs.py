@@ -124,19 +124,29 @@ class EpochTracker:
             for each in (self._loop, *self._passes.values()):
                 each.stale = True
 
-    def resume(self, epoch: int, batches: int, consumer: Any = None) -> None:
+    def resume(
+        self,
+        epoch: int,
+        batches: int,
+        consumer: Any = None,
+        *,
+        leaves_out: bool = True,
+    ) -> None:
         """Goes on in `epoch` behind its first `batches`, which count as read.
 
         Args:
             epoch: Becomes the current one.
             batches: How many the next loop or iteration leaves out.
             consumer: The one that goes on, known by `meet`; `None` for a loop.
+            leaves_out: Whether its next iteration leaves them out; it may not ask for
+                them.
         """
         with self._lock:
             self._loop.stale = True
             self.set(epoch)
             found = self._loop if consumer is None else self._passes[consumer]
             found.resume(epoch, batches)
+            found.first *= leaves_out
             found.is_open = found.begins = found.is_hooked = False
             if consumer is not None:
                 self._move(epoch, found)
@@ -157,6 +167,12 @@ class EpochTracker:
         with self._lock:
             found = self._passes.get(consumer)
             return None if found is None or found.stale else found.epoch
+
+    def next_epoch(self, consumer: Any) -> int | None:
+        """The epoch of a consumer's next pass; `None`, if it has begun none."""
+        with self._lock:
+            epoch = self.pass_epoch(consumer)
+            return None if epoch is None else epoch + self._passes[consumer].whole
 
     def knows(self, consumer: Any) -> bool:
         """Whether `meet` was called with it."""

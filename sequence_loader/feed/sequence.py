@@ -345,9 +345,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             raise ValueError(
                 f"`fit` begins epochs at their first batch; received a state of epoch "
                 f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
-                f"trained. Go on in a loop of your own, have `fit` save and resume "
-                f"with the callback SequenceCheckpoint, or pass load_state_dict a "
-                f"state whose `rows_trained` is 0 to train them again."
+                f"trained. Go on in a loop of your own, or pass load_state_dict a state "
+                f"whose `rows_trained` is 0 to train them again."
             )
 
     def on_epoch_begin(self) -> None:
@@ -415,7 +414,6 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 served=self._epochs.iterated,
                 prefetch=self._queue_size,
             )
-        dataset.made_by = self  # asked for by `SequenceCheckpoint`
         return dataset
 
     def _check_iteration(self) -> None:
@@ -485,7 +483,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         The next `for` loop, or iteration of `to_tf_dataset()`, serves what is left of
         the epoch, and reads nothing of what comes before; the one after it serves a
         whole epoch. A seed that was drawn (``seed=None``) is replaced by that of the
-        state. `fit` begins with a whole epoch: see `SequenceCheckpoint`.
+        state. `fit` would begin with a whole epoch, and refuses.
 
         Args:
             state: From `state_dict` of a sequence over the same rows; with the same
