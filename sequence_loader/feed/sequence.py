@@ -345,8 +345,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             raise ValueError(
                 f"`fit` begins epochs at their first batch; received a state of epoch "
                 f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
-                f"trained. Go on in a loop of your own, or pass load_state_dict a state "
-                f"whose `rows_trained` is 0 to train them again."
+                f"trained. Go on in a loop of your own, or pass load_state_dict a "
+                f"state whose `rows_trained` is 0 to train them again."
             )
 
     def on_epoch_begin(self) -> None:
