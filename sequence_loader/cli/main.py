@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from sequence_loader._version import __version__
 from sequence_loader.arguments import in_python, spelling
+from sequence_loader.cli.bench import add_bench
 from sequence_loader.cli.command import Subparsers, examples, failed, say
 from sequence_loader.cli.convert import add_convert
 from sequence_loader.cli.demo import add_demo
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
             "convert cells.h5ad cells.store --label-column cell_type",
             "info cells.store",
             "verify cells.store",
+            "bench cells.store",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -127,5 +129,6 @@ COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     add_vectorize,
     add_info,
     add_verify,
+    add_bench,
     add_demo,
 )

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from sequence_loader.arguments import argument
+from sequence_loader.backends.quiet import quiet_tensorflow
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
 from sequence_loader.demo.guide import BATCH_SIZE, Split, import_keras
@@ -36,7 +37,7 @@ from sequence_loader.demo.stores import (
     opened,
     vectorize,
 )
-from sequence_loader.demo.training import Trained, confusion, quiet_tensorflow, train
+from sequence_loader.demo.training import Trained, confusion, train
 
 # With fewer the validation split is too small to tell learning from luck.
 MIN_TEXTS = 1_000

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,25 +158,3 @@ def private_memory() -> int:
     except OSError:
         return 0
     return sum(int(f[1]) for f in fields if f[0] in ("Anonymous:", "Swap:")) * 1024
-
-
-@contextmanager
-def quiet_tensorflow() -> Iterator[None]:
-    """Keeps TensorFlow's log of its search for GPUs off the screen.
-
-    Part of it is written before any log level applies, past `sys.stderr`, while
-    TensorFlow is imported; so stderr is closed for as long. A user who has set
-    TF_CPP_MIN_LOG_LEVEL sees what it says.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

@@ -1,0 +1,302 @@
+"""bench: advice that runs, entropy that is exact, and what interrupts it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from encoded import samplers
+from hypothesis import given
+from hypothesis import strategies as st
+from store_data import marked
+from watching import once
+
+from sequence_loader import (
+    BlockShuffleSampler,
+    SparseBatchSequence,
+    StoreWriter,
+    open_store,
+)
+from sequence_loader.bench import entropy, measure
+from sequence_loader.bench.results import Results, choose
+from sequence_loader.bench.runs import Feed
+from sequence_loader.bench.settings import Setting
+from sequence_loader.bench.source import ReopenedStore, drop_pages, in_memory
+from sequence_loader.cli.main import main
+from sequence_loader.order.plan import BatchPlan
+
+ROWS, FEATURES = 300, 20
+KEYS = {
+    "version", "complete", "seconds", "store", "machine", "entropy", "axes", "rounds",
+    "feeds", "models", "advice", "line", "notes",
+}  # fmt: skip
+FIGURES = {
+    "rows_per_second", "cpu_seconds_per_million_rows", "disk_bytes_per_row", "runs",
+}  # fmt: skip
+SETTING = {"order", "block_size", "output", "batch_size", "workers", "road"}
+
+
+def store(path: Path, rows: int = ROWS, y: object = "classes") -> str:
+    """A store sorted by class."""
+    if isinstance(y, str):
+        y = np.arange(rows) * 3 // rows
+    with StoreWriter(path, FEATURES) as writer:
+        writer.append(marked(rows, FEATURES), y=y)
+    return str(path)
+
+
+def benched(capsys, *arguments: str, code: int = 0) -> dict:
+    """What ``bench --json`` has printed."""
+    assert main(["bench", *arguments, "--json", "--seconds", "0.1"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_is_complete_and_its_line_runs(tmp_path, capsys):
+    for part in range(2):
+        store(tmp_path / f"{part}.store", ROWS // 2, np.arange(2, 302)[part::2] // 101)
+    found = benched(capsys, str(tmp_path / "*.store"))
+    assert found.keys() == KEYS
+    assert (found["version"], found["complete"]) == (1, True)
+    assert found["store"]["rows"] == ROWS and found["store"]["y"] == "int64 (300,)"
+    assert found["entropy"]["of"] == "y" and found["entropy"]["tolerance"] == 0.02
+    bits = {
+        (one["order"], one["batch_size"]): one["bits"]
+        for one in found["entropy"]["orders"]
+    }
+    assert bits["sequential", 64] < 1 < bits["uniform", 64] <= math.log2(3)
+    for phase in ("axes", "rounds"):
+        assert {one["state"] for one in found[phase]} == {"warm", "cold"}
+        for one in found[phase]:
+            assert one.keys() == {"state", "setting", *FIGURES}
+            assert one["setting"].keys() == SETTING
+            rate = one["rows_per_second"]
+            assert 0 < rate["low"] <= rate["median"] <= rate["high"]
+    assert found["rounds"] and found["models"] == found["feeds"] == []
+    values = {key: {one["setting"][key] for one in found["axes"]} for key in SETTING}
+    assert values["output"] == {"sparse", "dense"} and len(values["batch_size"]) == 3
+    assert values["order"] == {"sequential", "block", "uniform"}
+    for advice in found["advice"].values():
+        assert advice.keys() == {"setting", "best", "ties", "limit", "line"}
+        assert advice["limit"] in ("disk", "gather", "delivery")
+        assert advice["setting"]["order"] != "sequential"
+        named = {"SparseBatchSequence": SparseBatchSequence, "open_store": open_store}
+        named["BlockShuffleSampler"] = BlockShuffleSampler
+        seen = sum(len(y) for _, y in eval(advice["line"], named))
+        assert seen == ROWS
+    assert found["line"] == found["advice"]["warm"]["line"]
+
+
+def test_tables_and_chart(tmp_path, capsys):
+    path, chart = store(tmp_path / "a.store"), tmp_path / "chart.png"
+    arguments = ["bench", path, "--seconds", "0.1", "--batch-size", "32"]
+    if importlib.util.find_spec("matplotlib"):
+        arguments += ["--chart", str(chart)]
+    else:
+        assert main([*arguments, "--chart", str(chart)]) == 1
+        assert 'pip install ".[plot]"' in capsys.readouterr().err
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "warm: the feed alone" in out and "cold: the feed alone" in out
+    assert "█" in out and "advised" in out and "what limits is" in out
+    line = out.splitlines()[-1]
+    assert line.startswith(f"SparseBatchSequence(open_store({path!r}), batch_size=32, ")
+    assert not chart.exists() or chart.read_bytes().startswith(b"\x89PNG")
+    assert chart.exists() == ("--chart" in arguments)
+
+
+@pytest.mark.parametrize(
+    ("rows", "y", "of"),
+    [
+        (1, [1], "place"),
+        (5, None, "place"),
+        (200, np.arange(400).reshape(200, 2) // 200, "y"),
+    ],
+)
+def test_stores_of_every_kind(tmp_path, capsys, rows, y, of):
+    found = benched(capsys, store(tmp_path / "a.store", rows, y), "--batch-size=64")
+    assert found["complete"] and found["entropy"]["of"] == of
+    assert eval(
+        found["line"],
+        {"SparseBatchSequence": SparseBatchSequence, "open_store": open_store,
+         "BlockShuffleSampler": BlockShuffleSampler},
+    )
+
+
+def model(path: Path, features: int = FEATURES, units: int = 3) -> str:
+    made = keras.Sequential(
+        [keras.Input((features,)), keras.layers.Dense(units, "softmax")]
+    )
+    made.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    made.save(path)
+    return str(path)
+
+
+def test_with_a_model_fit_is_what_counts(tmp_path, capsys):
+    path = store(tmp_path / "a.store")
+    saved = model(tmp_path / "m.keras")
+    before = Path(saved).read_bytes()
+    found = benched(capsys, path, "--model", saved, "--batch-size", "64")
+    assert found["complete"] and Path(saved).read_bytes() == before
+    assert {one["output"] for one in found["models"]} == {"dense", "sparse"}
+    roads = {one["setting"]["road"] for one in found["rounds"]}
+    assert roads == {"dataset", "sequence"}
+    assert found["feeds"] and found["advice"]["warm"]["limit"] in (
+        "gather", "delivery", "model",
+    )  # fmt: skip
+
+
+def test_a_model_that_does_not_fit_is_refused(tmp_path, capsys):
+    path = store(tmp_path / "a.store")
+    bare = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(3)])
+    bare.save(tmp_path / "bare.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    two = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(2)])
+    two.compile("sgd", keras.losses.CategoricalCrossentropy())
+    two.save(tmp_path / "two.keras")
+    for name, reason in (
+        (model(tmp_path / "wide.keras", 21), "one input of 20 features"),
+        (tmp_path / "bare.keras", "Call model.compile"),
+        (tmp_path / "text.keras", "that Keras can load"),
+        (tmp_path / "none.keras", "there is none"),
+        (tmp_path / "two.keras", "cannot be trained on a batch"),
+    ):
+        assert main(["bench", path, "--model", str(name)]) == 1
+        err = capsys.readouterr().err
+        assert reason in err and err.count("\n") == 1, err
+    unlabelled = store(tmp_path / "b.store", y=None)
+    assert main(["bench", unlabelled, "--model", model(tmp_path / "m.keras")]) == 1
+    assert "has no y" in capsys.readouterr().err
+    assert main(["bench", path, "--seconds", "0"]) == 1
+    assert "--seconds must be more than 0" in capsys.readouterr().err
+    assert main(["bench", path, "--batch-size", "0"]) == 1
+    assert "--batch-size must be" in capsys.readouterr().err
+
+
+def something_is_measured() -> bool:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame.f_code is not measure.Bench.run.__code__:
+        frame = frame.f_back
+    return frame is not None and bool(frame.f_locals["self"].results.axes.get("warm"))
+
+
+@pytest.mark.parametrize("form", ["tables", "json"])
+def test_ctrl_c_prints_what_there_is(tmp_path, capsys, form):
+    path = store(tmp_path / "a.store")
+    once(something_is_measured, lambda: os.kill(os.getpid(), signal.SIGINT))
+    arguments = ["--json"] if form == "json" else []
+    assert main(["bench", path, "--seconds", "60", *arguments]) == 130
+    said = capsys.readouterr()
+    assert said.err == "sequence_loader bench: error: interrupted\n"
+    if form == "json":
+        found = json.loads(said.out)
+        assert found.keys() == KEYS and not found["complete"]
+        assert found["axes"] and found["line"] is None and not found["advice"]
+    else:
+        assert "warm: the feed alone" in said.out and "Interrupted" in said.out
+
+
+@pytest.mark.parametrize(
+    ("y", "source"),
+    [
+        (None, "place"),
+        (np.arange(200) / 3, "place"),
+        (np.zeros(200), "place"),
+        (np.arange(200), "place"),
+        (np.arange(200.0) // 20, "y"),
+        (np.arange(200) % 2 == 0, "y"),
+        (np.eye(4, dtype=np.uint8)[np.arange(200) % 4], "y"),
+    ],
+)
+def test_targets_that_are_no_classes_are_replaced_by_places(y, source):
+    found = entropy.classes_of(y, 200)
+    assert found.source == source and found.codes.shape == (200,)
+    assert set(found.codes.tolist()) == set(range(found.size))
+    if source == "place":
+        assert set(np.bincount(found.codes).tolist()) == {3, 4}
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 70),
+    samplers(),
+    st.sampled_from([1, 2, 5, 100]),
+    st.integers(0, 3),
+)
+def test_entropy_is_that_of_counting_labels(rows, size, sampler, classes, epoch):
+    y = np.random.default_rng(rows).integers(0, classes, rows)
+    plan = BatchPlan(rows, sampler, min(size, rows))
+    found = entropy.classes_of(y, rows)
+    same = {code: label for code, label in zip(found.codes.tolist(), y.tolist())}
+    if found.source == "y":
+        assert [same[code] for code in found.codes.tolist()] == y.tolist()
+    expected = []
+    for number in range(plan.num_batches):
+        labels = found.codes[plan.batch(epoch, number).rows].tolist()
+        shares = [count / len(labels) for count in Counter(labels).values()]
+        expected.append(-sum(share * math.log2(share) for share in shares))
+    bits = entropy.label_entropy(plan, found, epoch)
+    assert bits == pytest.approx(np.mean(expected), abs=1e-9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entropy, "DENSE_COUNTS", 7)
+        assert entropy.label_entropy(plan, found, epoch) == pytest.approx(bits)
+
+
+def test_of_long_epochs_batches_at_equal_distances_are_counted(monkeypatch):
+    monkeypatch.setattr(entropy, "MOST_ROWS", 500)
+    plan = BatchPlan(5000, BlockShuffleSampler(1), 50)
+    classes = entropy.classes_of(np.arange(5000) // 500, 5000)
+    some = [
+        entropy._entropies(plan, classes, np.array([number]), 0)[0]
+        for number in (0, 11, 22, 33, 44, 55, 66, 77, 88, 99)
+    ]
+    assert entropy.label_entropy(plan, classes) == pytest.approx(np.mean(some))
+
+
+def setting(workers: int = 1, batch_size: int = 64) -> Setting:
+    return Setting("uniform", 1, "sparse", batch_size, workers, "dataset")
+
+
+def test_what_is_within_its_spread_is_a_tie_and_the_simpler_is_advised():
+    fast, simple, slow = setting(2), setting(1), setting(1, 32)
+    noisy = [100, 104, 98, 101, 99, 103, 97]
+    rounds = {fast: noisy, simple: noisy[1:] + noisy[:1], slow: [80] * 7}
+    found = choose(rounds)
+    assert found.advised == simple and {found.best, *found.ties} == {fast, simple}
+    certain = {fast: [100.0] * 7, simple: [98.0] * 7}
+    assert choose(certain).advised == fast and not choose(certain).ties
+
+
+def test_pages_of_a_store_that_is_closed_are_dropped(tmp_path):
+    source = ReopenedStore([store(tmp_path / "a.store", 3000)])
+    feed = Feed(source, setting())
+    assert in_memory(source.store.paths)
+    assert source.reopen(cold=True)
+    assert feed.run(60, once=True).rows == 3000
+    assert not source.reopen(cold=False)
+    source.close()
+    drop_pages(source.store.paths)
+    assert not in_memory(source.store.paths)
+
+
+def test_nothing_that_mixes_badly_is_advised():
+    bits = {"uniform": 4.21, "block 16": 4.19, "block 64": 3.9, "sequential": 4.21}
+    known = {(name, 64): value for name, value in bits.items()}
+    results = Results([], entropy=known, tolerance=0.02)
+    uniform = setting()
+    assert results.mixes(uniform)
+    for block, mixes in ((16, True), (64, False), (4, False)):
+        order = replace(uniform, order="block", block_size=block)
+        assert results.mixes(order) == mixes
+    assert not results.mixes(replace(uniform, order="sequential"))
+    assert not results.mixes(setting(batch_size=32))  # nobody has counted
