@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -211,6 +212,27 @@ def test_where_nothing_is_narrower_older_releases_can_read_it(tmp_path: Path) ->
             writer.append(empty)
         assert kept(tmp_path / "c") == (["float32", "float64"][len(empty) // 2],) * 2
         opened_and_verified(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "golden"),
+    [
+        ("float32", 0.5, "7456f3eda787"),
+        ("int16", 3, "08d7446bd673"),
+        ("smallest", 3, "3506060a9c74"),
+        ("smallest", 1, "b9a0cb84b7cd"),
+    ],
+)
+def test_the_bytes_of_both_formats_are_frozen(
+    dtype: str, value: float, golden: str, tmp_path: Path
+) -> None:
+    """Stores that exist must be read for ever: a change is another version."""
+    with StoreWriter(tmp_path / "a", 3, dtype, class_names=["no", "yes"]) as writer:
+        writer.append(np.diag(np.full(3, value, np.float32)), y=np.arange(3) % 2)
+    content = hashlib.sha256()
+    for name in sorted(os.listdir(tmp_path / "a")):
+        content.update(name.encode() + (tmp_path / "a" / name).read_bytes())
+    assert content.hexdigest()[:12] == golden
 
 
 def test_two_and_three_bytes_a_nonzero(tmp_path: Path) -> None:
