@@ -374,6 +374,14 @@ def test_stores_are_written_again_smaller_and_as_one(
     assert f"all {counts.nnz} were looked at; kept in uint8 the store takes" in out
     assert main(["info", whole]) == 0
     assert "nothing to save" in capsys.readouterr().out
+    # In its place, with a vectorizer beside the rows.
+    (tmp_path / "0.store" / "vectorizer.json").write_text("{}")
+    with convert(parts[0], parts[0], dtype="smallest", overwrite=True) as store:
+        assert same(store[:], rows_of(counts, 0, 15).to_scipy())
+    assert kept(Path(parts[0])) == ("uint8", "float32")
+    assert (tmp_path / "0.store" / "vectorizer.json").read_text() == "{}"
+    with pytest.warns(UserWarning, match="vectorizer beside the rows of .*0.store"):
+        convert(parts, tmp_path / "three").close()
     with pytest.raises(ValueError, match="class_names.*must be those of the store"):
         convert(parts, tmp_path / "other", class_names=["yes", "no"])
     written(tmp_path / "unlike", marked(3, 6)).close()

@@ -13,28 +13,29 @@ def add_convert(commands: Subparsers) -> None:
     parser = add_command(
         commands,
         "convert",
-        "write a store from .npz, svmlight, AnnData, 10x or MatrixMarket files",
+        "write a store from .npz, svmlight, AnnData, 10x or MatrixMarket files, or "
+        "from stores",
         "Writes the store DST from one or more files of the same format, whose rows "
         "follow one another. Memory stays bounded, whatever their size, and nothing "
         "is at DST before all of it is.",
         "convert train.npz train.store --y labels.npy",
         "convert part0.svm.gz part1.svm.gz train.store",
         "convert cells.h5ad cells.store --label-column cell_type --layer counts",
-        "convert filtered_feature_bc_matrix cells.store --dtype uint16",
+        "convert filtered_feature_bc_matrix cells.store --dtype smallest",
         "convert matrix.mtx.gz cells.store --transpose",
     )
     parser.add_argument(
         "source",
         nargs="+",
         metavar="SRC",
-        help="the files, or directories of zarr or 10x",
+        help="the files, or directories of zarr or 10x, or stores",
     )
     parser.add_argument("path", metavar="DST", help="the store to create")
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="npz, svmlight, anndata, 10x or matrix-market; by default that of the "
-        "suffix",
+        help="npz, svmlight, anndata, 10x, matrix-market or store; by default that of "
+        "the suffix",
     )
     parser.add_argument(
         "--y",

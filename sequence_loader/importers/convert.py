@@ -22,6 +22,7 @@ from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import SideFiles, check_free, side_files
 from sequence_loader.importers.source import Block, Source, SourceError
+from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
 from sequence_loader.store.blocks import checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
@@ -68,15 +69,15 @@ def convert(
     beside `path`, which the kernel removes with the process.
 
     Args:
-        source: A file, or a sequence of files whose rows follow one another; of zarr
-            and 10x Genomics, directories. Or a matrix, or an iterable of blocks:
+        source: A file, or a sequence of files whose rows follow one another; of zarr,
+            10x Genomics and stores, directories. Or a matrix, or an iterable of blocks:
             matrices of shape (n, features), or (block, y) or (block, y,
             sample_weight). A matrix is scipy sparse, an array, or a tensor that NumPy
             can take.
         path: The store to create.
-        format: ``"npz"``, ``"svmlight"``, ``"anndata"``, ``"10x"`` or
-            ``"matrix-market"``; by default what the suffix of the file says, or what
-            is in the directory.
+        format: ``"npz"``, ``"svmlight"``, ``"anndata"``, ``"10x"``,
+            ``"matrix-market"`` or ``"store"``; by default what the suffix of the file
+            says, or what is in the directory.
         y: Targets for all rows, in place of the labels in the source: array-like; or
             the path of a ``.npy`` file, of a text with a label on each line (packed
             or not), or ``"table.csv:column"``. Text and categories become integers,
@@ -219,6 +220,7 @@ def convert(
     bar = progress_bar("write", total, "bytes", shown=progress)
     beside = side_files(label_store, first.class_names, query_ids, overwrite)
     with writer, bar as advance, beside as files_beside:
+        copy_vectorizer(list(filter(is_store, files)), writer.directory)
         for each in sources:
             made = each.blocks(advance)
             writer.block_name = each.name if files else "block"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -48,13 +49,6 @@ def read_stores(
                 f"{shown(known)}; received {shown(class_names)}. Leave it out, or pass "
                 f"the labels as y."
             )
-        beside = [path for path in paths if (path / SIDE_FILES[0]).exists()]
-        if beside:
-            warnings.warn(
-                f"the vectorizer beside the rows of {beside[0]} is not copied. Keep "
-                f"that store, or save the vectorizer.",
-                stacklevel=5,
-            )
         return [
             Source(
                 str(paths[0]),
@@ -67,6 +61,21 @@ def read_stores(
                 metadata=_metadata(paths),
             )
         ]
+
+
+def copy_vectorizer(paths: Sequence[Path], directory: Path) -> None:
+    """Copies what lies beside the rows of one store into the directory of another."""
+    beside = [path for path in paths if (path / SIDE_FILES[0]).exists()]
+    if len(paths) == 1:
+        for name in SIDE_FILES:
+            if beside and (paths[0] / name).exists():
+                shutil.copyfile(paths[0] / name, directory / name)
+    elif beside:
+        warnings.warn(
+            f"the vectorizer beside the rows of {beside[0]} is not copied into a store "
+            f"made of several. Keep that store.",
+            stacklevel=3,
+        )
 
 
 def _blocks(paths: Sequence[Path], advance: Advance) -> Generator[Block]:
