@@ -18,6 +18,7 @@ from sequence_loader.workers.errors import WorkerError
 
 if TYPE_CHECKING:
     from sequence_loader.backends.current_shard import current_shard
+    from sequence_loader.feed.checkpoint import SequenceCheckpoint
     from sequence_loader.feed.sequence import SparseBatchSequence
     from sequence_loader.feed.stats import FeedStats
     from sequence_loader.importers.convert import convert
@@ -33,6 +34,7 @@ __all__ = [
     "FeedStats",
     "NgramVectorizer",
     "Sampler",
+    "SequenceCheckpoint",
     "SequenceVectorizer",
     "SequentialSampler",
     "ShuffleSampler",
@@ -53,6 +55,7 @@ __all__ = [
 _HOMES = {
     "FeedStats": "sequence_loader.feed.stats",
     "NgramVectorizer": "sequence_loader.text.ngram_vectorizer",
+    "SequenceCheckpoint": "sequence_loader.feed.checkpoint",
     "SequenceVectorizer": "sequence_loader.text.sequences",
     "SparseBatchSequence": "sequence_loader.feed.sequence",
     "SparseStore": "sequence_loader.store.sparse_store",

@@ -345,7 +345,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             raise ValueError(
                 f"`fit` begins epochs at their first batch; received a state of epoch "
                 f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
-                f"trained. Go on in a loop of your own, or pass load_state_dict a "
+                f"trained. Go on in a loop of your own, have `fit` save and resume "
+                f"with the callback SequenceCheckpoint, or pass load_state_dict a "
                 f"state whose `rows_trained` is 0 to train them again."
             )
 
@@ -414,6 +415,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 served=self._epochs.iterated,
                 prefetch=self._queue_size,
             )
+        dataset.made_by = self  # asked for by `SequenceCheckpoint`
         return dataset
 
     def _check_iteration(self) -> None:
@@ -483,7 +485,8 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         The next `for` loop, or iteration of `to_tf_dataset()`, serves what is left of
         the epoch, and reads nothing of what comes before; the one after it serves a
         whole epoch. A seed that was drawn (``seed=None``) is replaced by that of the
-        state. `fit` would begin with a whole epoch, and refuses.
+        state. `fit` begins with a whole epoch, and refuses: see
+        `SequenceCheckpoint`.
 
         Args:
             state: From `state_dict` of a sequence over the same rows; with the same
@@ -497,6 +500,30 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         found = self._moved_to(state)
         self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
         self._epochs.resume(found.epoch, found.batches)
+
+    def _epoch_of_fit(self, consumer: Any) -> int:
+        """The epoch that the running pass of a `fit` is served."""
+        epoch = self._epochs.pass_epoch(consumer)
+        if epoch is None:
+            raise RuntimeError(
+                "`fit` has not read this sequence: what it trained is not known, and "
+                "SequenceCheckpoint cannot save it. Pass it the sequence itself."
+            )
+        return epoch
+
+    def _resume_in_fit(
+        self, consumer: Any, state: dict[str, Any], *, is_dataset: bool
+    ) -> int:
+        """Has the pass of a `fit` go on; returns how many batches it leaves out."""
+        found = self._moved_to(state)
+        self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
+        epoch, batches = found.epoch, found.batches
+        if batches == self._plan.num_batches:
+            epoch, batches = epoch + 1, 0
+        if not self._epochs.knows(consumer):
+            self._epochs.meet(consumer, ())
+        self._epochs.resume(epoch, batches, consumer, leaves_out=is_dataset)
+        return batches
 
     def _moved_to(self, state: Any) -> Position:
         own = self._position(0, 0)

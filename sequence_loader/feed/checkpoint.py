@@ -1,0 +1,402 @@
+"""SequenceCheckpoint: a `fit` that is killed anywhere goes on with the next batch.
+
+    begins    the folder is claimed, its newest checkpoint read and compared with this
+              `fit`; at the end of `on_train_begin` it is given back
+    trains    every so many batches, between two of them, the state is copied; a thread
+              writes it while the training goes on
+    epochs    end with a save behind all other callbacks
+    ends      by itself: the folder is deleted, or kept; by an error: what is there
+              stays, and the next `fit` goes on from it
+
+What is restored in the middle of an epoch is restored twice: for the callbacks, before
+the epoch begins, and when its first batch is handed out, for by then Keras has reset
+the metrics, and callbacks have begun an epoch again that had begun before.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from sequence_loader.backends.keras_epochs import Fit, FitBatches, running_fit
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
+from sequence_loader.checks import integer, one_of, shown
+from sequence_loader.feed.checkpoint_files import CheckpointFolder
+from sequence_loader.feed.checkpoint_match import check_same
+from sequence_loader.feed.checkpoint_state import (
+    Packer,
+    described,
+    described_variables,
+    give_back,
+    held_by,
+    random_states,
+    reset_global_generator,
+    set_random_states,
+    unpacked,
+    values_of,
+    variables_of,
+    with_arrays,
+    without_arrays,
+)
+from sequence_loader.feed.sequence import SparseBatchSequence
+
+if uses_legacy_keras():
+    from tf_keras.callbacks import Callback
+else:
+    from keras.callbacks import Callback
+
+FORMAT = 1
+
+
+class SequenceCheckpoint(Callback):  # type: ignore[misc]
+    """Saves a running `fit`, and lets the same script go on with the next batch.
+
+    Every `every` batches, and when an epoch ends, it saves what training depends on:
+    weights, all variables of the optimizer, the states of seed generators, metrics of
+    the running epoch, what Python, NumPy and torch draw from, the `History`, the states
+    of callbacks, and which batches were trained, whatever was read ahead. Run again
+    after a crash, a kill or Ctrl-C, `fit` goes on with the batch after the last save:
+    on a CPU, with TensorFlow, JAX or torch (which wants no `steps_per_epoch`), to the
+    same weights bit by bit. Nothing is read of the batches before. A run that had
+    ended, or stopped early, trains nothing.
+
+    Keras's epochs, steps and logs go on where they were, and the progress bar counts
+    from there; the times it shows are of this run. `EarlyStopping`,
+    `ReduceLROnPlateau`, `ModelCheckpoint` and `History` get back what they held; so
+    does a callback that has the methods ``state_dict()`` and
+    ``load_state_dict(state)``. Others begin anew: `CSVLogger` wants ``append=True``.
+    In the resumed epoch callbacks are told ``on_epoch_begin`` once more. Metrics of a
+    shuffled `validation_data` are equal too, if it is a sequence of this package.
+
+    Batches are trained in the order of the sequence; the ``shuffle`` of `fit`, which
+    Keras says it ignores, permutes them no more. State that nobody can read is not
+    saved: of ``tf.random`` operations without a seed of their own, say. Jobs of several
+    processes or devices are refused.
+
+    Args:
+        path: A directory for the checkpoints of this job alone.
+        sequence: What `fit` trains from: it, or its `to_tf_dataset()`.
+        every: Batches from save to save.
+        keep: How many checkpoints are kept.
+        delete_checkpoint: Whether they are deleted when `fit` has ended by itself.
+        on_error: ``"warn"`` where a checkpoint cannot be written, on a full disk say,
+            and train on, with the last good one in place; or ``"raise"``.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: One is out of range; or this is tf-keras, whose layers draw from
+            generators inside TensorFlow that cannot be read. `fit` raises it where a
+            checkpoint is of another model, optimizer, order or data, where another job
+            has the path, or for what cannot be resumed exactly.
+
+    Example:
+        >>> checkpoint = SequenceCheckpoint("run-1", train, every=500)
+        >>> model.fit(train, epochs=10, callbacks=[checkpoint])
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        sequence: SparseBatchSequence,
+        *,
+        every: int = 100,
+        keep: int = 1,
+        delete_checkpoint: bool = True,
+        on_error: str = "warn",
+    ) -> None:
+        super().__init__()
+        if uses_legacy_keras():
+            raise ValueError(
+                "SequenceCheckpoint needs Keras 3; this process uses tf-keras, whose "
+                "layers draw random numbers inside TensorFlow, from states that cannot "
+                "be saved. Save sequence.state_dict() in a loop of your own, or unset "
+                "TF_USE_LEGACY_KERAS."
+            )
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"`path` must be the path of a directory; received {shown(path)}. Pass "
+                f"for example 'run-1'."
+            )
+        if not isinstance(sequence, SparseBatchSequence):
+            raise TypeError(
+                f"`sequence` must be the SparseBatchSequence that is trained from; "
+                f"received {shown(sequence)} of type {type(sequence).__name__}. Pass "
+                f"that, also where `fit` is given its to_tf_dataset()."
+            )
+        one_of("delete_checkpoint", delete_checkpoint, (False, True))
+        self._path, self._sequence = Path(path), sequence
+        self._every = integer("every", every, minimum=1)
+        self._keep = integer("keep", keep, minimum=1)
+        self._deletes = delete_checkpoint
+        self._raises = one_of("on_error", on_error, ("warn", "raise")) == "raise"
+        self._packer = Packer()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Finds the checkpoint to go on from, and what is to be saved."""
+        fit = running_fit()
+        self._check(fit)
+        self._fit = fit
+        if keras_backend() == "tensorflow":  # others are built by now
+            self.model._symbolic_build(data_batch=self._sequence._read_at(0, 0))
+        self._since, self._stopped = 0, False
+        self._described = described(self.model)
+        names = ("steps_per_epoch", "steps_per_execution")
+        self._settings = {name: getattr(fit.iterator, name) for name in names}
+        self._batches = FitBatches(fit, len(self._sequence), self._trained)
+        self._batches.read_in_order()
+        self._folder = CheckpointFolder(
+            self._path,
+            self._keep,
+            is_running=lambda: fit.is_running,
+        )
+        found = self._folder.load()
+        self._resumed = None
+        if found is not None:
+            try:
+                self._resumed = self._compared(*found)
+            except BaseException:
+                self._folder.release()
+                raise
+        last = _Last(self)
+        last.set_model(self.model)
+        last.set_params(self.params)
+        fit.callbacks.append(last)
+
+    def _check(self, fit: Fit) -> None:
+        sequence = self._sequence
+        if fit.x is not sequence and getattr(fit.x, "made_by", None) is not sequence:
+            raise ValueError(
+                f"`fit` must be given the `sequence` of SequenceCheckpoint, or what "
+                f"its to_tf_dataset() returns as it is; received {shown(fit.x)}. Put "
+                f"what changes batches into `transform` or `augment`."
+            )
+        if sequence.num_batches != sequence._plan.num_batches:
+            raise ValueError(
+                f"SequenceCheckpoint needs all batches of a sequence; this one says it "
+                f"has {sequence.num_batches} of {sequence._plan.num_batches}. Pass "
+                f"`rows` to it instead of another len()."
+            )
+        others = [type(each).__name__ for each in fit.callbacks if each is not self]
+        for name in ("BackupAndRestore", "SequenceCheckpoint"):
+            if name in others:
+                raise ValueError(
+                    f"one callback of `fit` may set where it begins; received {name} "
+                    f"beside this SequenceCheckpoint. Leave one of them out."
+                )
+        if sequence._plan.shard[1] > 1 or keras.distribution.distribution() is not None:
+            raise ValueError(
+                f"SequenceCheckpoint must save a model of one process and device; "
+                f"received shard={sequence._plan.shard}, keras.distribution "
+                f"{keras.distribution.distribution()}. In a loop of your own, save "
+                f"sequence.state_dict(), which any number of processes can load."
+            )
+        if keras_backend() == "torch" and fit.iterator.steps_per_epoch is not None:
+            raise ValueError(
+                f"`steps_per_epoch` must be left away on torch; received "
+                f"{fit.iterator.steps_per_epoch}. What Keras holds between two of its "
+                f"epochs there cannot be resumed exactly: train whole epochs."
+            )
+        if keras_backend() == "tensorflow":
+            replicas = self.model.distribute_strategy.num_replicas_in_sync
+            if replicas > 1:
+                raise ValueError(
+                    f"SequenceCheckpoint must save a model of one replica; received "
+                    f"one of {replicas}, whose replicas draw from states of their own. "
+                    f"Train without tf.distribute, or save with BackupAndRestore, "
+                    f"which begins an epoch anew."
+                )
+
+    # Saving
+
+    def _trained(self, batches: int, more: bool) -> None:
+        """So many batches were trained; `more` of the epoch may follow."""
+        self._data_epoch = self._sequence._epoch_of_fit(self._fit.iterator.data_adapter)
+        self._since += batches
+        if more and self._since >= self._every:
+            self._save(self._epoch, self._batches.step)
+
+    def _save(self, epoch: int, step: int) -> None:
+        """Saves, to go on at a step of an epoch of Keras."""
+        self._since = 0
+        self._folder.wait()
+        self._tell_of_error()
+        arrays = values_of(self.model)
+        state = without_arrays(self._held(), arrays, "a callback")
+        places, content = self._packer.pack(arrays)
+        header = {
+            "format": FORMAT,
+            "epoch": epoch,
+            "step": step,
+            "stopped": self._stopped,
+            **self._settings,
+            "model": self._described,
+            "variables": described_variables(self.model),
+            "sequence": self._sequence._position(
+                self._data_epoch, self._batches.place
+            ).described(),
+            "state": state,
+            "places": places,
+        }
+        self._folder.publish(header, content)
+
+    def _held(self) -> dict[str, Any]:
+        """What is saved beside variables."""
+        callbacks = held_by(self._fit.callbacks)
+        return {
+            "callbacks": [[name, state] for name, state, _ in callbacks],
+            "random": random_states(),
+            "validation": self._validation_epoch(),
+        }
+
+    def _validation(self) -> SparseBatchSequence | None:
+        """The sequence that validates, if it is another one."""
+        found = self._fit.validation
+        found = getattr(found, "made_by", found)
+        if isinstance(found, SparseBatchSequence) and found is not self._sequence:
+            return found
+        return None
+
+    def _validation_epoch(self) -> int | None:
+        sequence = self._validation()
+        iterator = getattr(self.model, "_eval_epoch_iterator", None)
+        if sequence is None or iterator is None:
+            return None
+        return sequence._epochs.next_epoch(iterator.data_adapter)
+
+    def _tell_of_error(self) -> None:
+        error = self._folder.error()
+        if error is None:
+            return
+        message = (
+            f"SequenceCheckpoint could not write a checkpoint to {self._path}: "
+            f"{error}. What was saved before is still there."
+        )
+        if self._raises:
+            raise OSError(error.errno, message) from error
+        warnings.warn(f"{message} Training goes on.", stacklevel=3)
+
+    # Restoring
+
+    def _compared(self, header: dict[str, Any], content: Any) -> dict[str, Any]:
+        """The header of a checkpoint that this `fit` can go on from, with its arrays.
+
+        Raises:
+            ValueError: It is another's.
+        """
+        if header.get("format") != FORMAT:
+            raise ValueError(
+                f"`path` must hold checkpoints of format {FORMAT}; {self._path} has "
+                f"one of format {header.get('format')}. Delete it, or use the version "
+                f"of sequence_loader that wrote it."
+            )
+        reset_global_generator(
+            wanted=any("global seed" in name for name in header["variables"])
+        )
+        settings = {name: header[name] for name in self._settings}
+        check_same(self._path, "settings of `fit`", settings, self._settings)
+        check_same(self._path, "model", header["model"], self._described)
+        own = described_variables(self.model)
+        check_same(
+            self._path, "variables",
+            dict(enumerate(header["variables"])), dict(enumerate(own)),
+        )  # fmt: skip
+        names = [name for name, *_ in held_by(self._fit.callbacks)]
+        arrays = [unpacked(content, place) for place in header["places"]]
+        state = with_arrays(header["state"], arrays)
+        check_same(
+            self._path, "callbacks that hold a state",
+            dict(enumerate(name for name, _ in state["callbacks"])),
+            dict(enumerate(names)),
+        )  # fmt: skip
+        if self._fit.initial_epoch > header["epoch"]:
+            raise ValueError(
+                f"`initial_epoch` must not be beyond the checkpoint; received "
+                f"{self._fit.initial_epoch}, and {self._path} goes on in epoch "
+                f"{header['epoch']}. Leave `initial_epoch` as it was, or delete the "
+                f"checkpoint."
+            )
+        self._sequence._moved_to(header["sequence"])  # raises where it differs
+        return {**header, "state": state, "arrays": arrays}
+
+    def _resume(self) -> None:
+        """At the end of all `on_train_begin`."""
+        header = self._resumed
+        if header is None:
+            return
+        step, epoch = header["step"], header["epoch"]
+        place = self._sequence._resume_in_fit(
+            self._fit.iterator.data_adapter,
+            header["sequence"],
+            is_dataset=not self._batches.reads_sequence,
+        )
+        if place or step:
+            restore = self._restore if step else _nothing
+            self._batches.begin_at(step, place, restore)
+        validation = self._validation()
+        if validation is not None and header["state"]["validation"] is not None:
+            validation.set_epoch(header["state"]["validation"])
+        self._restore()
+        # It stopped, or had ended: there is no epoch left.
+        last = max(epoch, self._fit.epochs) if header["stopped"] else epoch
+        self.model._initial_epoch = last
+
+    def _restore(self) -> None:
+        header = self._resumed
+        if header is None:
+            return
+        variables = variables_of(self.model)
+        for (_, variable), array in zip(variables, header["arrays"]):
+            variable.assign(np.array(array))  # which the backend may make its own
+        state = header["state"]
+        held = held_by(self._fit.callbacks)
+        for (_, _, callback), (_, saved) in zip(held, state["callbacks"]):
+            give_back(callback, saved)
+        set_random_states(state["random"])
+
+    # Keras's calls, behind all other callbacks
+
+    def _epoch_begins(self, epoch: int) -> None:
+        self._epoch = epoch
+        self.model._initial_epoch = None  # or the next `fit` would begin there
+
+    def _epoch_ends(self, epoch: int) -> None:
+        self._batches.count()
+        self._stopped = bool(self.model.stop_training)
+        self._save(epoch + 1, 0)
+
+    def _train_ends(self) -> None:
+        self.model._initial_epoch = None
+        self._folder.wait()
+        if self._deletes:
+            self._folder.delete()
+        self._folder.release()
+        self._tell_of_error()
+
+
+class _Last(Callback):  # type: ignore[misc]
+    """Behind all other callbacks: what they held is given back, and then saved."""
+
+    def __init__(self, owner: SequenceCheckpoint) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._owner._resume()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._owner._epoch_begins(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._owner._epoch_ends(epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._owner._train_ends()
+
+
+def _nothing() -> None:
+    """Nothing is restored a second time where an epoch begins at its start."""

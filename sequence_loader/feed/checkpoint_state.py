@@ -1,0 +1,286 @@
+"""What training depends on, as plain values and one array of bytes, and back.
+
+Weights, variables of optimizers and metrics, and the states of seed generators lie one
+behind the other; what else there is, of callbacks and of generators of random numbers,
+is written down as JSON, with its arrays behind them. Nothing that is read can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from sequence_loader.arrays import Array
+from sequence_loader.backends.which_keras import keras_backend
+
+ALIGNMENT = 64
+
+_HELD = {
+    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
+    "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+    "History": ("history", "epoch"),
+}
+"""What Keras's callbacks hold from epoch to epoch; each forgets it as `fit` begins."""
+
+
+class Packer:
+    """Packs arrays into bytes that are used again from checkpoint to checkpoint."""
+
+    def __init__(self) -> None:
+        self._content = np.zeros(0, np.uint8)
+
+    def pack(self, arrays: list[Array]) -> tuple[list[Any], Array]:
+        """Where each array is, and the bytes of all.
+
+        Args:
+            arrays: Of any dtype and shape; they may change after this.
+
+        Returns:
+            ``[name of the dtype, shape, offset]`` for each, and a uint8 array that is
+            valid until the next call.
+        """
+        places: list[Any] = []
+        end = 0
+        for array in arrays:
+            places.append([str(array.dtype), list(array.shape), end])
+            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        if len(self._content) != end:
+            self._content = np.zeros(end, np.uint8)
+        for array, (_, shape, offset) in zip(arrays, places):
+            if array.nbytes:
+                piece = self._content[offset : offset + array.nbytes]
+                np.copyto(piece.view(array.dtype).reshape(shape), array)
+        return places, self._content
+
+
+def unpacked(content: Array, place: Any) -> Array:
+    """The array at a place: a copy, which a backend may make its own."""
+    name, shape, offset = place
+    dtype = np.dtype(name) if name != "bfloat16" else _bfloat16()
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    piece = content[offset : offset + size].copy()
+    array: Array = piece.view(dtype).reshape(shape)
+    return array
+
+
+def _bfloat16() -> np.dtype[Any]:
+    import ml_dtypes  # comes with TensorFlow and JAX
+
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
+
+
+# Variables
+
+
+def optimizers_of(model: Any) -> list[Any]:
+    """The optimizer a model was compiled with, and those it holds by a name."""
+    held = [model.optimizer, *vars(model).values()]
+    each = {id(one): one for one in held if isinstance(one, keras.optimizers.Optimizer)}
+    return list(each.values())
+
+
+def variables_of(model: Any) -> list[tuple[str, Any]]:
+    """All that training changes, with names that tell what it is."""
+    groups = {
+        "weight": model.trainable_variables,
+        "state": model.non_trainable_variables,
+        "metric": model.metrics_variables,
+    }
+    for number, optimizer in enumerate(optimizers_of(model)):
+        groups[f"optimizer {number}" if number else "optimizer"] = optimizer.variables
+    found = [
+        (f"{group} {_unnumbered(variable.path)}", variable)
+        for group, variables in groups.items()
+        for variable in variables
+    ]
+    from keras.src.backend.common import global_state
+
+    generator = global_state.get_global_attribute("global_seed_generator")
+    if generator is not None:
+        found.append(("global seed generator", generator.state))
+    return found
+
+
+def values_of(model: Any) -> list[Array]:
+    """The values of `variables_of`."""
+    if keras_backend() == "jax":  # they are in the loop until this
+        model.jax_state_sync()
+    return [
+        np.asarray(keras.ops.convert_to_numpy(variable.value))
+        for _, variable in variables_of(model)
+    ]
+
+
+def described_variables(model: Any) -> list[str]:
+    """A line for each variable, by which those of another model are known."""
+    return [
+        f"{name} {keras.utils.standardize_dtype(variable.dtype)} "
+        f"{tuple(variable.shape)}"
+        for name, variable in variables_of(model)
+    ]
+
+
+def reset_global_generator(*, wanted: bool) -> None:
+    """Makes what ``keras.random`` draws from without a seed, or lets go of it."""
+    from keras.src.backend.common import global_state
+    from keras.src.random.seed_generator import global_seed_generator
+
+    if wanted:
+        global_seed_generator()
+    else:
+        global_state.set_global_attribute("global_seed_generator", None)
+
+
+def described(model: Any) -> dict[str, str]:
+    """What a model and its optimizer are, but for what training changes."""
+    found = {"backend": keras_backend(), "model": type(model).__name__}
+    found["layers"] = _config(model.get_config)
+    compiled = getattr(model, "get_compile_config", dict)
+    for name, value in (_tried(compiled) or {}).items():
+        if name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            found[name] = _config(lambda value=value: value)
+    for number, optimizer in enumerate(optimizers_of(model)):
+        config = _config(optimizer.get_config)
+        # A rate that callbacks change is a variable; a schedule is not.
+        config = re.sub(r'"learning_rate": [-+0-9.e]+', '"learning_rate": 0', config)
+        found[f"optimizer {number}"] = f"{type(optimizer).__name__} {config}"
+    return found
+
+
+def _config(get: Any) -> str:
+    return _unnumbered(json.dumps(_tried(get), sort_keys=True, default=_plain))
+
+
+def _tried(get: Any) -> Any:
+    try:
+        return get()
+    except Exception:  # code of the user's own, or of a class that has no such thing
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.shape, hashlib.blake2b(value.tobytes()).hexdigest()[:16]]
+    return type(value).__name__
+
+
+def _unnumbered(text: str) -> str:
+    """Without the numbers of names such as ``dense_3``, and without compiled code."""
+    text = re.sub(r'"code": "[^"]*"', '"code": ""', text)
+    return re.sub(r'_\d+(?=["/ _]|$)', "", text)
+
+
+# Callbacks and random numbers
+
+
+def held_by(callbacks: list[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(class, state, callback) of each callback that has a state to be kept."""
+    for callback in callbacks:
+        name = type(callback).__name__
+        if callable(getattr(callback, "state_dict", None)) and callable(
+            getattr(callback, "load_state_dict", None)
+        ):
+            yield name, callback.state_dict(), callback
+            continue
+        known = {
+            attribute: getattr(callback, attribute)
+            for base in type(callback).__mro__
+            if base.__module__.startswith("keras.")
+            for attribute in _HELD.get(base.__name__, ())
+            if hasattr(callback, attribute)
+        }
+        if known:
+            yield name, known, callback
+
+
+def give_back(callback: Any, state: Any) -> None:
+    """Gives a callback the state that `held_by` told of it."""
+    if callable(getattr(callback, "load_state_dict", None)):
+        callback.load_state_dict(state)
+    else:
+        vars(callback).update(state)
+
+
+def random_states() -> dict[str, Any]:
+    """The states of the global generators of Python, NumPy and torch."""
+    version, words, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state(legacy=True)
+    found: dict[str, Any] = {
+        "python": [version, np.array(words, np.uint32), gauss],
+        "numpy": [name, keys, *rest],
+    }
+    if keras_backend() == "torch":
+        torch = sys.modules["torch"]
+        found["torch"] = torch.get_rng_state().numpy()
+        found["cuda"] = [
+            state.numpy() for state in torch.cuda.get_rng_state_all()
+        ] if torch.cuda.is_initialized() else []
+    return found
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Goes on with what `random_states` gave."""
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(map(int, words)), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    if keras_backend() == "torch":
+        torch = sys.modules["torch"]
+        torch.set_rng_state(torch.from_numpy(states["torch"]))
+        if states["cuda"]:
+            torch.cuda.set_rng_state_all(list(map(torch.from_numpy, states["cuda"])))
+
+
+def without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
+    """Plain values for JSON; arrays in them are appended to `arrays`.
+
+    Args:
+        value: Nested dicts, lists and tuples of numbers, texts, `None` and arrays.
+        arrays: Is appended to.
+        what: Whose value it is, for the error.
+
+    Raises:
+        TypeError: There is something else in it.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "biufcV":
+            return without_arrays(value.tolist(), arrays, what)
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {
+            "dict": {k: without_arrays(v, arrays, what) for k, v in value.items()}
+        }
+    if isinstance(value, list | tuple):
+        return [without_arrays(each, arrays, what) for each in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if keras.ops.is_tensor(value):
+        return without_arrays(keras.ops.convert_to_numpy(value), arrays, what)
+    raise TypeError(
+        f"the state of {what} must be made of numbers, texts, arrays, lists and dicts "
+        f"with names as keys; received {value!r} of type {type(value).__name__}. "
+        f"Return such values from its state_dict()."
+    )
+
+
+def with_arrays(value: Any, arrays: list[Array]) -> Any:
+    """The reverse of `without_arrays`; tuples have become lists."""
+    if isinstance(value, dict):
+        if "array" in value:
+            return arrays[value["array"]]
+        return {name: with_arrays(each, arrays) for name, each in value["dict"].items()}
+    if isinstance(value, list):
+        return [with_arrays(each, arrays) for each in value]
+    return value
