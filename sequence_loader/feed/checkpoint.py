@@ -95,8 +95,11 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             has the path, or for what cannot be resumed exactly.
 
     Example:
+        >>> train = SparseBatchSequence(x, y, batch_size=32, shuffle=True, seed=7)
+        >>> model = keras.Sequential([keras.layers.Dense(1, "sigmoid")])
+        >>> model.compile("adam", "binary_crossentropy")
         >>> checkpoint = SequenceCheckpoint("run-1", train, every=500)
-        >>> model.fit(train, epochs=10, callbacks=[checkpoint])
+        >>> history = model.fit(train, epochs=2, verbose=0, callbacks=[checkpoint])
     """
 
     def __init__(
