@@ -13,6 +13,10 @@ import numpy as np
 
 from sequence_loader.arguments import argument
 
+ABSENT = frozenset(" nan NaN NA <NA> N/A n/a #N/A null NULL None".split(" "))
+"""Text that says that there is no label, unless `class_names` holds it: what NumPy,
+pandas, R, SQL, Excel and Python write in its place."""
+
 
 def integer(
     name: str, value: object, *, minimum: int, maximum: int | None = None

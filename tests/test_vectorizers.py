@@ -131,7 +131,7 @@ def test_what_counts_in_a_worker_brings_no_scipy():
     code = (
         "import sys, sequence_loader.workers.child\n"
         "import sequence_loader.text.ngram_options\n"
-        "import sequence_loader.text.sequence_words\n"
+        "import sequence_loader.text.sequence_words, sequence_loader.text.texts\n"
         "assert not {'scipy', 'sklearn', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -171,26 +171,91 @@ def test_an_error_in_any_pass_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_fit_that_is_killed_leaves_nothing_and_a_rerun_works(tmp_path):
-    script = (
-        "import time, sys\n"
-        "from sequence_loader import NgramVectorizer\n"
-        "from sequence_loader.text import ngram_fit, vectorizer_inputs\n"
-        "vectorizer_inputs.BLOCK_ROWS = 10\n"
-        "def best(*args):\n"
-        "    print('scores', flush=True); time.sleep(60)\n"
-        "ngram_fit.best = best\n"
-        "texts = ['one two', 'two three', 'three one', 'one two three'] * 20\n"
-        f"path = {str(tmp_path / 'a.store')!r}\n"
-        "NgramVectorizer(max_features=2).fit_write(texts, path, [0, 1, 2, 0] * 20)\n"
+PASSES = {
+    "count": "passes.TextSource.read",
+    "merge": "ngram_fit.merge",
+    "scores": "ngram_fit.best",
+    "names": "ngram_fit.names_at",
+    "rows": "ngram_fit.rows_of",
+    "write": "passes.StoreWriter.append",
+    "publish": "passes.PendingDirectory.publish",
+}
+"""What each pass of a fit calls."""
+
+KILLED = """
+import functools, operator, os, signal, sys
+from sequence_loader import NgramVectorizer
+from sequence_loader.store import publishing
+from sequence_loader.text import ngram_fit, vectorizer_inputs
+from sequence_loader.text import vectorizer_passes as passes
+
+vectorizer_inputs.BLOCK_ROWS = 10
+names = {"ngram_fit": ngram_fit, "passes": passes}
+
+class Texts(list):
+    num_rows = 80
+    def read(self, rows):
+        return [self[i] for i in rows]
+
+texts = Texts(["one two", "two three", "three one", "one two three"] * 20)
+folder, *places = sys.argv[1:]
+for place in places:
+    if os.fork():
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+        continue
+    *owner, name = place.split(".")
+    owner = functools.reduce(getattr, owner[1:], names[owner[0]])
+    real = getattr(owner, name)
+    def deadly(*args, **options):
+        real(*args, **options) if "publish" not in place else None
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(owner, name, deadly)
+    path = os.path.join(folder, place, "a.store")
+    NgramVectorizer(max_features=2).fit_write(texts, path, [0, 1, 2, 0] * 20)
+    os._exit(0)
+"""
+
+
+def test_killed_in_any_pass_it_leaves_nothing_that_a_rerun_does_not_clean(tmp_path):
+    for place in PASSES.values():
+        (tmp_path / place).mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), *PASSES.values()],
+        capture_output=True,
+        text=True,
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout.readline() == "scores\n"
-        assert os.listdir(tmp_path) == []  # what it has on disk has no name
-        running.kill()
-    assert os.listdir(tmp_path) == []
+    killed = str(-signal.SIGKILL)
+    assert done.stdout.split() == [killed] * len(PASSES), done.stderr
+    texts = ["one two", "two three", "three one", "one two three"] * 20
+    expected = None
+    for name, place in PASSES.items():
+        # Before rows are written, what it has on disk has no name.
+        left = os.listdir(tmp_path / place)
+        assert len(left) == (name in ("rows", "write", "publish")), name
+        store = NgramVectorizer(max_features=2).fit_write(
+            texts, tmp_path / place / "a.store", [0, 1, 2, 0] * 20
+        )
+        store.verify(progress=False)
+        assert os.listdir(tmp_path / place) == ["a.store"]
+        expected = store[:] if expected is None else expected
+        assert (store[:] != expected).nnz == 0
+
+
+def test_what_others_put_beside_a_store_is_not_removed(tmp_path):
+    """Nor what an interrupted replacement has moved aside."""
+    texts, y = corpus(30)
+    for name in (".a.store.writing-1", ".a.store.old-2", ".b.store.writing-3"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".a.store.writing-1" / "thesis.tex").touch()
+    before = sorted(os.listdir(tmp_path))
+    with pytest.warns(UserWarning, match="nothing refers to it"):
+        NgramVectorizer().fit_write(texts, tmp_path / "a.store", y)
+    assert sorted(os.listdir(tmp_path)) == sorted([*before, "a.store"])
+    (tmp_path / ".p.writing-4").mkdir()
+    os.utime(tmp_path / ".p.writing-4", (0, 0))
+    NgramVectorizer().fit_part(texts, tmp_path / "p", y)
+    assert not (tmp_path / ".p.writing-4").exists()
 
 
 def test_what_is_saved_holds_no_code_and_is_checked(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arguments import argument
+from sequence_loader.checks import ABSENT
 from sequence_loader.importers.containers import (
     Stream,
     attribute,
@@ -24,7 +25,7 @@ from sequence_loader.importers.containers import (
     opened,
     values,
 )
-from sequence_loader.importers.labels import ABSENT, Named, named, number_name, placed
+from sequence_loader.importers.labels import Named, named, number_name, placed
 from sequence_loader.importers.row_sort import entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,

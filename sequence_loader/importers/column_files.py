@@ -20,8 +20,8 @@ from numpy.lib import format as npy
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
-from sequence_loader.checks import shown
-from sequence_loader.importers.labels import ABSENT, Named
+from sequence_loader.checks import ABSENT, shown
+from sequence_loader.importers.labels import Named
 from sequence_loader.importers.source import PACKED, lines, open_text
 
 ROWS = 1 << 16

@@ -18,12 +18,9 @@ import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import one_of, shown
+from sequence_loader.checks import ABSENT, one_of, shown
 from sequence_loader.rows.tables import from_objects
 
-ABSENT = frozenset(" nan NaN NA <NA> N/A n/a #N/A null NULL None".split(" "))
-"""Text that says that there is no label, unless `class_names` holds it: what NumPy,
-pandas, R, SQL, Excel and Python write in its place."""
 MISSING = ("refuse", "zero-weight")
 """What can be done with rows whose label is missing."""
 

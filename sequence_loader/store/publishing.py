@@ -204,6 +204,16 @@ def _is_abandoned(path: Path) -> bool:
     return True
 
 
+def remove_leftovers(path: Path, owned: frozenset[str]) -> None:
+    """Removes what killed writers to `path` left, for a job that is run again.
+
+    What stood there before is kept, and what holds anything but the files `owned`.
+    """
+    for leftover in leftovers(path):
+        if not _was_there(path, leftover) and set(os.listdir(leftover)) <= owned:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def report_leftovers(path: Path) -> None:
     """Warns of what was left beside `path`, and says what to do with it."""
     for leftover in leftovers(path):

@@ -11,8 +11,7 @@ import numpy as np
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import shown
-from sequence_loader.importers.labels import ABSENT
+from sequence_loader.checks import ABSENT, shown
 from sequence_loader.text.faults import Fault
 
 MOST_CLASSES = 1 << 16

@@ -10,8 +10,7 @@ import numpy as np
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
-from sequence_loader.checks import shown
-from sequence_loader.importers.labels import ABSENT
+from sequence_loader.checks import ABSENT, shown
 from sequence_loader.progress import Advance, progress_bar
 from sequence_loader.text.columns import (
     AUTO,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.checks import shown
-from sequence_loader.store.publishing import PendingDirectory
+from sequence_loader.store.publishing import PendingDirectory, remove_leftovers
 from sequence_loader.text.spill import Block, Spill
 from sequence_loader.text.vectorizer_files import VectorizerError
 from sequence_loader.text.vectorizer_inputs import Labels
@@ -27,6 +27,7 @@ class PartWriter:
     def __init__(self, path: str | os.PathLike[str], overwrite: bool) -> None:
         self.path = Path(os.path.abspath(path))
         owned = frozenset([MANIFEST, COUNTS, LABELS])
+        remove_leftovers(self.path, owned)
         self._pending = PendingDirectory(self.path, owned, MANIFEST, overwrite)
         name = self._pending.directory / COUNTS
         self.spill = Spill(open(name, "w+b", buffering=0), [])

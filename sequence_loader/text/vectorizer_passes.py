@@ -15,7 +15,7 @@ from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.blocks import checked_metadata
 from sequence_loader.store.format import MANIFEST
-from sequence_loader.store.publishing import PendingDirectory
+from sequence_loader.store.publishing import PendingDirectory, remove_leftovers
 from sequence_loader.store.writer import OWNED, StoreWriter
 from sequence_loader.text import vectorizer_files as files
 from sequence_loader.text.spill import Spill
@@ -101,11 +101,15 @@ class RowMaker:
 
 
 def free(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """The path of a store that may be written; asked now, not after hours."""
+    """The path of a store that may be written; asked now, not after hours.
+
+    What a run that was killed while it wrote left beside it is removed.
+    """
     target = Path(os.path.abspath(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the writer says again what others left
         PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
+    remove_leftovers(target, OWNED)
     return target
 
 
