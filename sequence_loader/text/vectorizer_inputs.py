@@ -12,7 +12,6 @@ import numpy as np
 from sequence_loader.arrays import Integers
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
-from sequence_loader.rows.sources import traits_of
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -78,6 +77,8 @@ class TextSource:
 
     def description(self) -> Any:
         """The source, if a worker can be sent it rather than texts; or `None`."""
+        # Here, since workers import this module, and that one brings scipy.
+        from sequence_loader.rows.sources import traits_of
         from sequence_loader.workers.pickling import DESCRIPTION_BYTES, pickled
 
         if not self.by_row or traits_of(self.source).stays_here:
