@@ -277,7 +277,7 @@ def test_info_shows_classes_and_lengths_of_files_and_of_their_stores(folder, run
     assert re.search(r"│ 30 to 34 +│ +1 │ █{10} ", said)
     run("vectorize", "odd.csv", "odd.store", "--on-error=skip", "--min-df=1")
     tables = said[said.index("┏") :]
-    assert run("info", "odd.store").endswith(tables)
+    assert tables in run("info", "odd.store")
     assert "must go with files of texts" in run(
         "info", "odd.store", "--header", code=1
     )
