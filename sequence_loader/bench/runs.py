@@ -7,6 +7,7 @@ batches cost.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass
@@ -76,13 +77,14 @@ class Feed:
     def __init__(self, source: ReopenedStore, setting: Setting) -> None:
         from sequence_loader.feed.sequence import SparseBatchSequence
 
-        self.setting = setting
+        self.setting, self._source = setting, source
         self.sequence = SparseBatchSequence(
             source,
             batch_size=setting.batch_size,
             sampler=setting.sampler(),
             output=setting.output,
             workers=setting.workers,
+            max_queue_size=2,  # what is left behind at the end of a run is as much
         )
         self.data = self.sequence
         if setting.road == "dataset":
@@ -93,6 +95,10 @@ class Feed:
             self._epoch = self.data.map(lambda *batch: 0).batch(pulled)
             self._epochs = self._epoch.repeat()
         self._rounds = 0
+
+    def settle(self) -> None:
+        """Waits for what iterators that were let go still read."""
+        self._source.settle()
 
     def run(self, seconds: float, *, once: bool = False) -> Run:
         """Reads batches, and throws them away.
@@ -112,7 +118,11 @@ class Feed:
         stats = self.sequence.stats() - before
         epochs, rest = divmod(batches, len(self.sequence))
         rows = epochs * self.sequence.num_rows
-        return watch.run(rows + rest * self.setting.batch_size, stats)
+        run = watch.run(rows + rest * self.setting.batch_size, stats)
+        if self.setting.output == "dense":
+            gc.collect()  # an iterator is in a circle with itself, and holds batches
+        self.settle()
+        return run
 
     def _ask(self, seconds: float, once: bool) -> tuple[Stopwatch, int]:
         count, done, watch = len(self.sequence), 0, Stopwatch()

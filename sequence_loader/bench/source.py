@@ -28,6 +28,10 @@ from sequence_loader.store.opening import open_store
 from sequence_loader.store.sparse_store import SparseStore
 
 
+QUIET_SECONDS, SETTLE_SECONDS = 0.02, 5.0
+"""An iterator of TensorFlow that was let go makes what it was to keep ready: nothing
+is measured meanwhile, but for an iterator that takes very long."""
+
 DROP_ATTEMPTS = 5
 """How often pages are dropped until they are gone: the kernel keeps those that it is
 just reading."""
@@ -46,7 +50,7 @@ class ReopenedStore:
     numeric = True
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._inside, self._changed = 0, threading.Condition()
+        self._inside, self._visits, self._changed = 0, 0, threading.Condition()
         self._paths = paths[0] if len(paths) == 1 else list(paths)
         self.store: SparseStore = open_store(self._paths)
         self.num_rows, self.num_features = self.store.shape
@@ -96,10 +100,20 @@ class ReopenedStore:
             self._changed.wait_for(lambda: not self._inside)
             self.store.close()
 
+    def settle(self) -> None:
+        """Waits until nobody has read for a moment, or for `SETTLE_SECONDS`."""
+        until = time.perf_counter() + SETTLE_SECONDS
+        while time.perf_counter() < until:
+            visits = self._visits
+            time.sleep(QUIET_SECONDS)
+            if not self._inside and visits == self._visits:
+                return
+
     @contextmanager
     def _visit(self) -> Iterator[SparseStore]:
         with self._changed:
             self._inside += 1
+            self._visits += 1
         try:
             yield self.store
         finally:

@@ -142,7 +142,9 @@ def train_for(model: Any, feed: Feed, seconds: float, step_seconds: float) -> Ru
     before = feed.sequence.stats()
     steps = max(1, int(seconds / step_seconds))
     run = train(model, feed.data, steps, len(feed.sequence), feed.setting.batch_size)
-    return replace(run, stats=feed.sequence.stats() - before)
+    run = replace(run, stats=feed.sequence.stats() - before)
+    feed.settle()
+    return run
 
 
 def train_alone(model: Any, feed: Feed, seconds: float) -> Run:
