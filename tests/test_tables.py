@@ -220,8 +220,14 @@ def test_integers_beside_missing_ones_must_be_held(table, alone):
 
 
 def test_a_mask_is_not_lost_in_a_transform():
-    seq = sequence(np.eye(3), transform=lambda rows: np.ma.array(rows, mask=rows > 0))
-    refused(TypeError, "`transform(x)` must not be a masked array", call=lambda: seq[0])
+    def masked(rows, rng=None):
+        return np.ma.array(rows, mask=rows > 0)
+
+    for name in ("transform", "augment"):
+        seq = sequence(np.eye(3), **{name: masked})
+        refused(
+            TypeError, f"`{name}(x)` must not be a masked", call=lambda seq=seq: seq[0]
+        )
 
 
 def sparse_frame(dtype="float64", fill=0):

@@ -24,7 +24,7 @@ from sequence_loader.batches.structures import (
     names,
     same_shape,
 )
-from sequence_loader.checks import check_real, one_of, shown
+from sequence_loader.checks import check_real, check_unmasked, one_of, shown
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.permutation import derive_key
 from sequence_loader.rows.as_csr import from_scipy
@@ -201,6 +201,7 @@ class Assembler:
                 f"{'scipy sparse matrix' if sparse else 'NumPy array'}, as it is "
                 f"given; it returned {type(result).__name__}. Convert the result."
             )
+        check_unmasked(f"augment({name})", result)
         check_real(f"augment({name})", result.dtype)
         if result.shape != given.shape:
             raise ValueError(
