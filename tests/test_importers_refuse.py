@@ -32,7 +32,7 @@ from sklearn.datasets import dump_svmlight_file
 from store_data import marked, run_python, same, start_python
 from watching import HUNG_SECONDS
 
-from sequence_loader import convert
+from sequence_loader import StoreWriter, convert
 from sequence_loader.importers import svmlight_spill as import_svmlight
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.publishing import leftovers
@@ -627,3 +627,22 @@ def test_a_store_is_converted_in_blocks(tmp_path: Path) -> None:
     other = convert(blocks, tmp_path / "b.store", class_names=store.class_names)
     assert same(other[:], store[:]) and np.array_equal(other.y, store.y)
     assert other.class_names == store.class_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("road", ["writer", "blocks", "y"])
+def test_sparse_targets_that_would_be_huge_are_refused_however_they_come(
+    road: str, tmp_path: Path
+) -> None:
+    y = sp.csr_array((1_000, 20_000), dtype=np.float32)  # 80 MB, and 4 kB as it is
+    rows = marked(1_000, 3)
+    parts = [(rows[i : i + 100], y[i : i + 100]) for i in range(0, 1_000, 100)]
+    with pytest.raises(ValueError, match="`y` must not be huge as a dense array; rec"):
+        if road == "writer":
+            with StoreWriter(tmp_path / "a.store", 3) as writer:
+                for block, targets in parts:
+                    writer.append(block, y=targets)
+        elif road == "blocks":
+            convert(parts, tmp_path / "a.store")
+        else:
+            convert([rows], tmp_path / "a.store", y=y)
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from refusals import refused
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from sequence_loader import SparseBatchSequence
+from sequence_loader import SparseBatchSequence, StoreWriter, open_store
 from sequence_loader.rows.sources import CsrSource, as_row_source
 from sequence_loader.rows.tables import from_objects, is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit
@@ -315,3 +315,20 @@ def test_numbers_in_an_array_of_objects():
         array = np.empty(2, object)
         array[:] = items
         assert from_objects(array) is array
+
+
+def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_path):
+    one, two = table({"a": [1, 2], "b": [3, 4]}), table({"b": [3, 4], "a": [1, 2]})
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        writer.append(one).append(one)
+        said = "`block` must have the same columns, in the same order, each time; this "
+        refused(ValueError, said, call=lambda: writer.append(two))
+        writer.append(np.array([[5, 6]]))
+    found = open_store(tmp_path / "a.store")[:].toarray()
+    assert found[-2:].tolist() == [[2, 4], [5, 6]]
+    kinds = pd.DataFrame({"kind": ["x", "y", "z", "x"]})
+    seq = sequence(
+        kinds, transform=lambda rows: pd.get_dummies(rows["kind"]), batch_size=2
+    )
+    assert seq[0][0].tolist() == [[1, 0], [0, 1]]
+    refused(ValueError, "`transform(x)` must have the same", call=lambda: seq[1])

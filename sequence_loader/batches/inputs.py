@@ -7,7 +7,7 @@ if what it holds is, and knows no backend.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
-from sequence_loader.rows.tables import is_table, numbers_of
+from sequence_loader.rows.tables import check_columns, is_table, numbers_of
 
 Transform = Callable[[Any], Any]
 
@@ -32,12 +32,14 @@ class InputReader:
         source: Where rows come from; `None` where they are handed over.
         transform: What turns a block of them into numbers, or `None`.
         container: What sparse rows are handed to the transform as.
+        columns: Those of the first table that the transform gave, if it gives tables.
     """
 
     name: str
     source: RowSource | None
     transform: Transform | None
     container: type = sp.csr_array
+    columns: list[tuple[str, ...]] = field(default_factory=list)
 
     def serve(self, rows: Integers, block: Block | None = None) -> CsrRows | Array:
         """The rows, transformed and checked.
@@ -55,7 +57,9 @@ class InputReader:
             return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
             block = block.widened().to_scipy(self.container)
-        return _checked_result(self.transform(block), len(rows), self.name)
+        result = self.transform(block)
+        check_columns(result, self.columns, f"transform({self.name})")
+        return _checked_result(result, len(rows), self.name)
 
     @property
     def bytes_read(self) -> int:

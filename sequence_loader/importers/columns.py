@@ -13,9 +13,7 @@ from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
 from sequence_loader.importers.column_files import read_column
 from sequence_loader.importers.labels import Named, named, names_of, placed
-
-DENSE_BYTES, DENSE_TIMES = 1 << 26, 32
-"""What sparse targets may take as dense ones, in bytes or in times of their own."""
+from sequence_loader.store.blocks import DenseTargets
 
 
 class Column:
@@ -47,7 +45,8 @@ class Column:
         self.class_names: tuple[str, ...] | None = None
         self._values: Any = None
         if sp.issparse(given):
-            self._values = _modest(given.tocsr(), name)
+            DenseTargets(name).add(given)
+            self._values = given.tocsr()
         elif given is not None:
             found: Any = given
             if isinstance(given, str | os.PathLike):
@@ -90,20 +89,6 @@ class Column:
             f"received {self._values.shape[0]}. Pass the {self._name} of these rows, "
             f"in their order{hint}."
         )
-
-
-def _modest(given: Any, name: str) -> Any:
-    """Sparse targets, unless they would be huge in a store, where they are dense."""
-    size = given.shape[0] * given.shape[1] * given.dtype.itemsize
-    own = given.data.nbytes + given.indices.nbytes + given.indptr.nbytes
-    if size > max(DENSE_BYTES, DENSE_TIMES * own):
-        raise ValueError(
-            f"{argument(name)} must not be huge as a dense array; received sparse "
-            f"targets of shape {given.shape}, {size / 1e6:,.0f} MB if dense and "
-            f"{own / 1e6:,.1f} MB now. Write them to a store of their own, which is "
-            f"passed to SparseBatchSequence as y."
-        )
-    return given
 
 
 def _listed(given: Any, name: str) -> Any:

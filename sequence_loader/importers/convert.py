@@ -24,7 +24,7 @@ from sequence_loader.importers.side_files import SideFiles, check_free, side_fil
 from sequence_loader.importers.source import Block, Source, SourceError
 from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
-from sequence_loader.store.blocks import checked_dtype, checked_names
+from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.opening import open_store
@@ -287,10 +287,12 @@ def _write(
     rule: LabelRule,
     looked_up: bool,
 ) -> None:
+    sparse = DenseTargets()
     for block in blocks:
         start, stop = writer.num_rows, writer.num_rows + block.num_rows
         labels = y.part(start, stop, block.y)
         weights = sample_weight.part(start, stop, block.sample_weight)
+        sparse.add(labels)
         if labels is not None:
             if not looked_up and not sp.issparse(labels):
                 labels = rule.looked_up(labels)

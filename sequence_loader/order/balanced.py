@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Integers
-from sequence_loader.checks import integer, shown
+from sequence_loader.checks import check_unmasked, integer, shown
 from sequence_loader.order.permutation import (
     Words,
     derive_key,
@@ -208,6 +208,7 @@ def _checked_labels(given: Any) -> npt.NDArray[Any]:
     if hasattr(given, "toarray"):  # a sparse column, as scipy has no others
         given = given.toarray()
         given = given.ravel() if 1 in given.shape else given
+    check_unmasked("labels", given)
     labels = np.array(given)
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
@@ -218,12 +219,18 @@ def _checked_labels(given: Any) -> npt.NDArray[Any]:
             f"labels.argmax(axis=1)."
         )
     if labels.dtype.kind not in "biuUS":
+        mend = "Convert them, for example with labels.astype('int64')"
+        if labels.dtype.kind in "fO" and any(map(_is_missing, labels)):
+            mend = "Leave rows without a label out: rows=rows, and labels[rows] here"
         raise TypeError(
             f"`labels` must hold integers, booleans or strings; received dtype "
-            f"{labels.dtype}: {shown(given)}. Convert them, for example with "
-            f"labels.astype('int64')."
+            f"{labels.dtype}: {shown(given)}. {mend}."
         )
     return labels
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
 
 
 def _checked_shares(
@@ -275,7 +282,7 @@ def _cycle(shares: npt.NDArray[np.float64]) -> Integers:
             return counts.astype(np.int64)
     smallest = float(fractions.min())
     # 64 draws of the rarest class: its share is right to within 1 %.
-    total = max(LONGEST_EXACT, math.ceil(64 / smallest))
+    total = max(LONGEST_EXACT, math.ceil(min(64 / max(smallest, 1e-300), 2e9)))
     if len(set(shares.tolist())) == 1:
         return np.ones(len(shares), np.int64)
     if total > LONGEST_CYCLE:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Integers
+from sequence_loader.checks import check_unmasked
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:
@@ -26,6 +27,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     """
     if rows is None:
         return None
+    check_unmasked("rows", rows)
     try:
         given = np.asarray(rows)
     except ValueError:  # ragged

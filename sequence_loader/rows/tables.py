@@ -80,6 +80,30 @@ def numbers_of(table: Any, name: str) -> Any:
     return matrix
 
 
+def check_columns(table: Any, seen: list[tuple[str, ...]], name: str) -> None:
+    """Raises ValueError where a table has other columns than the first one had.
+
+    Its numbers are taken by position: columns in another order would trade places.
+
+    Args:
+        table: Anything; only tables of columns with names are looked at.
+        seen: The columns of the first, or nothing, to be filled in.
+        name: What the table is, for the error message.
+    """
+    columns = _columns(table) if is_table(table) else None
+    names = tuple(label for label, _ in columns or ())
+    if not names or not all(isinstance(label, str) for label in names):
+        return
+    if not seen:
+        seen.append(names)
+    elif seen[0] != names:
+        raise ValueError(
+            f"`{name}` must have the same columns, in the same order, each time; this "
+            f"table has {shown(names)}, after {shown(seen[0])}. Pass or return them in "
+            f"one order."
+        )
+
+
 def _is_plain(table: Any) -> bool:
     """Whether it is a DataFrame of one of NumPy's own types of numbers."""
     dtypes = set(table.dtypes) if hasattr(table, "iloc") and table.ndim == 2 else set()

@@ -25,6 +25,8 @@ from sequence_loader.store.format import ARRAYS
 
 WRITE_PIECE_VALUES = 1 << 20
 """Values that are checked, converted and written at a time: some 30 MB of memory."""
+DENSE_BYTES, DENSE_TIMES = 1 << 26, 32
+"""What sparse targets may take as dense ones, in bytes or in times of their own."""
 
 
 def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
@@ -104,6 +106,37 @@ def converted(
             f"`{name}` holds {error.value} in {where}, which {dtype} cannot hold. "
             f"{mend}."
         ) from None
+
+
+class DenseTargets:
+    """Keeps sparse targets, which a store holds as dense ones, from becoming huge.
+
+    Args:
+        name: The argument they come in.
+    """
+
+    def __init__(self, name: str = "y") -> None:
+        self._name = name
+        self._dense = self._own = 0
+
+    def add(self, targets: Any) -> None:
+        """Counts those of a block, or of all rows; others than sparse ones are not.
+
+        Raises:
+            ValueError: All so far are much larger when dense.
+        """
+        if not sp.issparse(targets):
+            return
+        size = targets.dtype.itemsize
+        self._dense += targets.shape[0] * targets.shape[-1] * size
+        self._own += targets.nnz * (size + 4) + targets.shape[0] * 4
+        if self._dense > max(DENSE_BYTES, DENSE_TIMES * self._own):
+            raise ValueError(
+                f"{argument(self._name)} must not be huge as a dense array; received "
+                f"sparse targets of shape {targets.shape}, {self._dense / 1e6:,.0f} MB "
+                f"in all if dense and {self._own / 1e6:,.1f} MB now. Write them to a "
+                f"store of their own, which is passed to SparseBatchSequence as y."
+            )
 
 
 def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:

@@ -17,8 +17,10 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
 from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.blocks import (
+    DenseTargets,
     as_csr,
     checked_dtype,
     checked_extra,
@@ -102,6 +104,8 @@ class StoreWriter:
             checked_names("class_names", class_names, None),
         )
         self._metadata = checked_metadata(metadata)
+        self._columns: list[tuple[str, ...]] = []  # of the first table
+        self._targets = DenseTargets()
         self.num_rows = self.nnz = 0
         self.block_name = "block"  # for messages; `convert` says which file
         self._lock = threading.Lock()
@@ -141,6 +145,8 @@ class StoreWriter:
         """
         with self._in_turn():
             self._check_open()
+            check_columns(block, self._columns, self.block_name)
+            self._targets.add(y)
             rows = as_csr(block, self.num_features, self.block_name)
             extras = {
                 "y": checked_extra("y", y, rows.num_rows),
