@@ -414,3 +414,12 @@ def test_weights_of_a_block_of_another_length(tmp_path: Path) -> None:
     blocks = [(marked(2, 2), [0, None], [1.0, 1.0, 1.0])]
     with pytest.raises(ValueError, match="`sample_weight` must have one entry for ea"):
         convert(blocks, tmp_path / "a.store", missing_labels="zero-weight")
+
+
+def test_what_is_no_target_is_said_to_be_none(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        with pytest.raises(ValueError, match="`y` must hold rows of one shape; rec"):
+            writer.append(marked(2, 2), y=[[1, 2], [3]])
+        for y in ([1j, 2], np.array(["2020", "2021"], "M8[Y]")):
+            with pytest.raises(TypeError, match="`y` must hold real numbers; received"):
+                writer.append(marked(2, 2), y=y)

@@ -149,7 +149,13 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
         values = values if matrix is None else matrix
     if sp.issparse(values):
         values = values.toarray()
-    array = from_objects(np.asarray(values))
+    try:
+        array = from_objects(np.asarray(values))
+    except ValueError:
+        raise ValueError(
+            f"{argument(name)} must hold rows of one shape; received {shown(values)}, "
+            f"whose rows differ. Pad them to one length."
+        ) from None
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
             f"{argument(name)} must have one entry for each of the {num_rows} rows of "
@@ -160,6 +166,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
             f"{argument(name)} must hold numbers; received dtype {array.dtype}. Encode "
             f"labels as integers, and pass their names as class_names=[...]."
         )
+    check_real(name, array.dtype)
     dtype = checked_dtype(array.dtype, name)
     if array.dtype.kind == "f" and np.isnan(array).any():
         row = int(np.argwhere(np.isnan(array))[0][0])
