@@ -8,9 +8,9 @@ medians, and the advised one, then meet again, so that the best is not the lucki
 What counts is the last ratio: what the advice gives, over the best. TEXT takes two and
 a half minutes on two cores.
 
-TEXT, warm, 2026-11-28, two cores beside other work: advised block 16, sparse, 1,024 rows;
-of 60 settings the second, 1.01 (1.00 to 1.03) of the best when they met again. TEXT cold
-and CELLS have not been measured to their end.
+TEXT, warm, 2026-11-28, two cores beside other work: block 16, sparse, 1,024 rows was
+advised, the second of 60 settings, and 1.01 (1.00 to 1.03) of the best when they met
+again. TEXT cold and CELLS have not been measured to their end.
 """
 
 from __future__ import annotations
