@@ -49,7 +49,7 @@ AXIS_SHARE = 0.5
 """When this part of the time has passed, values of axes get no second run."""
 
 WARMING_SHARE = 0.2
-"""What part of the time reading all files into memory may take."""
+"""What part of the time reading all files into memory may take, and 5 s at least."""
 
 
 class Bench:
@@ -242,7 +242,7 @@ class Bench:
             return False
         self._source.reopen(cold=False)
         warm = state != "warm" or read_pages(
-            self._source.store.paths, self._seconds * WARMING_SHARE
+            self._source.store.paths, max(self._seconds * WARMING_SHARE, 5.0)
         )
         if not warm:
             self._drop_state(state, "is too large to be read into memory meanwhile")
