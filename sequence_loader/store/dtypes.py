@@ -16,8 +16,6 @@ DTYPES = (
 )
 SMALLEST = "smallest"
 """Asks for values to be kept in the narrowest type that loses no bit of any."""
-SMALLEST = "smallest"
-"""Asks for values to be kept in the narrowest type that loses no bit of any."""
 NARROW = (
     *("uint8", "int8", "uint16", "int16", "float16", "uint32", "int32", "float32"),
 )
