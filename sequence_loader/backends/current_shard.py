@@ -7,6 +7,48 @@ launcher sets are read. What is asked, the first that answers decides:
     jax.distributed, tf.distribute (inside ``strategy.scope()``), torch.distributed,
     TF_CONFIG, torchrun, Open MPI, MPICH and Intel MPI, MVAPICH, Slurm
 
+A job of Keras 3 on JAX:
+
+```py
+# train_jax.py
+import os
+
+import jax
+
+jax.distributed.initialize(
+    f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
+    num_processes=int(os.environ["WORLD_SIZE"]),
+    process_id=int(os.environ["RANK"]),
+)
+import keras
+import numpy as np
+import scipy.sparse as sp
+from sequence_loader import SparseBatchSequence, current_shard
+
+keras.utils.set_random_seed(1)  # the same initial weights everywhere
+keras.distribution.set_distribution(
+    keras.distribution.DataParallel(auto_shard_dataset=False)
+)
+x = sp.random(1003, 200, density=0.1, format="csr", dtype="float32", random_state=1)
+y = (np.asarray(x.sum(axis=1)).ravel() > 10).astype("float32")
+index, count = current_shard()
+train = SparseBatchSequence(
+    x, y, batch_size=64 // count, shuffle=True, seed=7,
+    output="sparse", remainder="pad", shard=(index, count),
+)
+model = keras.Sequential([keras.Input((200,), sparse=True), keras.layers.Dense(1, "sigmoid")])
+model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
+history = model.fit(train, epochs=5, shuffle=False, verbose=0)
+print("final loss", history.history["loss"][-1])
+```
+
+On one machine it is started so; on several, with the address of the first:
+
+```sh
+export KERAS_BACKEND=jax MASTER_ADDR=127.0.0.1 MASTER_PORT=8476 WORLD_SIZE=2
+for rank in 0 1; do RANK=$rank python train_jax.py & done; wait
+```
+
 A job of tf-keras, one device a process. A Sequence given to `fit` itself would be read
 whole by every worker, and is refused:
 
