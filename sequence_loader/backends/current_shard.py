@@ -36,7 +36,9 @@ train = SparseBatchSequence(
     x, y, batch_size=64 // count, shuffle=True, seed=7,
     output="sparse", remainder="pad", shard=(index, count),
 )
-model = keras.Sequential([keras.Input((200,), sparse=True), keras.layers.Dense(1, "sigmoid")])
+model = keras.Sequential(
+    [keras.Input((200,), sparse=True), keras.layers.Dense(1, "sigmoid")]
+)
 model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
 history = model.fit(train, epochs=5, shuffle=False, verbose=0)
 print("final loss", history.history["loss"][-1])

@@ -228,7 +228,9 @@ class BatchPlan:
         window_at = getattr(self.sampler, "window_at", None)
         if window_at is None or limit == self.num_batches:
             return limit
-        begin, end = window_at(self.num_served, limit * size)
+        # As in `cuts`: a batch on a border is in the windows on both sides.
+        last = min((limit + 1) * size, self.length) - 1
+        begin, end = window_at(self.num_served, last)
         stop: int = begin // size
         if stop <= first:
             rest = -(-end // size) - first
