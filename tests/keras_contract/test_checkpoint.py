@@ -8,6 +8,7 @@ variables of the optimizer, seed generators, History, and which steps were train
 from __future__ import annotations
 
 import random
+import re
 import resource
 import threading
 from pathlib import Path
@@ -208,7 +209,7 @@ def rates() -> list[Any]:
         {"at_once": 3},
         {"at_once": 2, "dataset": True, "steps": 4, "validates": False, "epochs": 7},
     ],
-    ids=str,
+    ids=lambda each: re.sub(" at 0x[0-9a-f]+", "", str(each)),  # as in all processes
 )
 def test_a_run_that_is_broken_off_and_run_again_equals_one_that_was_not(
     tmp_path, setting
