@@ -30,8 +30,8 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile("default")
 
-LONGEST = ("test_every_keras", "test_jobs", "test_workers_scripts", "test_demo")
-"""Begin first, so that two cores end together."""
+LONGEST = ("test_every_keras", "test_killed", "test_jobs", "test_workers_scripts")
+"""Begin first, in this order, so that two cores end together."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,11 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark in (
         "torch: is skipped where torch is not installed",
         "long: is left out unless --combinations=all",
+        "contract: is about what holds on every Keras",
     ):
         config.addinivalue_line("markers", mark)
     if config.option.long:
         settings.load_profile("long")
         config.option.combinations = "all"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "keras_contract" in item.path.parts or item.path.stem == "test_every_keras":
+        item.add_marker(pytest.mark.contract)
 
 
 def pytest_collection_modifyitems(
@@ -75,7 +81,8 @@ def pytest_collection_modifyitems(
             kept = kept.difference(group).union(covering(group))
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(LONGEST)))
 
 
 def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:

@@ -102,10 +102,11 @@ def test_killed_in_an_epoch_in_a_save_and_in_validation(tmp_path, kind):
 @pytest.mark.parametrize("fed", ["sequence", "dataset"])
 @pytest.mark.parametrize("output", ["dense", "sparse"])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_killed_at_random_moments(tmp_path, backend, output, fed):
+def test_killed_at_random_moments(tmp_path, backend, output, fed, pytestconfig):
     rng = random.Random(f"{backend} {output} {fed}")
     kills = []
-    for _ in range(8):  # of 4 kinds: 32 on each backend
+    # Of 4 kinds: 32 on each backend with --long, and 12 without.
+    for _ in range(8 if pytestconfig.option.long else 3):
         word = rng.choice("bbbwrvd")
         most = {"b": 20, "v": 6, "w": 3, "r": 3, "d": 1}[word]
         kills.append((word, rng.randint(1, most), rng.random() * 0.004))
