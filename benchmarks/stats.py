@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from shapes import TEXT  # noqa: E402
-from timing import seconds_by_round  # noqa: E402
+from timing import rounds_of  # noqa: E402
 
 from sequence_loader import SparseBatchSequence  # noqa: E402
 from sequence_loader.feed.stats import FeedCounters  # noqa: E402
@@ -66,16 +66,16 @@ def main() -> None:
         def trained(dataset: Any = dataset) -> None:
             model.fit(dataset, shuffle=False, verbose=0)
 
-        rounds = seconds_by_round(
+        rounds = rounds_of(
             {"counting": counting, "seq[i]": reading, "drained": drained,
              "fit": trained},
             ROUNDS if size > 32 else 3,
         )
-        cost = median(rounds.pop("counting"))
+        cost = median(each.seconds for each in rounds.pop("counting"))
         shares = [
-            f"{name} {median(times) / count * 1e6:.0f} us, "
-            f"{median(cost / one for one in times):.2%}"
-            for name, times in rounds.items()
+            f"{name} {median(each.seconds for each in found) / count * 1e6:.0f} us, "
+            f"{median(cost / each.seconds for each in found):.2%}"
+            for name, found in rounds.items()
         ]
         print(f"{size} rows: counting {cost / count * 1e6:.2f} us; {'; '.join(shares)}")
 

@@ -264,3 +264,28 @@ def test_there_are_no_assertions_that_check_input():
 
 def test_the_package_is_typed():
     assert (PACKAGE / "py.typed").exists()
+
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_import_what_there_is(path: Path) -> None:
+    """They take too long to be run here, and break where a name is moved."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        place = Path(*node.module.split(".")).with_suffix(".py")
+        home = BENCHMARKS / place
+        if node.module.startswith("sequence_loader."):
+            home = PACKAGE.parent / place
+            if home.with_suffix("").is_dir():
+                continue  # a module of a room
+            assert home.exists(), node.module
+        if home.exists():
+            text = home.read_text()
+            names = {each.id for each in ast.walk(ast.parse(text))
+                     if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+            names |= {each.name for each in ast.parse(text).body
+                      if isinstance(each, (ast.FunctionDef, ast.ClassDef))}
+            assert {alias.name for alias in node.names} <= names
