@@ -19,9 +19,11 @@ HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
 HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
 NEED_KERAS = {
-    "feed.sequence", "feed.dataset_layout", "feed.dataset", "feed.overridden",
+    "feed.sequence", "feed.epoch_sequence", "feed.dataset_layout", "feed.dataset",
+    "feed.overridden",
 }  # fmt: skip
 NEED_KERAS |= {"feed.checkpoint", "feed.checkpoint_state", "layers"}
+NEED_KERAS |= {"feed.checkpoint_refusals", "feed.checkpoint_sequences"}
 
 FLOORS = """
     arguments arrays checks forks progress _version

@@ -20,14 +20,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from sequence_loader.backends.keras_epochs import Fit, FitBatches, running_fit
+from sequence_loader.backends.keras_epochs import FitBatches, running_fit
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.checkpoint_files import CheckpointFolder
 from sequence_loader.feed.checkpoint_match import check_same
+from sequence_loader.feed.checkpoint_refusals import check_fit
+from sequence_loader.feed.checkpoint_sequences import (
+    epoch_of_fit,
+    epoch_of_validation,
+    resume_in_fit,
+    validation_of,
+)
 from sequence_loader.feed.checkpoint_state import (
     Packer,
     described,
@@ -142,7 +148,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the checkpoint to go on from, and what is to be saved."""
         fit = running_fit()
-        self._check(fit)
+        check_fit(fit, self._sequence, self)
         self._fit = fit
         if keras_backend() == "tensorflow":  # others are built by now
             self.model._symbolic_build(data_batch=self._sequence._read_at(0, 0))
@@ -170,55 +176,12 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         last.set_params(self.params)
         fit.callbacks.append(last)
 
-    def _check(self, fit: Fit) -> None:
-        sequence = self._sequence
-        if fit.x is not sequence and getattr(fit.x, "made_by", None) is not sequence:
-            raise ValueError(
-                f"`fit` must be given the `sequence` of SequenceCheckpoint, or what "
-                f"its to_tf_dataset() returns as it is; received {shown(fit.x)}. Put "
-                f"what changes batches into `transform` or `augment`."
-            )
-        if sequence.num_batches != sequence._plan.num_batches:
-            raise ValueError(
-                f"SequenceCheckpoint needs all batches of a sequence; this one says it "
-                f"has {sequence.num_batches} of {sequence._plan.num_batches}. Pass "
-                f"`rows` to it instead of another len()."
-            )
-        others = [type(each).__name__ for each in fit.callbacks if each is not self]
-        for name in ("BackupAndRestore", "SequenceCheckpoint"):
-            if name in others:
-                raise ValueError(
-                    f"one callback of `fit` may set where it begins; received {name} "
-                    f"beside this SequenceCheckpoint. Leave one of them out."
-                )
-        if sequence._plan.shard[1] > 1 or keras.distribution.distribution() is not None:
-            raise ValueError(
-                f"SequenceCheckpoint must save a model of one process and device; "
-                f"received shard={sequence._plan.shard}, keras.distribution "
-                f"{keras.distribution.distribution()}. In a loop of your own, save "
-                f"sequence.state_dict(), which any number of processes can load."
-            )
-        if keras_backend() == "torch" and fit.iterator.steps_per_epoch is not None:
-            raise ValueError(
-                f"`steps_per_epoch` must be left away on torch; received "
-                f"{fit.iterator.steps_per_epoch}. What Keras holds between two of its "
-                f"epochs there cannot be resumed exactly: train whole epochs."
-            )
-        if keras_backend() == "tensorflow":
-            replicas = self.model.distribute_strategy.num_replicas_in_sync
-            if replicas > 1:
-                raise ValueError(
-                    f"SequenceCheckpoint must save a model of one replica; received "
-                    f"one of {replicas}, whose replicas draw from states of their own. "
-                    f"Train without tf.distribute, or save with BackupAndRestore, "
-                    f"which begins an epoch anew."
-                )
-
     # Saving
 
     def _trained(self, batches: int, more: bool) -> None:
         """So many batches were trained; `more` of the epoch may follow."""
-        self._data_epoch = self._sequence._epoch_of_fit(self._fit.iterator.data_adapter)
+        adapter = self._fit.iterator.data_adapter
+        self._data_epoch = epoch_of_fit(self._sequence, adapter)
         self._since += batches
         if more and self._since >= self._every:
             self._save(self._epoch, self._batches.step)
@@ -253,23 +216,8 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         return {
             "callbacks": [[name, state] for name, state, _ in callbacks],
             "random": random_states(),
-            "validation": self._validation_epoch(),
+            "validation": epoch_of_validation(self._fit, self.model),
         }
-
-    def _validation(self) -> SparseBatchSequence | None:
-        """The sequence that validates, if it is another one."""
-        found = self._fit.validation
-        found = getattr(found, "made_by", found)
-        if isinstance(found, SparseBatchSequence) and found is not self._sequence:
-            return found
-        return None
-
-    def _validation_epoch(self) -> int | None:
-        sequence = self._validation()
-        iterator = getattr(self.model, "_eval_epoch_iterator", None)
-        if sequence is None or iterator is None:
-            return None
-        return sequence._epochs.next_epoch(iterator.data_adapter)
 
     def _tell_of_error(self) -> None:
         error = self._folder.error()
@@ -300,22 +248,19 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         reset_global_generator(
             wanted=any("global seed" in name for name in header["variables"])
         )
-        settings = {name: header[name] for name in self._settings}
-        check_same(self._path, "settings of `fit`", settings, self._settings)
-        check_same(self._path, "model", header["model"], self._described)
-        own = described_variables(self.model)
-        check_same(
-            self._path, "variables",
-            dict(enumerate(header["variables"])), dict(enumerate(own)),
-        )  # fmt: skip
-        names = [name for name, *_ in held_by(self._fit.callbacks)]
         arrays = [unpacked(content, place) for place in header["places"]]
         state = with_arrays(header["state"], arrays)
-        check_same(
-            self._path, "callbacks that hold a state",
-            dict(enumerate(name for name, _ in state["callbacks"])),
-            dict(enumerate(names)),
-        )  # fmt: skip
+        settings = {name: header[name] for name in self._settings}
+        variables = described_variables(self.model)
+        saved = [name for name, _ in state["callbacks"]]
+        names = [name for name, *_ in held_by(self._fit.callbacks)]
+        for what, there, here in (
+            ("settings of `fit`", settings, self._settings),
+            ("model", header["model"], self._described),
+            ("variables", header["variables"], variables),
+            ("callbacks that hold a state", saved, names),
+        ):
+            check_same(self._path, what, there, here)
         if self._fit.initial_epoch > header["epoch"]:
             raise ValueError(
                 f"`initial_epoch` must not be beyond the checkpoint; received "
@@ -332,7 +277,8 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         if header is None:
             return
         step, epoch = header["step"], header["epoch"]
-        place = self._sequence._resume_in_fit(
+        place = resume_in_fit(
+            self._sequence,
             self._fit.iterator.data_adapter,
             header["sequence"],
             is_dataset=not self._batches.reads_sequence,
@@ -340,7 +286,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         if place or step:
             restore = self._restore if step else _nothing
             self._batches.begin_at(step, place, restore)
-        validation = self._validation()
+        validation = validation_of(self._fit)
         if validation is not None and header["state"]["validation"] is not None:
             validation.set_epoch(header["state"]["validation"])
         self._restore()

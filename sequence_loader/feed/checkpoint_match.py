@@ -11,16 +11,23 @@ _AROUND = 60
 
 
 def check_same(
-    path: Path, what: str, there: Mapping[Any, Any], here: Mapping[Any, Any]
+    path: Path,
+    what: str,
+    there: Mapping[Any, Any] | list[Any],
+    here: Mapping[Any, Any] | list[Any],
 ) -> None:
     """Raises ValueError where two descriptions differ; prints both sides.
 
     Args:
         path: Where the checkpoint is.
         what: What is described.
-        there: By the checkpoint: a value for each name.
+        there: By the checkpoint: a value for each name, or a list of values.
         here: By this `fit`.
     """
+    there, here = (
+        dict(enumerate(side)) if isinstance(side, list) else side
+        for side in (there, here)
+    )
     differing = []
     for name in [*there, *(name for name in here if name not in there)]:
         one, other = (str(side.get(name, "missing")) for side in (there, here))

@@ -25,10 +25,6 @@ that begins inside the call of another is its guest: it starts from the epoch of
 sequence, and does not move it. Every other moves it, and takes the one after it where
 the pass before it was whole and closed.
 
-A loop of the user's own, and any reader that is not found, is no consumer. It reads
-the epoch of the sequence; `end` moves that on once all batches were read, or, where
-the loop calls `begin` as well, the next `begin` does.
-
 A pass that is resumed goes on behind batches that count as read: the next `for` loop
 or iteration of a dataset leaves them out.
 """
@@ -42,7 +38,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from sequence_loader.backends.keras_frames import NOBODY, Call, Reader
-from sequence_loader.feed.passes import Pass
+from sequence_loader.feed.epoch_warnings import (
+    ENDED_TWICE,
+    READ_AHEAD,
+    never_whole,
+    read_twice,
+)
+from sequence_loader.feed.own_loop import OwnLoop
+from sequence_loader.feed.passes import Current, Pass
 from sequence_loader.forks import renew_after_fork
 
 _KEPT_ITERATIONS = 64
@@ -59,17 +62,13 @@ class EpochTracker:
 
     def __init__(self, num_batches: int, epoch: int = 0) -> None:
         self._num_batches = num_batches
-        self._epoch = epoch
+        self._current = Current(epoch)
+        self._loop = OwnLoop(self._current, num_batches)
         self._passes: weakref.WeakKeyDictionary[Any, Pass] = (
             weakref.WeakKeyDictionary()
         )
         self._iterations: dict[int, Pass] = {}
         self._iterations_begun = 0
-        self._loop = Pass(num_batches)  # of the user's own
-        self._latest: Pass | None = None  # the pass that the epoch is begun for
-        self._over = False  # the next begin moves the epoch
-        self._place: tuple[int, int] | None = None  # of a `for` loop
-        self._reads, self._reads_at_end = 0, -1
         self._said = False
         self.after_fork()
         renew_after_fork(self)
@@ -81,12 +80,12 @@ class EpochTracker:
     @property
     def epoch(self) -> int:
         """The current epoch of the data, from 0."""
-        return self._epoch
+        return self._current.epoch
 
     def upcoming(self) -> int:
         """The epoch that a pass is served that begins now."""
         with self._lock:
-            return self._epoch + self._is_over()
+            return self._current.upcoming
 
     @property
     def position(self) -> tuple[int, int]:
@@ -97,19 +96,19 @@ class EpochTracker:
         """
         with self._lock:
             if self.resumes:
-                return self._epoch, self.resumes
-            return self._place or (self.upcoming(), 0)
+                return self._current.epoch, self.resumes
+            return self._loop.place or (self._current.upcoming, 0)
 
     @property
     def resumes(self) -> int:
         """How many batches the loop leaves out that comes next."""
-        loop = self._loop
-        return 0 if loop.stale or loop.epoch != self._epoch else loop.first
+        return self._loop.resumes
 
     @property
     def served(self) -> int:
         """How many different batches of this epoch have been served."""
-        return 0 if self._latest is None else self._latest.served
+        latest = self._current.latest
+        return 0 if latest is None else latest.served
 
     def set(self, epoch: int) -> None:
         """Makes `epoch` the current one, with nothing served of it.
@@ -117,11 +116,11 @@ class EpochTracker:
         The epoch that was resumed stays where it is, until a loop goes on in it.
         """
         with self._lock:
-            if self.resumes and epoch == self._epoch:
+            if self.resumes and epoch == self._current.epoch:
                 return
-            self._move(epoch)
-            self._place = None
-            for each in (self._loop, *self._passes.values()):
+            self._current.move(epoch)
+            self._loop.place = None
+            for each in (self._loop.way, *self._passes.values()):
                 each.stale = True
 
     def resume(
@@ -142,25 +141,23 @@ class EpochTracker:
                 them.
         """
         with self._lock:
-            self._loop.stale = True
+            self._loop.way.stale = True
             self.set(epoch)
-            found = self._loop if consumer is None else self._passes[consumer]
+            found = self._loop.way if consumer is None else self._passes[consumer]
             found.resume(epoch, batches)
             found.first *= leaves_out
             found.is_open = found.begins = found.is_hooked = False
             if consumer is not None:
-                self._move(epoch, found)
+                self._current.move(epoch, found)
 
     def loop_begins(self, epoch: int) -> int:
         """A `for` loop begins; returns how many batches it leaves out."""
         with self._lock:
-            first = self._loop.begun() if epoch == self._epoch and self.resumes else 0
-            self._place = epoch, first
-            return first
+            return self._loop.iterated(epoch)
 
     def hand_out(self, epoch: int, batches: int) -> None:
         """A `for` loop is given a batch, the last one of so many."""
-        self._place = epoch, batches
+        self._loop.place = epoch, batches
 
     def pass_epoch(self, consumer: Any) -> int | None:
         """The epoch of a consumer's pass; `None`, if it has begun none."""
@@ -194,7 +191,7 @@ class EpochTracker:
         with self._lock:
             found = self._passes.get(reader.consumer) if reader.consumer else None
             if found is None or (found.stale and (reader.peeks or reader.run is None)):
-                return self._epoch
+                return self._current.epoch
             if reader.run is not None and not reader.peeks:
                 return self._enter(found, reader, -1)
             return found.epoch
@@ -210,22 +207,15 @@ class EpochTracker:
             The epoch it is served from.
         """
         with self._lock:
-            self._reads += 1
+            self._current.reads += 1
             if reader.consumer is None:
-                self._follow()
-                if self._loop.is_open or not self._loop.begins:
-                    self._loop.mark(batch)
-                return self._epoch
+                self._loop.read(batch)
+                return self._current.epoch
             found = self._passes[reader.consumer]
             if reader.by_enqueuer:
-                self._say(
-                    "a dataset of your own that holds this sequence has `workers` or "
-                    "`use_multiprocessing`: threads of Keras 3 read ahead of an epoch "
-                    "that ends, and train some batches twice and others never. Pass "
-                    "them to SparseBatchSequence, and workers=1 to your dataset."
-                )
+                self._say(READ_AHEAD)
             if reader.peeks:
-                return self._epoch if found.stale else found.epoch
+                return self._current.epoch if found.stale else found.epoch
             epoch = self._enter(found, reader, batch)
             if reader.run is None or reader.run is found.run:
                 found.mark(batch, reader.is_last)
@@ -234,23 +224,16 @@ class EpochTracker:
     def read_at(self, epoch: int, batch: int) -> None:
         """A loop of the user's own was served a batch of an epoch it began before."""
         with self._lock:
-            if epoch == self._epoch:
+            if epoch == self._current.epoch:
                 self.read(NOBODY, batch)
 
     def begin(self, reader: Reader) -> None:
         """`on_epoch_begin` was called."""
         with self._lock:
-            if reader.consumer is not None:
-                found = self._passes[reader.consumer]
-                self._begin(found)
-                return
-            self._follow()
-            loop, whole = self._loop, self._loop.begins and self._loop.whole
-            again = self._is_over() or whole or loop.is_open or not loop.begins
-            if again and not loop.first:
-                loop.start(self._epoch + (self._is_over() or whole))
-            loop.begins = loop.is_hooked = loop.is_open = True
-            self._move(loop.epoch, loop)
+            if reader.consumer is None:
+                self._loop.begin()
+            else:
+                self._begin(self._passes[reader.consumer])
 
     def end(
         self,
@@ -270,7 +253,8 @@ class EpochTracker:
             if reader.is_enqueuer:
                 return
             if reader.consumer is None:
-                self._end_loop()
+                if not self._loop.end():
+                    self._say(ENDED_TWICE)
                 return
             found = self._passes[reader.consumer]
             found.is_hooked = found.is_hooked or reader.has_hooks
@@ -279,19 +263,13 @@ class EpochTracker:
                     self._begin(found)
                 found.is_finished = True
             found.is_open = False
-            if found is self._latest and found.whole:
-                self._over = True
+            if found is self._current.latest and found.whole:
+                self._current.over = True
             if elsewhere[1]:
                 self._begin(found)
                 found.is_open = False
             elif trains and found.restarts and not found.whole:
-                self._say(
-                    f"only {found.served} of {self._num_batches} batches of epoch "
-                    f"{found.epoch} were read before `on_epoch_end`, not for the first "
-                    f"time: an epoch is served again until all of it was read, so the "
-                    f"other batches are never trained. Leave `steps_per_epoch` away, "
-                    f"or call set_epoch(epoch) before each epoch."
-                )
+                self._say(never_whole(found, self._num_batches))
 
     def begin_iteration(self, call: Call) -> tuple[int, int, int]:
         """A dataset is iterated.
@@ -304,21 +282,21 @@ class EpochTracker:
             many batches it leaves out.
         """
         with self._lock:
-            self._reads += 1
+            self._current.reads += 1
             if call.peeks:
-                return self._epoch, -1, 0
+                return self._current.epoch, -1, 0
             if call.consumer is None:
                 found = Pass(self._num_batches)
                 found.is_guest = self._is_inside(call.around)
                 if self.resumes and not found.is_guest:
-                    found.resume(self._epoch, self._loop.begun())
+                    found.resume(self._current.epoch, self._loop.way.begun())
             else:
                 if not self.knows(call.consumer):
                     self.meet(call.consumer, call.around)
                 found = self._passes[call.consumer]
             first = found.begun()
             if first:
-                found.is_open, self._place = True, None
+                found.is_open, self._loop.place = True, None
             else:
                 self._begin(found, again=True)
             found.is_hooked = True  # it is over when its last batch was handed out
@@ -338,23 +316,11 @@ class EpochTracker:
             if found is None or found.iteration != iteration or found.stale:
                 return
             found.is_finished, found.is_open = True, False
-            if not found.is_guest and self._epoch == found.epoch:
-                self._move(found.epoch + 1)
+            if not found.is_guest and self._current.epoch == found.epoch:
+                self._current.move(found.epoch + 1)
 
     def _is_inside(self, around: Iterable[Any], consumer: Any = None) -> bool:
         return any(one is not consumer and one in self._passes for one in around)
-
-    def _is_over(self) -> bool:
-        """Whether the sequence's epoch is over.
-
-        Its last read says so where Keras calls no hook. A generator may, but is not
-        asked to go on after the last batch of a `fit`.
-        """
-        latest = self._latest
-        return self._over or bool(latest and latest.whole and not latest.is_hooked)
-
-    def _move(self, epoch: int, latest: Pass | None = None) -> None:
-        self._epoch, self._over, self._latest = epoch, False, latest
 
     def _enter(self, found: Pass, reader: Reader, batch: int) -> int:
         """Begins what a read begins; returns the epoch that it is served."""
@@ -364,12 +330,7 @@ class EpochTracker:
             if found.stale or found.is_closed or wraps:
                 self._begin(found, again=wraps)
             elif found.reads == 2 * self._num_batches and found.whole:
-                self._say(
-                    f"a generator or dataset over this sequence has read epoch "
-                    f"{found.epoch} twice, and not in order: where it ends cannot be "
-                    f"known. Have it call on_epoch_end() after all batches, or "
-                    f"set_epoch(epoch) before them."
-                )
+                self._say(read_twice(found))
             found.is_open = True
         elif run is found.run_before:  # what it had read ahead before it was dropped
             return found.epoch_before
@@ -382,7 +343,8 @@ class EpochTracker:
     def _begin(self, found: Pass, *, again: bool = False) -> None:
         """Begins a pass, or goes on in it; `again`, where its iterator is new."""
         if found.stale:
-            found.start(self._epoch + (not found.is_guest and self._is_over()))
+            current = self._current
+            found.start(current.epoch if found.is_guest else current.upcoming)
         elif found.whole:
             found.start(found.epoch + 1)
             found.restarts = 0
@@ -391,32 +353,8 @@ class EpochTracker:
             found.start(found.epoch)
         found.is_open = True
         if not found.is_guest:
-            self._move(found.epoch, found)
-            self._place = None
-
-    def _follow(self) -> None:
-        """A loop of the user's own reads the sequence's epoch."""
-        if self._loop.stale or self._loop.epoch != self._epoch:
-            self._loop.start(self._epoch)
-            self._loop.begins = self._loop.is_hooked = False
-
-    def _end_loop(self) -> None:
-        self._follow()
-        self._place = None
-        loop = self._loop
-        if loop.whole and not loop.begins:
-            self._move(self._epoch + 1)
-        elif loop.begins:
-            self._over = self._over or (loop.is_open and loop.whole)
-            loop.is_open = False
-        elif self._reads == self._reads_at_end:
-            self._say(
-                "`on_epoch_end` was called twice, and no batch was read in this "
-                "process in between: where other processes read, a sequence cannot "
-                "know that its epoch is over, and serves it again. Call "
-                "set_epoch(epoch) before each epoch."
-            )
-        self._reads_at_end = self._reads
+            self._current.move(found.epoch, found)
+            self._loop.place = None
 
     def _say(self, what: str) -> None:
         """Warns, once for a sequence."""

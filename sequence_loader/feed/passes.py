@@ -1,4 +1,4 @@
-"""What one reader has seen of an epoch."""
+"""What one reader has seen of an epoch, and the epoch that the sequence serves."""
 
 from __future__ import annotations
 
@@ -79,3 +79,39 @@ class Pass:
         self.served = self.reads = self.first = 0
         self.is_finished: bool = False
         self.in_order = 0
+
+
+class Current:
+    """The epoch of the sequence.
+
+    Args:
+        epoch: Its number, from 0.
+
+    Attributes:
+        latest: The pass that it was begun for.
+        over: Whether the next begin moves it on, for `latest` has ended.
+        reads: How many batches were asked for in this process, of any epoch.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.reads = 0
+        self.move(epoch)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is over.
+
+        Its last read says so where Keras calls no hook. A generator may, but is not
+        asked to go on after the last batch of a `fit`.
+        """
+        latest = self.latest
+        return self.over or bool(latest and latest.whole and not latest.is_hooked)
+
+    @property
+    def upcoming(self) -> int:
+        """The epoch that a pass is served that begins now."""
+        return self.epoch + self.is_over
+
+    def move(self, epoch: int, latest: Pass | None = None) -> None:
+        """Makes another one the current one, begun for a pass."""
+        self.epoch, self.over, self.latest = epoch, False, latest

@@ -1,4 +1,4 @@
-"""Stages 1 to 3 of a batch, composed: (epoch, number) -> an assembled `Batch`.
+"""The stages of a batch, composed: (epoch, number) -> `Batch` -> what Keras takes.
 
 Who reads the features of a batch:
 
@@ -24,9 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 from sequence_loader.arrays import Array
+from sequence_loader.backends.jax import SparsePart, sparse_parts
+from sequence_loader.backends.tensors import to_csr, to_sparse
 from sequence_loader.batches.assembler import Assembler
 from sequence_loader.batches.groups import GroupReader
 from sequence_loader.batches.reader import Batch, BatchReader
@@ -92,6 +96,22 @@ class Pipeline:
         for number, read in zip(numbers, together):
             yield self._counted(read, epoch, number, began)
             began = perf_counter()
+
+    def served(self, batch: Batch, epoch: int, number: int) -> tuple[Any, ...]:
+        """Stages 4 and 5 of what `batch` gave, for ``seq[i]``."""
+        parts: tuple[Structure, ...] = ()
+        if self.assembler.output == "sparse":
+            count = partial(self.count_values, batch.features, epoch, number)
+            parts = (sparse_parts(batch.features, self.plan.shard, count),)
+        features = map_structure(self._tensor, batch.features, *parts)
+        return Batch(features, batch.targets, batch.weights).packed()
+
+    def _tensor(self, leaf: CsrRows | Array, part: SparsePart | None = None) -> Any:
+        if not isinstance(leaf, CsrRows):
+            return leaf
+        if self.assembler.output == "csr":
+            return to_csr(leaf)
+        return to_sparse(leaf, self.assembler.pool, part)
 
     def stats(self) -> FeedStats:
         """What was done in this process; see `FeedStats`."""

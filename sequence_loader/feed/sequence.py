@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import operator
-import threading
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from time import perf_counter
-from types import TracebackType
 from typing import Any
 
 from sequence_loader.arrays import Integers
-from sequence_loader.backends import keras_frames
-from sequence_loader.backends.jax import check_columns, held_as, sparse_parts
-from sequence_loader.backends.refusals import (
-    check_dataset,
-    check_epoch,
-    check_no_scipy,
-    check_read,
-)
-from sequence_loader.backends.tensors import to_csr, to_sparse
-from sequence_loader.backends.which_keras import (
-    check_not_forked,
-    floatx,
-    keras_backend,
-    uses_legacy_keras,
-)
+from sequence_loader.backends.jax import check_columns, held_as
+from sequence_loader.backends.refusals import check_read
+from sequence_loader.backends.which_keras import check_not_forked, floatx, keras_backend
 from sequence_loader.batches.assembler import Assembler, Augment
 from sequence_loader.batches.groups import GroupReader
-from sequence_loader.batches.reader import Batch, BatchReader
-from sequence_loader.batches.structures import Structure, leaves, map_structure
+from sequence_loader.batches.reader import BatchReader
+from sequence_loader.batches.structures import Structure
 from sequence_loader.checks import integer, one_of, shown
-from sequence_loader.feed.epochs import EpochTracker
+from sequence_loader.feed.epoch_sequence import EpochSequence
 from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
-from sequence_loader.order.position import Position, checked_epoch
 from sequence_loader.order.row_ids import checked_subset
 from sequence_loader.order.samplers import Sampler, checked_seed, chosen_sampler
-from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers.prefetch import Workers
 
-if uses_legacy_keras():
-    from tf_keras.utils import Sequence as KerasSequence
-else:
-    from keras.utils import PyDataset as KerasSequence
 
-
-class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
+class SparseBatchSequence(EpochSequence):
     """Batches of sparse rows for Keras, every row exactly once per epoch.
 
     A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
@@ -161,18 +137,11 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         count = integer("workers", workers, minimum=0)
         self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
-        # Keras is always shown one worker: its own enqueuer repeats batches.
-        if uses_legacy_keras():
-            super().__init__()
-        else:
-            super().__init__(workers=1, use_multiprocessing=False)
-        self._seed_given = seed is not None
-        seed = checked_seed(seed)
-        self._shuffle = shuffle
+        drawn, seed = seed is None, checked_seed(seed)
         reader = BatchReader(x, y, sample_weight, transform)
         subset = checked_subset(rows, reader.num_rows)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
-        self._pipeline = Pipeline(
+        pipeline = Pipeline(
             workers=Workers(reader, count, use_multiprocessing, self._queue_size),
             plan=BatchPlan(
                 num_rows=reader.num_rows,
@@ -200,52 +169,7 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             reader.check_numbers(subset)
         if output == "sparse":
             check_columns(reader.num_columns)
-        self._reset_tracking(epoch=0)
-
-    @property
-    def _plan(self) -> BatchPlan:
-        return self._pipeline.plan
-
-    @property
-    def _output(self) -> str:
-        return self._pipeline.assembler.output
-
-    def __len__(self) -> int:
-        """The number of batches."""
-        return self._plan.num_batches
-
-    @property
-    def num_batches(self) -> int:
-        """The number of batches in an epoch."""
-        return len(self)  # which a subclass may override, and tf-keras asks for
-
-    @property
-    def num_rows(self) -> int:
-        """The number of rows served: all, or those of `rows`."""
-        return self._plan.num_served
-
-    @property
-    def seed(self) -> int:
-        """The seed given, or the one drawn."""
-        return self._pipeline.seed
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the data that is served now, from 0.
-
-        Where Keras asks for a batch, the epoch of the pass that it is for. After a
-        pass of `fit`, `evaluate` or `predict` still the one that was served: the next
-        pass moves it on.
-        """
-        fixed = self._fixed.epoch
-        return self._epochs.entered(self._reader()) if fixed is None else fixed
-
-    def set_epoch(self, epoch: int) -> None:
-        """Serves `epoch` from its start, for loops that do not call `fit`.
-
-        Right behind `load_state_dict`, the epoch of the state goes on where that was.
-        """
-        self._epochs.set(checked_epoch("epoch", epoch))
+        super().__init__(pipeline, shuffle, reseeds=drawn)
 
     def batch_rows(self, index: int) -> Integers:
         """The row ids of a batch of the current epoch, padding included.
@@ -284,94 +208,10 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         elif self._fixed.marks:
             self._epochs.read_at(epoch, index)
         batch = self._pipeline.batch(epoch, index)
-        features = self._served(batch.features, epoch, index)
+        served = self._pipeline.served(batch, epoch, index)
         rows = self._plan.rows_in(index, index + 1)
         self._pipeline.counters.served(1, rows, began, perf_counter())
-        return Batch(features, batch.targets, batch.weights).packed()
-
-    def _served(self, features: Structure, epoch: int, index: int) -> Structure:
-        """Stage 4."""
-        if self._output != "sparse":
-            return map_structure(
-                lambda f: to_csr(f) if isinstance(f, CsrRows) else f, features
-            )
-        pool = self._pipeline.assembler.pool
-        count = partial(self._pipeline.count_values, features, epoch, index)
-        parts = sparse_parts(features, self._plan.shard, count)
-        return map_structure(
-            lambda f, part: to_sparse(f, pool, part) if isinstance(f, CsrRows) else f,
-            features,
-            parts,
-        )
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of the current epoch, in order; `set_epoch` starts the next.
-
-        Behind `load_state_dict`, those that were not yet trained.
-        """
-        # A pass of Keras keeps an epoch of its own; see `EpochTracker`.
-        if self._reader().consumer is not None:
-            for index in range(len(self)):
-                yield self._read_at(None, index, marks=True)
-            return
-        epoch = self.epoch
-        for index in range(self._epochs.loop_begins(epoch), len(self)):
-            batch = self._read_at(epoch, index, marks=True)
-            self._epochs.hand_out(epoch, index + 1)
-            yield batch
-
-    def _read_at(self, epoch: int | None, index: int, *, marks: bool = False) -> Any:
-        """``self[index]`` of an epoch, also where a subclass overrides it."""
-        fixed = self._fixed
-        before = fixed.epoch, fixed.marks
-        fixed.epoch, fixed.marks = epoch, marks
-        try:
-            return self[index]
-        finally:
-            fixed.epoch, fixed.marks = before
-
-    def _reader(self) -> keras_frames.Reader:
-        """Who calls a method of this sequence."""
-        found = keras_frames.reader()
-        if not self._epochs.knows(found.consumer):
-            self._epochs.meet(found.consumer, keras_frames.running_call().around)
-        if self._epochs.resumes:
-            self._check_resumes(found.consumer)
-        return found
-
-    def _check_resumes(self, consumer: Any) -> None:
-        """Refuses a `fit` that would train the first part of an epoch twice."""
-        if consumer is not None and keras_frames.is_of_fit(consumer):
-            raise ValueError(
-                f"`fit` begins epochs at their first batch; received a state of epoch "
-                f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
-                f"trained. Go on in a loop of your own, have `fit` save and resume "
-                f"with the callback SequenceCheckpoint, or pass load_state_dict a "
-                f"state whose `rows_trained` is 0 to train them again."
-            )
-
-    def on_epoch_begin(self) -> None:
-        """Called by Keras, or by a wrapper or a loop of your own before a pass."""
-        check_epoch(self._plan.shard)
-        if self._output == "csr" and keras_backend() == "jax":
-            check_columns(self._pipeline.reader.num_columns)
-        elif self._output == "csr":
-            rows = self._plan.batch(self.epoch, 0).rows
-            check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
-        self._epochs.begin(self._reader())
-
-    def on_epoch_end(self) -> None:
-        """Called by Keras, or by a wrapper or a loop of your own after a pass.
-
-        Once all batches were read, the next epoch follows, whoever calls: at once in
-        a loop of your own, otherwise where the next pass begins.
-        """
-        reader = self._reader()
-        self._epochs.end(
-            reader,
-            elsewhere=keras_frames.read_elsewhere(reader.consumer),
-            trains=keras_frames.trains(),
-        )
+        return served
 
     def to_tf_dataset(self) -> Any:
         """The batches as a ``tf.data.Dataset``, the fastest way into `fit`.
@@ -398,36 +238,21 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
         check_not_forked("to_tf_dataset()")
         check_output(self._output)
         self._check_iteration()
+        iterations: dict[str, Any] = {
+            "epoch": self.epoch,
+            "begin": self._begin_iteration,
+            "served": self._epochs.iterated,
+        }
         served = type(self)
         if any(getattr(served, name) is not own for name, own in _SERVING.items()):
-            dataset = dataset_of_override(
-                self._read_at,
-                len(self) if self.num_batches is None else self.num_batches,
-                epoch=self.epoch,
-                begin=self._begin_iteration,
-                served=self._epochs.iterated,
-            )
+            count = len(self) if self.num_batches is None else self.num_batches
+            dataset = dataset_of_override(self._read_at, count, **iterations)
         else:
             dataset = make_dataset(
-                lambda: self._pipeline,
-                epoch=self.epoch,
-                begin=self._begin_iteration,
-                served=self._epochs.iterated,
-                prefetch=self._queue_size,
+                lambda: self._pipeline, prefetch=self._queue_size, **iterations
             )
         dataset.made_by = self  # asked for by `SequenceCheckpoint`
         return dataset
-
-    def _check_iteration(self) -> None:
-        check_dataset(self._output)
-        self._pipeline.workers.resume()
-
-    def _begin_iteration(self) -> tuple[int, int, int]:
-        self._check_iteration()
-        call = keras_frames.dataset_call()
-        if self._epochs.resumes and not call.peeks:
-            self._check_resumes(call.consumer)
-        return self._epochs.begin_iteration(call)
 
     def stats(self) -> FeedStats:
         """What the feed has done: time waited for it, rows, cache hits, bytes read.
@@ -438,117 +263,6 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             >>> print(seq.stats() - before)
         """
         return self._pipeline.stats()
-
-    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """Where the sequence is, and what its order depends on, as values for JSON.
-
-        Saved after any batch of a loop ``for batch in sequence``, it continues with
-        the next one. How much was trained of what others read, `fit` or a dataset, is
-        not known: it then names the start of the epoch, in the middle of a pass that
-        of the pass, else the one that comes next.
-
-        Args:
-            batches: How many batches of the epoch were trained, for loops that read
-                ``sequence[i]`` or a dataset. By default as many as the `for` loop
-                was given that read last.
-
-        Returns:
-            A dict; `rows_trained` counts those of all processes.
-
-        Raises:
-            TypeError: `batches` is not an integer.
-            ValueError: There are not so many.
-
-        Example:
-            >>> import numpy as np
-            >>> sequence = SparseBatchSequence(np.eye(6), batch_size=2)
-            >>> for number, batch in enumerate(sequence):
-            ...     if number == 1:  # the second batch was trained
-            ...         break
-            >>> again = SparseBatchSequence(np.eye(6), batch_size=2)
-            >>> again.load_state_dict(sequence.state_dict())
-            >>> len(list(again))
-            1
-        """
-        epoch, handed_out = self._epochs.position
-        if batches is None:
-            batches = min(handed_out, self._plan.num_batches)
-        else:
-            batches = integer(
-                "batches", batches, minimum=0, maximum=self._plan.num_batches
-            )
-        return self._position(epoch, batches).described()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where the sequence was that `state` comes from.
-
-        The next `for` loop, or iteration of `to_tf_dataset()`, serves what is left of
-        the epoch, and reads nothing of what comes before; the one after it serves a
-        whole epoch. A seed that was drawn (``seed=None``) is replaced by that of the
-        state. `fit` begins with a whole epoch, and refuses: see
-        `SequenceCheckpoint`.
-
-        Args:
-            state: From `state_dict` of a sequence over the same rows; with the same
-                rows in a batch of all processes, their number may differ.
-
-        Raises:
-            TypeError: `state` is not a dict.
-            ValueError: It describes another order or other data; both sides are
-                printed.
-        """
-        found = self._moved_to(state)
-        self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
-        self._epochs.resume(found.epoch, found.batches)
-
-    def _epoch_of_fit(self, consumer: Any) -> int:
-        """The epoch that the running pass of a `fit` is served."""
-        epoch = self._epochs.pass_epoch(consumer)
-        if epoch is None:
-            raise RuntimeError(
-                "`fit` has not read this sequence: what it trained is not known, and "
-                "SequenceCheckpoint cannot save it. Pass it the sequence itself."
-            )
-        return epoch
-
-    def _resume_in_fit(
-        self, consumer: Any, state: dict[str, Any], *, is_dataset: bool
-    ) -> int:
-        """Has the pass of a `fit` go on; returns how many batches it leaves out."""
-        found = self._moved_to(state)
-        self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
-        epoch, batches = found.epoch, found.batches
-        if batches == self._plan.num_batches:
-            epoch, batches = epoch + 1, 0
-        if not self._epochs.knows(consumer):
-            self._epochs.meet(consumer, ())
-        self._epochs.resume(epoch, batches, consumer, leaves_out=is_dataset)
-        return batches
-
-    def _moved_to(self, state: Any) -> Position:
-        own = self._position(0, 0)
-        return own.moved_to(state, self._shuffle, reseed=not self._seed_given)
-
-    def _position(self, epoch: int, batches: int) -> Position:
-        data = self._pipeline.reader.fingerprint
-        return Position(epoch, self.seed, self._plan, data, batches)
-
-    def close(self) -> None:
-        """Ends the workers. The sequence can be used again, and starts new ones."""
-        self._pipeline.workers.close()
-
-    def __enter__(self) -> SparseBatchSequence:
-        """The sequence itself; it is closed at the end of the `with` block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the sequence."""
-        self.close()
 
     def __repr__(self) -> str:
         """The live state, on one line."""
@@ -561,25 +275,6 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
             f"epoch {self.epoch}, {self._epochs.served} of {len(self)} batches served, "
             f"{self._pipeline.workers}>"
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but what belongs to this process."""
-        state = self.__dict__.copy()
-        # Processes of tf-keras get their copies as an iterator of it begins.
-        starts = keras_frames.reader().is_enqueuer
-        state["_epochs"] = self._epochs.upcoming() if starts else self.epoch
-        del state["_fixed"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restores at the start of the epoch it was pickled in."""
-        epoch = state.pop("_epochs")
-        self.__dict__.update(state)
-        self._reset_tracking(epoch)
-
-    def _reset_tracking(self, epoch: int) -> None:
-        self._epochs = EpochTracker(self._plan.num_batches, epoch)
-        self._fixed = _Fixed()
 
     def _checked_index(self, index: int) -> int:
         try:
@@ -596,18 +291,6 @@ class SparseBatchSequence(KerasSequence):  # type: ignore[misc]
                 f"{count} batches; received {number}."
             )
         return number % count
-
-
-class _Fixed(threading.local):
-    """What the running thread reads for an iteration of its own.
-
-    Attributes:
-        epoch: The epoch that the iteration serves; `None` outside of one.
-        marks: Whether what it reads counts as read by a loop of the user's own.
-    """
-
-    epoch: int | None = None
-    marks: bool = False
 
 
 _SERVING = {

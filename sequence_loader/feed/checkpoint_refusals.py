@@ -1,0 +1,63 @@
+"""Which `fit` SequenceCheckpoint does not save, because it could not be resumed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from sequence_loader.backends.keras_epochs import Fit
+from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.checks import shown
+from sequence_loader.feed.sequence import SparseBatchSequence
+
+
+def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
+    """Raises ValueError where what a `fit` trains cannot be resumed exactly.
+
+    Args:
+        fit: It.
+        sequence: What the callback was made for.
+        own: The callback.
+    """
+    if fit.x is not sequence and getattr(fit.x, "made_by", None) is not sequence:
+        raise ValueError(
+            f"`fit` must be given the `sequence` of SequenceCheckpoint, or what "
+            f"its to_tf_dataset() returns as it is; received {shown(fit.x)}. Put "
+            f"what changes batches into `transform` or `augment`."
+        )
+    if sequence.num_batches != sequence._plan.num_batches:
+        raise ValueError(
+            f"SequenceCheckpoint needs all batches of a sequence; this one says it "
+            f"has {sequence.num_batches} of {sequence._plan.num_batches}. Pass "
+            f"`rows` to it instead of another len()."
+        )
+    others = [type(each).__name__ for each in fit.callbacks if each is not own]
+    for name in ("BackupAndRestore", "SequenceCheckpoint"):
+        if name in others:
+            raise ValueError(
+                f"one callback of `fit` may set where it begins; received {name} "
+                f"beside this SequenceCheckpoint. Leave one of them out."
+            )
+    if sequence._plan.shard[1] > 1 or keras.distribution.distribution() is not None:
+        raise ValueError(
+            f"SequenceCheckpoint must save a model of one process and device; "
+            f"received shard={sequence._plan.shard}, keras.distribution "
+            f"{keras.distribution.distribution()}. In a loop of your own, save "
+            f"sequence.state_dict(), which any number of processes can load."
+        )
+    if keras_backend() == "torch" and fit.iterator.steps_per_epoch is not None:
+        raise ValueError(
+            f"`steps_per_epoch` must be left away on torch; received "
+            f"{fit.iterator.steps_per_epoch}. What Keras holds between two of its "
+            f"epochs there cannot be resumed exactly: train whole epochs."
+        )
+    if keras_backend() == "tensorflow":
+        replicas = own.model.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"SequenceCheckpoint must save a model of one replica; received "
+                f"one of {replicas}, whose replicas draw from states of their own. "
+                f"Train without tf.distribute, or save with BackupAndRestore, "
+                f"which begins an epoch anew."
+            )

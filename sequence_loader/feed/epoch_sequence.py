@@ -1,0 +1,300 @@
+"""A Keras Sequence that knows which epoch it serves to whom, and its place in it.
+
+`keras_frames` tells who calls, `EpochTracker` which epoch that is, and `Position`
+writes the place down. What a batch is made of is said by `SparseBatchSequence`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sequence_loader.backends import keras_frames
+from sequence_loader.backends.jax import check_columns
+from sequence_loader.backends.refusals import check_dataset, check_epoch, check_no_scipy
+from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
+from sequence_loader.batches.structures import leaves
+from sequence_loader.checks import integer
+from sequence_loader.feed.epochs import EpochTracker
+from sequence_loader.feed.pipeline import Pipeline
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.position import Position, checked_epoch
+
+if uses_legacy_keras():
+    from tf_keras.utils import Sequence as KerasSequence
+else:
+    from keras.utils import PyDataset as KerasSequence
+
+Own = TypeVar("Own", bound="EpochSequence")
+
+
+class EpochSequence(KerasSequence):  # type: ignore[misc]
+    """The epochs, the state and the life of a sequence; see `SparseBatchSequence`.
+
+    Args:
+        pipeline: Makes the batches.
+        shuffle: The argument of the sequence.
+        reseeds: Whether the seed was drawn, and that of a state takes its place.
+    """
+
+    def __init__(self, pipeline: Pipeline, shuffle: bool | str, reseeds: bool) -> None:
+        # Keras is always shown one worker: its own enqueuer repeats batches.
+        if uses_legacy_keras():
+            super().__init__()
+        else:
+            super().__init__(workers=1, use_multiprocessing=False)
+        self._pipeline = pipeline
+        self._shuffle, self._reseeds = shuffle, reseeds
+        self._reset_tracking(epoch=0)
+
+    @property
+    def _plan(self) -> BatchPlan:
+        return self._pipeline.plan
+
+    @property
+    def _output(self) -> str:
+        return self._pipeline.assembler.output
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return self._plan.num_batches
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches in an epoch."""
+        return len(self)  # which a subclass may override, and tf-keras asks for
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows served: all, or those of `rows`."""
+        return self._plan.num_served
+
+    @property
+    def seed(self) -> int:
+        """The seed given, or the one drawn."""
+        return self._pipeline.seed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the data that is served now, from 0.
+
+        Where Keras asks for a batch, the epoch of the pass that it is for. After a
+        pass of `fit`, `evaluate` or `predict` still the one that was served: the next
+        pass moves it on.
+        """
+        fixed = self._fixed.epoch
+        return self._epochs.entered(self._reader()) if fixed is None else fixed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Serves `epoch` from its start, for loops that do not call `fit`.
+
+        Right behind `load_state_dict`, the epoch of the state goes on where that was.
+        """
+        self._epochs.set(checked_epoch("epoch", epoch))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of the current epoch, in order; `set_epoch` starts the next.
+
+        Behind `load_state_dict`, those that were not yet trained.
+        """
+        # A pass of Keras keeps an epoch of its own; see `EpochTracker`.
+        if self._reader().consumer is not None:
+            for index in range(len(self)):
+                yield self._read_at(None, index, marks=True)
+            return
+        epoch = self.epoch
+        for index in range(self._epochs.loop_begins(epoch), len(self)):
+            batch = self._read_at(epoch, index, marks=True)
+            self._epochs.hand_out(epoch, index + 1)
+            yield batch
+
+    def _read_at(self, epoch: int | None, index: int, *, marks: bool = False) -> Any:
+        """``self[index]`` of an epoch, also where a subclass overrides it."""
+        fixed = self._fixed
+        before = fixed.epoch, fixed.marks
+        fixed.epoch, fixed.marks = epoch, marks
+        try:
+            return self[index]
+        finally:
+            fixed.epoch, fixed.marks = before
+
+    def _reader(self) -> keras_frames.Reader:
+        """Who calls a method of this sequence."""
+        found = keras_frames.reader()
+        if not self._epochs.knows(found.consumer):
+            self._epochs.meet(found.consumer, keras_frames.running_call().around)
+        if self._epochs.resumes:
+            self._check_resumes(found.consumer)
+        return found
+
+    def _check_resumes(self, consumer: Any) -> None:
+        """Refuses a `fit` that would train the first part of an epoch twice."""
+        if consumer is not None and keras_frames.is_of_fit(consumer):
+            raise ValueError(
+                f"`fit` begins epochs at their first batch; received a state of epoch "
+                f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
+                f"trained. Go on in a loop of your own, have `fit` save and resume "
+                f"with the callback SequenceCheckpoint, or pass load_state_dict a "
+                f"state whose `rows_trained` is 0 to train them again."
+            )
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras, or by a wrapper or a loop of your own before a pass."""
+        check_epoch(self._plan.shard)
+        if self._output == "csr" and keras_backend() == "jax":
+            check_columns(self._pipeline.reader.num_columns)
+        elif self._output == "csr":
+            rows = self._plan.batch(self.epoch, 0).rows
+            check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
+        self._epochs.begin(self._reader())
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras, or by a wrapper or a loop of your own after a pass.
+
+        Once all batches were read, the next epoch follows, whoever calls: at once in
+        a loop of your own, otherwise where the next pass begins.
+        """
+        reader = self._reader()
+        self._epochs.end(
+            reader,
+            elsewhere=keras_frames.read_elsewhere(reader.consumer),
+            trains=keras_frames.trains(),
+        )
+
+    def _check_iteration(self) -> None:
+        check_dataset(self._output)
+        self._pipeline.workers.resume()
+
+    def _begin_iteration(self) -> tuple[int, int, int]:
+        self._check_iteration()
+        call = keras_frames.dataset_call()
+        if self._epochs.resumes and not call.peeks:
+            self._check_resumes(call.consumer)
+        return self._epochs.begin_iteration(call)
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """Where the sequence is, and what its order depends on, as values for JSON.
+
+        Saved after any batch of a loop ``for batch in sequence``, it continues with
+        the next one. How much was trained of what others read, `fit` or a dataset, is
+        not known: it then names the start of the epoch, in the middle of a pass that
+        of the pass, else the one that comes next.
+
+        Args:
+            batches: How many batches of the epoch were trained, for loops that read
+                ``sequence[i]`` or a dataset. By default as many as the `for` loop
+                was given that read last.
+
+        Returns:
+            A dict; `rows_trained` counts those of all processes.
+
+        Raises:
+            TypeError: `batches` is not an integer.
+            ValueError: There are not so many.
+
+        Example:
+            >>> import numpy as np
+            >>> sequence = SparseBatchSequence(np.eye(6), batch_size=2)
+            >>> for number, batch in enumerate(sequence):
+            ...     if number == 1:  # the second batch was trained
+            ...         break
+            >>> again = SparseBatchSequence(np.eye(6), batch_size=2)
+            >>> again.load_state_dict(sequence.state_dict())
+            >>> len(list(again))
+            1
+        """
+        epoch, handed_out = self._epochs.position
+        if batches is None:
+            batches = min(handed_out, self._plan.num_batches)
+        else:
+            batches = integer(
+                "batches", batches, minimum=0, maximum=self._plan.num_batches
+            )
+        return self._position(epoch, batches).described()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where the sequence was that `state` comes from.
+
+        The next `for` loop, or iteration of `to_tf_dataset()`, serves what is left of
+        the epoch, and reads nothing of what comes before; the one after it serves a
+        whole epoch. A seed that was drawn (``seed=None``) is replaced by that of the
+        state. `fit` begins with a whole epoch, and refuses: see
+        `SequenceCheckpoint`.
+
+        Args:
+            state: From `state_dict` of a sequence over the same rows; with the same
+                rows in a batch of all processes, their number may differ.
+
+        Raises:
+            TypeError: `state` is not a dict.
+            ValueError: It describes another order or other data; both sides are
+                printed.
+        """
+        found = self._take_order(state)
+        self._epochs.resume(found.epoch, found.batches)
+
+    def _take_order(self, state: Any) -> Position:
+        """The position of a state, whose order this sequence serves from now on."""
+        found = self._moved_to(state)
+        self._pipeline = replace(self._pipeline, seed=found.seed, plan=found.plan)
+        return found
+
+    def _moved_to(self, state: Any) -> Position:
+        """The position of a state of this sequence; raises where it is of another."""
+        own = self._position(0, 0)
+        return own.moved_to(state, self._shuffle, reseed=self._reseeds)
+
+    def _position(self, epoch: int, batches: int) -> Position:
+        data = self._pipeline.reader.fingerprint
+        return Position(epoch, self.seed, self._plan, data, batches)
+
+    def close(self) -> None:
+        """Ends the workers. The sequence can be used again, and starts new ones."""
+        self._pipeline.workers.close()
+
+    def __enter__(self: Own) -> Own:
+        """The sequence itself; it is closed at the end of the `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the sequence."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what belongs to this process."""
+        state = self.__dict__.copy()
+        # Processes of tf-keras get their copies as an iterator of it begins.
+        starts = keras_frames.reader().is_enqueuer
+        state["_epochs"] = self._epochs.upcoming() if starts else self.epoch
+        del state["_fixed"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores at the start of the epoch it was pickled in."""
+        epoch = state.pop("_epochs")
+        self.__dict__.update(state)
+        self._reset_tracking(epoch)
+
+    def _reset_tracking(self, epoch: int) -> None:
+        self._epochs = EpochTracker(self._plan.num_batches, epoch)
+        self._fixed = _Fixed()
+
+
+class _Fixed(threading.local):
+    """What the running thread reads for an iteration of its own.
+
+    Attributes:
+        epoch: The epoch that the iteration serves; `None` outside of one.
+        marks: Whether what it reads counts as read by a loop of the user's own.
+    """
+
+    epoch: int | None = None
+    marks: bool = False

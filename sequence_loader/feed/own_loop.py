@@ -1,0 +1,80 @@
+"""A loop of the user's own, and any reader that is not found.
+
+It is no consumer, and reads the epoch of the sequence. `end` moves that on once all
+batches were read, or, where the loop calls `begin` as well, the next `begin` does.
+"""
+
+from __future__ import annotations
+
+from sequence_loader.feed.passes import Current, Pass
+
+
+class OwnLoop:
+    """The pass of such a loop; `EpochTracker` has its lock.
+
+    Args:
+        current: The epoch of the sequence.
+        num_batches: Batches in an epoch.
+
+    Attributes:
+        way: Its pass.
+        place: An epoch, and how many batches of it a `for` loop was given that was
+            the last to read; else `None`.
+    """
+
+    def __init__(self, current: Current, num_batches: int) -> None:
+        self._current = current
+        self.way = Pass(num_batches)
+        self.place: tuple[int, int] | None = None
+        self._reads_at_end = -1
+
+    @property
+    def resumes(self) -> int:
+        """How many batches it leaves out when it begins."""
+        way = self.way
+        return 0 if way.stale or way.epoch != self._current.epoch else way.first
+
+    def iterated(self, epoch: int) -> int:
+        """A `for` loop begins; returns how many batches it leaves out."""
+        resumes = epoch == self._current.epoch and self.resumes
+        first = self.way.begun() if resumes else 0
+        self.place = epoch, first
+        return first
+
+    def read(self, batch: int) -> None:
+        """A batch was asked for."""
+        way = self._follow()
+        if way.is_open or not way.begins:
+            way.mark(batch)
+
+    def begin(self) -> None:
+        """`on_epoch_begin` was called."""
+        way, current = self._follow(), self._current
+        whole = way.begins and way.whole
+        again = current.is_over or whole or way.is_open or not way.begins
+        if again and not way.first:
+            way.start(current.epoch + (current.is_over or whole))
+        way.begins = way.is_hooked = way.is_open = True
+        current.move(way.epoch, way)
+
+    def end(self) -> bool:
+        """`on_epoch_end` was called; returns whether anything was read since."""
+        way, current = self._follow(), self._current
+        self.place = None
+        before, self._reads_at_end = self._reads_at_end, current.reads
+        if way.whole and not way.begins:
+            current.move(current.epoch + 1)
+        elif way.begins:
+            current.over = current.over or (way.is_open and way.whole)
+            way.is_open = False
+        else:
+            return current.reads != before
+        return True
+
+    def _follow(self) -> Pass:
+        """The pass, which is one of the epoch of the sequence from now on."""
+        way, epoch = self.way, self._current.epoch
+        if way.stale or way.epoch != epoch:
+            way.start(epoch)
+            way.begins = way.is_hooked = False
+        return way
