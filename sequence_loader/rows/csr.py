@@ -166,61 +166,60 @@ def canonical(
     if not batch.data.dtype.isnative:
         native = batch.data.dtype.newbyteorder("=")
         batch = replace(batch, data=batch.data.astype(native))
-    ascending = is_ascending(batch, name, rows)
-    if must_ascend and not ascending:
-        raise _unsorted(batch, name, rows)
+    sound = is_canonical(batch)
+    if not sound:
+        _check(batch, name, rows, must_ascend)
     served = batch.indices.astype(index_type(batch.num_features), copy=False)
     checked = CsrRows(batch.indptr, served, batch.data, batch.num_features)
-    return checked if ascending else _summed(checked)
+    return checked if sound else _summed(checked)
 
 
-def is_ascending(batch: CsrRows, name: str, rows: Integers | None = None) -> bool:
-    """Whether columns ascend strictly in each row.
-
-    Args:
-        batch: See `canonical`.
-        name: See `canonical`.
-        rows: See `canonical`.
-
-    Raises:
-        DamagedRows: A column index is out of range.
-    """
-    indices, num_features = batch.indices, batch.num_features
-    if len(indices) == 0:
+def is_canonical(batch: CsrRows) -> bool:
+    """Whether columns are in range, and ascend strictly in each row."""
+    if len(batch.indices) == 0:
         return True
+    if batch.indices.dtype.kind not in "iu":
+        return False
+    columns = unsigned(batch.indices)
+    greater = np.empty(len(columns) + 1, dtype=bool)
+    np.greater(columns[1:], columns[:-1], out=greater[1:-1])
+    greater[batch.indptr] = True  # the first of a row need not exceed the last before
+    if not greater.all():
+        return False
+    # Of ascending columns the last of each row says enough.
+    largest = columns.take(batch.indptr - 1, mode="clip").max()
+    return int(largest) < unsigned_limit(batch.indices, batch.num_features)
+
+
+def _check(
+    batch: CsrRows, name: str, rows: Integers | None, must_ascend: bool
+) -> None:
+    """Raises what is wrong with rows that are not canonical, if it is damage."""
+    indices = batch.indices
     if indices.dtype.kind not in "iu":
         raise DamagedRows(
             f"`{name}` has column indices of dtype {indices.dtype}, which must be "
             f"integers",
             "Build the matrix again with integer column indices",
         )
-    columns, limit = unsigned(indices), unsigned_limit(indices, num_features)
-    greater = np.empty(len(columns) + 1, dtype=bool)
-    np.greater(columns[1:], columns[:-1], out=greater[1:-1])
-    greater[batch.indptr] = True  # the first of a row need not exceed the last before
-    ascending = bool(greater.all())
-    # Of ascending columns the last of each row says enough.
-    largest = columns.take(batch.indptr - 1, mode="clip") if ascending else columns
-    if int(largest.max()) >= limit:
+    columns, limit = unsigned(indices), unsigned_limit(indices, batch.num_features)
+    outside = int(columns.max()) >= limit
+    if not outside and not must_ascend:
+        return
+    owner = batch.row_of_each()
+    ids = owner if rows is None else rows[owner]
+    if outside:
         wrong = columns >= limit
-        owner = batch.row_of_each()[wrong]
-        named = owner[:1] if rows is None else rows[owner[:1]]
         raise DamagedRows(
             f"`{name}` has a column index out of range: it must be in "
-            f"[0, {num_features}), the number of features, but row {named[0]} holds "
-            f"{indices[wrong][0]}",
+            f"[0, {batch.num_features}), the number of features, but row "
+            f"{ids[wrong][0]} holds {indices[wrong][0]}",
             "Correct the indices, or the shape of the matrix",
         )
-    return ascending
-
-
-def _unsorted(batch: CsrRows, name: str, rows: Integers | None) -> DamagedRows:
-    owner = batch.row_of_each()
-    wrong = (batch.indices[1:] <= batch.indices[:-1]) & (owner[1:] == owner[:-1])
-    first = owner[1:][wrong][0]
-    return DamagedRows(
+    wrong = (indices[1:] <= indices[:-1]) & (owner[1:] == owner[:-1])
+    raise DamagedRows(
         f"`{name}` has columns that do not ascend, as they were written: those of row "
-        f"{first if rows is None else rows[first]}",
+        f"{ids[1:][wrong][0]}",
         "Write it again",
     )
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.memory.buffers import BufferPool
@@ -17,7 +16,7 @@ from sequence_loader.rows.csr import (
     canonical,
     ends_of,
     index_type,
-    is_ascending,
+    is_canonical,
     unsigned,
     unsigned_limit,
 )
@@ -78,9 +77,9 @@ def read_rows(
     narrow = _copy_rows is not None and is_narrow(matrix.indices, matrix.data)
     read = None
     if narrow:
-        read = _read_narrow(matrix, found, dtype, pool, name, ids)
+        read = _read_narrow(matrix, found, dtype, pool)
     elif large or dtype != matrix.data.dtype:
-        read = _read_in_pieces(matrix, found, dtype, pool, name, ids)
+        read = _read_in_pieces(matrix, found, dtype, pool)
     if read is not None:
         return read
     whole = canonical(_gather(matrix, found), name, ids, must_ascend=must_ascend)
@@ -90,12 +89,7 @@ def read_rows(
 
 
 def _read_in_pieces(
-    matrix: CsrRows,
-    found: _Spans,
-    dtype: np.dtype[Any],
-    pool: BufferPool,
-    name: str,
-    ids: Integers,
+    matrix: CsrRows, found: _Spans, dtype: np.dtype[Any], pool: BufferPool
 ) -> CsrRows | None:
     """`None` where rows are not canonical, or of a kind that is not copied so."""
     total, features = int(found.ends[-1]), matrix.num_features
@@ -116,7 +110,7 @@ def _read_in_pieces(
         if not _copy(matrix, piece, columns, values):
             return None
         batch = CsrRows(piece.ends, columns, values, features)
-        if not is_ascending(batch, name, ids[start:stop]):
+        if not is_canonical(batch):
             return None
         if stored != served:
             indices[place] = columns
@@ -126,12 +120,7 @@ def _read_in_pieces(
 
 
 def _read_narrow(
-    matrix: CsrRows,
-    found: _Spans,
-    dtype: np.dtype[Any],
-    pool: BufferPool,
-    name: str,
-    ids: Integers,
+    matrix: CsrRows, found: _Spans, dtype: np.dtype[Any], pool: BufferPool
 ) -> CsrRows | None:
     """`None` where rows are not canonical, or of a kind that is not copied so."""
     total, features = int(found.ends[-1]), matrix.num_features
@@ -150,7 +139,7 @@ def _read_narrow(
         if columns is None:
             return None
         batch = CsrRows(piece.ends, columns, columns, features)
-        if not is_ascending(batch, name, ids[start:stop]):
+        if not is_canonical(batch):
             return None
     return CsrRows(found.ends, indices, data, features)
 
@@ -218,7 +207,7 @@ def _locate(matrix: CsrRows, rows: Integers, name: str) -> _Spans:
         raise DamagedRows(
             f"`{name}` is a damaged CSR matrix: `indptr` must not decrease and must "
             f"stay within the {limit} stored values, which it does not at rows "
-            f"{_first_rows(rows, wrong)}",
+            f"{rows[wrong][:3].tolist()}",
             "Build it again, for example with scipy.sparse.csr_array(coo)",
         )
     return _Spans(spans, ends_of(lengths))
@@ -308,8 +297,3 @@ def _taken(matrix: CsrRows, found: _Spans) -> tuple[Array, Array]:
     positions = np.repeat(spans[:, 0] - ends[:-1], np.diff(ends))
     positions += np.arange(ends[-1])
     return matrix.indices.take(positions), matrix.data.take(positions)
-
-
-def _first_rows(rows: Integers, wrong: npt.NDArray[np.bool_]) -> list[int]:
-    found: list[int] = rows[wrong][:3].tolist()
-    return found
