@@ -22,7 +22,7 @@ import tensorflow
 from encoded import csr, dense, plain
 from hypothesis import given
 from hypothesis import strategies as st
-from watching import HUNG_SECONDS, main_is_in, once, shared_memory, until
+from watching import HUNG_SECONDS, once, running, shared_memory, until
 
 import sequence_loader
 from sequence_loader import SparseBatchSequence, StoreWriter, WorkerError, open_store
@@ -609,7 +609,7 @@ def test_close_ends_a_run_that_is_stuck(processes, nothing_left):
     action = (lambda: time.sleep(1000)) if processes else release.wait
     sequence = ids(action, use_multiprocessing=processes)
     sequence[0], sequence[1]
-    closing = once(lambda: main_is_in(workers.Workers._late_result), sequence.close)
+    closing = once(lambda: running(workers.Workers._late_result), sequence.close)
     with pytest.raises(WorkerError, match="the sequence was closed"):
         sequence[2]
     release.set()
@@ -623,7 +623,7 @@ def test_ctrl_c_in_the_main_thread_ends_the_workers(nothing_left):
         sequence[0], sequence[1]
         pids = worker_pids(sequence)
         waiting = workers.Workers._late_result
-        ctrl_c = once(lambda: main_is_in(waiting), lambda: os.kill(os.getpid(), 2))
+        ctrl_c = once(lambda: running(waiting), lambda: os.kill(os.getpid(), 2))
         with pytest.raises(KeyboardInterrupt):
             sequence[2]
         ctrl_c.join()

@@ -15,9 +15,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
+
+from sequence_loader.backends.stacks import outwards, walking
 
 
 def cached_pages(mapped: Any) -> set[int]:
@@ -59,12 +62,15 @@ def shared_memory() -> set[str]:
     return found & set(os.listdir("/dev/shm"))
 
 
-def main_is_in(function: Any) -> bool:
-    """Whether the main thread is in a call of that function just now."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None and frame.f_code is not function.__code__:
-        frame = frame.f_back
-    return frame is not None
+def running(function: Any) -> list[FrameType]:
+    """The frames of the calls of that function, in any thread, just now."""
+    with walking():
+        return [
+            outer
+            for frame in list(sys._current_frames().values())
+            for outer in outwards(frame)
+            if outer.f_code is function.__code__
+        ]
 
 
 def once(condition: Callable[[], bool], action: Callable[[], object]) -> Any:

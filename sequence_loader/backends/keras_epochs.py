@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sequence_loader.backends.keras_frames import is_trainer
+from sequence_loader.backends.stacks import outwards, walking
 
 _NAMES = (
     "_enumerate_iterator", "_get_iterator", "_current_iterator", "_steps_seen",
@@ -47,13 +48,12 @@ class Fit:
     @property
     def is_running(self) -> bool:
         """Whether it runs still, in any thread, also around another."""
-        for outer in list(sys._current_frames().values()):
-            frame: Any = outer
-            while frame is not None:
-                if _is_fit(frame) and frame.f_locals["epoch_iterator"] is self.iterator:
-                    return True
-                frame = frame.f_back
-        return False
+        with walking():
+            return any(
+                _is_fit(outer) and outer.f_locals["epoch_iterator"] is self.iterator
+                for frame in list(sys._current_frames().values())
+                for outer in outwards(frame)
+            )
 
 
 def running_fit() -> Fit:
@@ -76,8 +76,8 @@ def running_fit() -> Fit:
 
 
 def _fit_around(frame: Any) -> Fit | None:
-    while frame is not None:
-        local = frame.f_locals if _is_fit(frame) else {}
+    for outer in outwards(frame):
+        local = outer.f_locals if _is_fit(outer) else {}
         if hasattr(local.get("callbacks"), "callbacks"):
             return Fit(
                 local["x"],
@@ -87,7 +87,6 @@ def _fit_around(frame: Any) -> Fit | None:
                 local["callbacks"].callbacks,
                 local["epoch_iterator"],
             )
-        frame = frame.f_back
     return None
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+from sequence_loader.backends.stacks import outwards, walking
 
 _FEED, _TRAINER, _CALLBACKS = "feed", "trainer", "callbacks"
 _GRAPH, _GENERATOR = "graph", "generator"
@@ -95,7 +97,7 @@ def reader() -> Reader:
     in_graph = peeks = False
     run = None
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:  # asked for every batch: faster than `_outwards`
+    while frame is not None:  # asked for every batch: faster than `outwards`
         role = _role(frame.f_code.co_filename)
         if role == _FEED:
             found = _of_feed(frame)
@@ -130,9 +132,10 @@ def running_call() -> Call:
     if own.around:
         return own
     for _ in range(_LOOKS):
-        others = list(sys._current_frames().values())
-        # In this order: a walk is whole if its stack still is.
-        looks = [(_call(frame), _is_whole(frame)) for frame in others]
+        with walking():
+            others = list(sys._current_frames().values())
+            # In this order: a walk is whole if its stack still is.
+            looks = [(_call(frame), _is_whole(frame)) for frame in others]
         running = [call for call, _ in looks if call.around]
         # A thread that neither Python nor TensorFlow began never looks whole.
         if all(whole for call, whole in looks if call.around or not running):
@@ -167,7 +170,7 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
         told = told and consumer.py_dataset
     if told is None or not told.use_multiprocessing:
         return False, False
-    for frame in _outwards(sys._getframe(1)):
+    for frame in outwards(sys._getframe(1)):
         name, local = frame.f_code.co_name, frame.f_locals
         if name == "enumerate_epochs":  # tf-keras
             handler = local["self"]
@@ -185,7 +188,7 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
 
 def trains() -> bool:
     """Whether the innermost running call is `fit`."""
-    for frame in _outwards(sys._getframe(1)):
+    for frame in outwards(sys._getframe(1)):
         if _role(frame.f_code.co_filename) == _TRAINER:
             if _of_trainer(frame) is not None:
                 return frame.f_code.co_name == "fit"
@@ -194,12 +197,13 @@ def trains() -> bool:
 
 def is_of_fit(consumer: Any) -> bool:
     """Whether a running call of this adapter is `fit`, whichever thread asks."""
-    return any(
-        outer.f_code.co_name == "fit" and _of_trainer(outer) is consumer
-        for frame in list(sys._current_frames().values())
-        for outer in _outwards(frame)
-        if _role(outer.f_code.co_filename) == _TRAINER
-    )
+    with walking():
+        return any(
+            outer.f_code.co_name == "fit" and _of_trainer(outer) is consumer
+            for frame in list(sys._current_frames().values())
+            for outer in outwards(frame)
+            if _role(outer.f_code.co_filename) == _TRAINER
+        )
 
 
 def is_trainer(filename: str) -> bool:
@@ -233,13 +237,6 @@ def _role(filename: str) -> str | None:
         if path.endswith("/" + end):
             return role
     return None
-
-
-def _outwards(frame: FrameType) -> Iterator[FrameType]:
-    outer: FrameType | None = frame
-    while outer is not None:
-        yield outer
-        outer = outer.f_back
 
 
 def _of_feed(frame: FrameType) -> Reader | None:
@@ -303,7 +300,7 @@ def _is_of_sequence(adapter: Any) -> bool:
 
 def _builds(frame: FrameType) -> bool:
     """Whether JAX or torch read one batch to build the model."""
-    for outer in _outwards(frame):
+    for outer in outwards(frame):
         if _role(outer.f_code.co_filename) == _TRAINER:
             return outer.f_code.co_name == "_symbolic_build"
     return False
@@ -325,7 +322,7 @@ def _is_whole(frame: FrameType) -> bool:
 
     One that has does not tell any more who called it.
     """
-    *_, outermost = _outwards(frame)
+    *_, outermost = outwards(frame)
     code = outermost.f_code
     return code.co_name in _OUTERMOST or _role(code.co_filename) == _GRAPH
 
@@ -333,7 +330,7 @@ def _is_whole(frame: FrameType) -> bool:
 def _call(frame: FrameType) -> Call:
     around: list[Any] = []
     peeks = in_callback = False
-    for outer in _outwards(frame):
+    for outer in outwards(frame):
         role = _role(outer.f_code.co_filename)
         if role == _TRAINER:
             adapter = _of_trainer(outer)
