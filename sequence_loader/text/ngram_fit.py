@@ -174,7 +174,8 @@ class NgramFit:
             return None
         y = np.asarray(self.labels.y)
         rows = np.unique(y, return_counts=True)[1]
-        return ClassScores(select, rows, self.options.norm is not None)
+        normed = self.options.norm is not None
+        return ClassScores(select, rows, normed, self._threads)
 
     def _columns(
         self, vocabulary: Vocabulary, scores: ClassScores | None

@@ -47,12 +47,15 @@ class Column:
     def append(self, values: Array) -> None:
         """Writes an array of shape (n,) at the end."""
         self.write(self._size, values)
+        self._size += len(values)
 
     def write(self, start: int, values: Array) -> None:
-        """Writes an array of shape (n,) from a place on."""
+        """Writes an array of shape (n,) from a place on, also from several threads.
+
+        It is there for `read`, and not counted: the others see what was appended.
+        """
         values = np.ascontiguousarray(values, self.dtype)
         _write_at(self.file, start * self.dtype.itemsize, values)
-        self._size = max(self._size, start + len(values))
 
     def read(self, start: int, stop: int) -> Array:
         """Values ``start .. stop - 1``."""

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ _COUNTED = 1 << 16
 """Frequencies from here on are counted as one."""
 FINEST = 10
 """Bits of the hash that can tell ranges apart: 1024 ranges, 10**9 terms of blocks."""
+
+
+Made = TypeVar("Made")
 
 
 class Located(NamedTuple):
@@ -110,7 +113,7 @@ def merge(
         keep: From df to a mask of what is kept.
         scratch: A directory on a disk with room for 28 bytes for each term of the
             vocabulary and 16 for each of a block.
-        threads: That sort.
+        threads: That sort and link.
         link: Whether to write links.
     """
     often = np.uint32 if link else np.int64  # texts are fewer than words
@@ -118,26 +121,44 @@ def merge(
         *(Column(kind, scratch) for kind in (np.uint64, often, np.int64))
     )
     links = Links(*(Column(kind, scratch) for kind in (np.int32, np.uint32, np.int64)))
-    for merged in ranges(blocks, threads):
+
+    def linked(merged: Merged) -> _Linked:
         kept = keep(merged.df)
+        number = np.zeros(0, np.int32)
         if link:
-            number = np.where(kept, len(found) + np.cumsum(kept) - 1, -1)
-            df = np.where(kept, merged.df, 0)
-            for column, values in (
-                (links.number, number),
-                (links.df, df),
-                (links.place, merged.place),
-            ):
-                spread = np.empty(len(merged.term_of), column.dtype)
-                spread[merged.order] = values[merged.term_of]
-                at = 0
-                for start, count in merged.slices:
-                    column.write(start, spread[at : at + count])
-                    at += count
-        found.hashes.append(merged.hashes[kept])
-        found.df.append(merged.df[kept])
-        found.place.append(merged.place[kept])
+            number = merged.spread(np.where(kept, np.cumsum(kept) - 1, -1), np.int32)
+            df = merged.spread(np.where(kept, merged.df, 0), np.uint32)
+            _write(links.df, merged.slices, df)
+            _write(links.place, merged.slices, merged.spread(merged.place, np.int64))
+        columns = merged.hashes[kept], merged.df[kept], merged.place[kept]
+        return _Linked(*columns, number, merged.slices)
+
+    for each in ranges(blocks, linked, threads):
+        # What has to be done in order, and by one thread, is no more than this.
+        np.add(each.number, len(found), out=each.number, where=each.number >= 0)
+        if link:
+            _write(links.number, each.slices, each.number)
+        found.hashes.append(each.hashes)
+        found.df.append(each.df)
+        found.place.append(each.place)
     return found, links if link else None
+
+
+class _Linked(NamedTuple):
+    """The terms of a range that are kept, and their numbers in it, block by block."""
+
+    hashes: Hashes
+    df: Array
+    place: Integers
+    number: Array
+    slices: list[tuple[int, int]]
+
+
+def _write(column: Column, slices: list[tuple[int, int]], values: Array) -> None:
+    at = 0
+    for start, count in slices:
+        column.write(start, values[at : at + count])
+        at += count
 
 
 def raised(
@@ -160,8 +181,8 @@ def raised(
         return low, 0
     room = memory // TERM_BYTES
     counts = np.zeros(_COUNTED + 1, np.int64)
-    for merged in ranges(blocks, threads):
-        df = merged.df[(merged.df >= low) & (merged.df <= high)]
+    for df in ranges(blocks, lambda merged: merged.df, threads):
+        df = df[(df >= low) & (df <= high)]
         counts += np.bincount(np.minimum(df, _COUNTED), minlength=_COUNTED + 1)
     above = np.cumsum(counts[::-1])[::-1]
     if above[0] <= room:
@@ -233,9 +254,17 @@ class Merged(NamedTuple):
     term_of: Integers
     slices: list[tuple[int, int]]
 
+    def spread(self, values: Array, dtype: Any) -> Array:
+        """Of each term -> of each in the slices, read one behind the other."""
+        found = np.empty(len(self.order), dtype)
+        found[self.order] = values.astype(dtype)[self.term_of]
+        return found
 
-def ranges(blocks: Sequence[Located], threads: int = 1) -> Iterator[Merged]:
-    """The terms of each range of hashes, in ascending order."""
+
+def ranges(
+    blocks: Sequence[Located], made: Callable[[Merged], Made], threads: int
+) -> Iterator[Made]:
+    """What is made of each range of hashes, in ascending order."""
     total = sum(each.num_terms for each in blocks)
     bits = min(max(total // RANGE_TERMS, 1).bit_length() - 1, FINEST)
     limits = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - bits or 0)
@@ -246,10 +275,10 @@ def ranges(blocks: Sequence[Located], threads: int = 1) -> Iterator[Merged]:
         for each in blocks
     ]
 
-    def merged(number: int) -> Merged:
-        return _merged(blocks, [cut[number : number + 2] for cut in cuts], bits)
+    def of_range(number: int) -> Made:
+        return made(_merged(blocks, [cut[number : number + 2] for cut in cuts], bits))
 
-    return in_threads(merged, range(1 << bits), threads)
+    return in_threads(of_range, range(1 << bits), threads)
 
 
 def _merged(
