@@ -45,6 +45,13 @@ FIGURES = {
 SETTING = {"order", "block_size", "output", "batch_size", "workers", "road"}
 
 
+@pytest.fixture(autouse=True)
+def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three settings, the fewest that hold both outputs and both roads, twice each."""
+    monkeypatch.setattr(measure, "FINALISTS", 3)
+    monkeypatch.setattr(measure, "FEWEST_ROUNDS", 2)
+
+
 def store(path: Path, rows: int = ROWS, y: object = "classes") -> str:
     """A store sorted by class."""
     if isinstance(y, str):

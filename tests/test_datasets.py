@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running_jobs import left_out
 from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
@@ -389,6 +391,7 @@ def run_alone(script):
     """Runs a program in an interpreter of its own, to its very end."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
+        env=left_out(os.environ),
         capture_output=True,
         text=True,
         timeout=HUNG_SECONDS,

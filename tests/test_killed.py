@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running_jobs import left_out
 from watching import HUNG_SECONDS
 
 SCRIPT = Path(__file__).parent / "killed_fit.py"
@@ -37,7 +38,7 @@ def run(
     environment["JAX_PLATFORMS"] = "cpu"
     with open(directory / "errors", "wb") as errors, subprocess.Popen(
         [sys.executable, str(SCRIPT), str(directory), *kind],
-        stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=errors, text=True, env=left_out(environment),
     ) as process:  # fmt: skip
         assert process.stdout is not None
         word, left, delay = kill or ("", 0, 0.0)

@@ -11,6 +11,7 @@ import textwrap
 
 import psutil
 import pytest
+from running_jobs import left_out
 from watching import HUNG_SECONDS, shared_memory, until
 
 AT_ONCE_SECONDS = 120
@@ -84,8 +85,10 @@ class Program:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "KERAS_BACKEND": backend,
-                     "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": self.folder(tmp_path)},
+                env=left_out(
+                    {**os.environ, "KERAS_BACKEND": backend,
+                     "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": self.folder(tmp_path)}
+                ),
             )
 
     def folder(self, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from keras_contract.real_keras import (
     input_of,
     keras,
 )
+from running_jobs import left_out
 from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
@@ -298,6 +300,7 @@ def test_a_saved_model_is_loaded_in_a_new_process(tmp_path: Path) -> None:
     """
     done = subprocess.run(
         [sys.executable, "-c", script],
+        env=left_out(os.environ),
         cwd=tmp_path,
         capture_output=True,
         text=True,

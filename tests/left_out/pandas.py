@@ -1,0 +1,1 @@
+raise ImportError("left out; see `running_jobs.left_out`")
