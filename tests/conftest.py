@@ -15,7 +15,7 @@ import gc
 import importlib.util
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -87,15 +87,21 @@ def pytest_collection_modifyitems(
 
 def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Few of the items, which together hold each value of each parameter."""
-    values = {
-        item: {f"{name}={value!r}" for name, value in item.callspec.params.items()}
-        for item in items
-    }
+    values = {item: set(values_of(item.callspec.params)) for item in items}
     wanted = set().union(*values.values())
     while wanted:
         best = max(items, key=lambda item: len(wanted & values[item]))
         wanted -= values[best]
         yield best
+
+
+def values_of(parameters: Mapping[str, object]) -> Iterator[str]:
+    """Each name with its value; a mapping of settings counts as parameters itself."""
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from values_of(value)
+        else:
+            yield f"{name}={value!r}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

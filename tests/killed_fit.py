@@ -69,7 +69,8 @@ def main(directory: Path, output: str, fed: str) -> None:
 
     os.replace = renamed  # type: ignore[assignment]
     keras.utils.set_random_seed(1)
-    x = sp.random_array((ROWS, FEATURES), density=0.3, format="csr", rng=1)
+    random = np.random.default_rng(1)
+    x = sp.random(ROWS, FEATURES, density=0.3, format="csr", random_state=random)
     y = (np.asarray(x.sum(axis=1)).ravel() > 4.5).astype("float32")
     layers = keras.layers
     model = keras.Sequential(

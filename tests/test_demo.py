@@ -24,6 +24,7 @@ from sequence_loader.cli import main as cli
 from sequence_loader.demo.corpus import (
     MIN_TEXTS_PER_PACKAGE,
     MIN_WORDS,
+    Corpus,
     collect_docstrings,
     texts_in,
 )
@@ -103,6 +104,9 @@ def test_a_network_no_better_than_the_commonest_class_is_said_not_to_learn(
         nothing = np.zeros(found.val.num_rows, np.int64)
         return demo.Trained(None, found.majority_share + 0.1, epochs, None, nothing)
 
+    texts, labels = zip(*((f"{WORDS} text{i}", i % 2) for i in range(demo.MIN_TEXTS)))
+    corpus = Corpus(list(texts), list(labels), ("one", "other"), {})
+    monkeypatch.setattr(demo, "collect_docstrings", lambda *_, **options: corpus)
     monkeypatch.setattr(demo, "train", untrained)
     monkeypatch.setattr(demo, "measure_feeds", lambda *_: Speeds(0, {}, {}))
     assert cli.main(["demo", "--quick"]) == 1

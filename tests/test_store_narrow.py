@@ -201,7 +201,8 @@ def test_parts_may_keep_values_in_several_types(
 
 
 def test_where_nothing_is_narrower_older_releases_can_read_it(tmp_path: Path) -> None:
-    matrix = sp.random_array((50, 30), density=0.2, rng=0, dtype=np.float32).tocsr()
+    random = np.random.default_rng(0)
+    matrix = sp.random(50, 30, 0.2, "csr", dtype=np.float32, random_state=random)
     for name, dtype in (("a", "float32"), ("b", "smallest")):
         written(tmp_path / name, matrix, dtype=dtype).close()
     for file in os.listdir(tmp_path / "a"):

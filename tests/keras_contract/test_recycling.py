@@ -35,7 +35,7 @@ from keras_contract.real_keras import (
     input_of,
     keras,
 )
-from watching import HUNG_SECONDS
+from watching import HUNG_SECONDS, until
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
@@ -270,8 +270,8 @@ def test_a_slow_consumer_gets_what_was_served() -> None:
 def test_memory_comes_back_after_fit() -> None:
     pool = CountingPool()
     trained_with(pool, "dense", [])
-    gc.collect()
-    assert pool.in_use <= 1  # a backend may hold its last input
+    # A backend may hold its last input, and on a busy machine compute for a while.
+    until(lambda: gc.collect() >= 0 and pool.in_use <= 1)
 
 
 def test_dense_batches_are_used_where_they_lie() -> None:
