@@ -205,6 +205,45 @@ def test_a_killed_process_ends_the_others_with_an_error(engine_name, victim, tmp
         assert [alive_in_session(p.pid) for p in running.processes] == [[], []]
 
 
+@pytest.mark.long
+def test_a_job_that_fails_goes_on_as_two_processes_and_as_one(tmp_path):
+    """To the same weights, metrics and random numbers, bit by bit."""
+    pytest.importorskip("jax")
+    script = TESTS / "job_resumed.py"
+    two_devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    for environments in jax_environments(2), jax_environments(1):
+        count = len(environments)
+        environment = [
+            {**each, **(two_devices if count == 1 else {})} for each in environments
+        ]
+        with job(script, [str(tmp_path)], environment, tmp_path) as running:
+            running.finish()
+    first, second = (np.load(tmp_path / f"rank{rank} of 2.npz") for rank in (0, 1))
+    alone = np.load(tmp_path / "rank0 of 1.npz")
+    for found, resumed, whole in (
+        (first, "resumed ", "sparse "),
+        (second, "resumed ", "sparse "),
+        (alone, "", "dense "),
+    ):
+        names = [name for name in found if name.startswith(resumed)]
+        assert len(names) > 15 and f"{resumed}val_loss" in names
+        for name in names:
+            expected = (found if found is not alone else first)[
+                name.replace(resumed, whole, 1)
+            ]
+            assert np.isfinite(expected).all()
+            if name.endswith("drawn"):  # from where it was saved
+                assert len(found[name]) < len(expected)
+                expected = expected[-len(found[name]) :]
+            assert found[name].tobytes() == expected.tobytes(), name
+    assert first["sparse drawn"][0, 0] != second["sparse drawn"][0, 0]
+    assert "received [4, 5]" in str(first["every"])
+    assert first["every"] == second["every"]
+    assert "one directory for all processes of a job" in str(second["elsewhere"])
+    assert "process 1 of the job does not train" in str(first["elsewhere"])
+    assert not (tmp_path / "sparse").exists()
+
+
 README = Path(__file__).parent.parent / "README.md"
 DOCUMENTED = README.read_text() + str(current_shard.__doc__)
 

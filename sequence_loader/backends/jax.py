@@ -149,6 +149,27 @@ def place(distribution: Any) -> tuple[int, int]:
     return distribution.data_shard_id, replicas
 
 
+def processes() -> tuple[int, int]:
+    """(index, count) of this process in a job that keras.distribution joins."""
+    if distribution() is None or not joins_processes():
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+def gathered(text: str) -> list[str]:
+    """What each process of the job says, by index; all call it at the same step."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    own = np.frombuffer(text.encode(), np.uint8)
+    sizes = np.ravel(process_allgather(np.array(len(own), np.int32)))
+    padded = np.zeros(max(1, *sizes.tolist()), np.uint8)
+    padded[: len(own)] = own
+    rows = process_allgather(padded).reshape(len(sizes), -1)
+    return [row[:size].tobytes().decode() for row, size in zip(rows, sizes)]
+
+
 def not_the_job(shard: tuple[int, int], place: int, count: int) -> ValueError:
     return ValueError(
         f"`shard` must have count {count}, the number of processes that "

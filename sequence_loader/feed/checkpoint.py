@@ -26,6 +26,7 @@ from sequence_loader.backends.keras_epochs import FitBatches, running_fit
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.checkpoint_files import CheckpointFolder
+from sequence_loader.feed.checkpoint_job import Job
 from sequence_loader.feed.checkpoint_match import check_same
 from sequence_loader.feed.checkpoint_refusals import check_fit
 from sequence_loader.feed.checkpoint_sequences import (
@@ -40,9 +41,7 @@ from sequence_loader.feed.checkpoint_state import (
     described_variables,
     give_back,
     held_by,
-    random_states,
     reset_global_generator,
-    set_random_states,
     unpacked,
     values_of,
     variables_of,
@@ -81,8 +80,12 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
 
     Batches are trained in the order of the sequence; the ``shuffle`` of `fit`, which
     Keras says it ignores, permutes them no more. State that nobody can read is not
-    saved: of ``tf.random`` operations without a seed of their own, say. Jobs of several
-    processes or devices are refused.
+    saved: of ``tf.random`` operations without a seed of their own, say.
+
+    In a job of several processes, which JAX joins with `DataParallel`, all of them are
+    given the callback, and one `path` that all can read; the first writes. As many
+    processes go on to the same weights bit by bit; another number, with the same global
+    batch, trains the same batches. Other distributions are refused.
 
     Args:
         path: A directory for the checkpoints of this job alone.
@@ -147,9 +150,29 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the checkpoint to go on from, and what is to be saved."""
-        fit = running_fit()
+        self._fit = fit = running_fit()
+        self._job = Job()
+        found = self._job.together(self._begin)
+        if len({every for every, _ in found}) > 1:
+            self._folder.release()
+            raise ValueError(
+                f"`every` must be the same in all processes of a job; received "
+                f"{[every for every, _ in found]}. Pass one value everywhere."
+            )
+        try:
+            self._job.together(lambda: self._compare(found[0][1]))
+        except BaseException:
+            self._folder.release()
+            raise
+        last = _Last(self)
+        last.set_model(self.model)
+        last.set_params(self.params)
+        fit.callbacks.append(last)
+
+    def _begin(self) -> tuple[int, int | None]:
+        """Looks at this `fit`; returns `every`, and which checkpoint is the newest."""
+        fit = self._fit
         check_fit(fit, self._sequence, self)
-        self._fit = fit
         if keras_backend() == "tensorflow":  # others are built by now
             self.model._symbolic_build(data_batch=self._sequence._read_at(0, 0))
         self._since, self._stopped = 0, False
@@ -159,22 +182,19 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         self._batches = FitBatches(fit, len(self._sequence), self._trained)
         self._batches.read_in_order()
         self._folder = CheckpointFolder(
-            self._path,
-            self._keep,
+            *(self._path, self._keep, self._job.index == 0),
             is_running=lambda: fit.is_running,
         )
-        found = self._folder.load()
+        self._found = self._folder.load() if self._folder.writes else None
+        return self._every, None if self._found is None else self._found[0]
+
+    def _compare(self, number: int | None) -> None:
+        """Reads the checkpoint of that number, if any, to go on from it."""
+        found, self._found = self._found, None
         self._resumed = None
-        if found is not None:
-            try:
-                self._resumed = self._compared(*found)
-            except BaseException:
-                self._folder.release()
-                raise
-        last = _Last(self)
-        last.set_model(self.model)
-        last.set_params(self.params)
-        fit.callbacks.append(last)
+        if number is not None:
+            _, header, content = found or (number, *self._folder.load_number(number))
+            self._resumed = self._compared(header, content)
 
     # Saving
 
@@ -191,8 +211,11 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         self._since = 0
         self._folder.wait()
         self._tell_of_error()
+        random_states = self._job.random_states()
+        if not self._folder.writes:
+            return
         arrays = values_of(self.model)
-        state = without_arrays(self._held(), arrays, "a callback")
+        state = without_arrays({**self._held(), **random_states}, arrays, "a callback")
         places, content = self._packer.pack(arrays)
         header = {
             "format": FORMAT,
@@ -215,7 +238,6 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         callbacks = held_by(self._fit.callbacks)
         return {
             "callbacks": [[name, state] for name, state, _ in callbacks],
-            "random": random_states(),
             "validation": epoch_of_validation(self._fit, self.model),
         }
 
@@ -305,7 +327,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         held = held_by(self._fit.callbacks)
         for (_, _, callback), (_, saved) in zip(held, state["callbacks"]):
             give_back(callback, saved)
-        set_random_states(state["random"])
+        self._job.set_random_states(state)
 
     # Keras's calls, behind all other callbacks
 

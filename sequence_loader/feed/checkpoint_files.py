@@ -35,6 +35,7 @@ class CheckpointFolder:
     Args:
         path: A directory, which is made.
         keep: How many checkpoints are kept.
+        writes: Whether this process writes here; others of its job only read.
         is_running: () -> whether the `fit` that writes here still runs. Another of
             this process may go on where it was left by an error.
 
@@ -43,8 +44,10 @@ class CheckpointFolder:
         OSError: It cannot be made.
     """
 
-    def __init__(self, path: Path, keep: int, is_running: Callable[[], bool]) -> None:
-        self._path, self._keep = path, keep
+    def __init__(
+        self, path: Path, keep: int, writes: bool, is_running: Callable[[], bool]
+    ) -> None:
+        self._path, self._keep, self.writes = path, keep, writes
         self.is_running = is_running
         self._thread: threading.Thread | None = None
         self._error: OSError | None = None
@@ -54,6 +57,8 @@ class CheckpointFolder:
                 f"`path` must be a directory for checkpoints; received {path}, which "
                 f"is a file. Pass another path."
             )
+        if not writes:
+            return
         path.mkdir(parents=True, exist_ok=True)
         self._claim()
         for left in path.glob(f"*{SUFFIX}.tmp"):
@@ -96,8 +101,11 @@ class CheckpointFolder:
             f"Pass another path, or wait until that has ended."
         )
 
-    def load(self) -> tuple[dict[str, Any], Array] | None:
+    def load(self) -> tuple[int, dict[str, Any], Array] | None:
         """The newest checkpoint that is whole; `None`, where there is none.
+
+        Returns:
+            Its number, header and content.
 
         Raises:
             ValueError: There are some, and all are damaged.
@@ -105,7 +113,7 @@ class CheckpointFolder:
         found = self._files()
         for path in reversed(found):
             try:
-                return _read(path)
+                return (_number(path), *_read(path))
             except (OSError, ValueError, KeyError, EOFError) as error:
                 warnings.warn(
                     f"the checkpoint {path} is damaged ({error}); the one before it "
@@ -119,6 +127,22 @@ class CheckpointFolder:
             )
         return None
 
+    def load_number(self, number: int) -> tuple[dict[str, Any], Array]:
+        """The checkpoint that the process which writes has found.
+
+        Raises:
+            ValueError: It is not here, or damaged.
+        """
+        path = self._path / f"{number:08}{SUFFIX}"
+        try:
+            return _read(path)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(
+                f"`path` must be one directory for all processes of a job; the first "
+                f"one goes on from {path}, which this one cannot read ({error}). Pass "
+                f"a path on a disk that all machines share."
+            ) from error
+
     def publish(self, header: dict[str, Any], content: Array) -> None:
         """Writes a checkpoint, beside what the caller does next.
 
@@ -129,7 +153,7 @@ class CheckpointFolder:
         """
         self.wait()
         files = self._files()
-        number = int(files[-1].name.partition(".")[0]) + 1 if files else 1
+        number = _number(files[-1]) + 1 if files else 1
         path = self._path / f"{number:08}{SUFFIX}"
         # Not a daemon: a process that ends by an error waits for its last save.
         self._thread = threading.Thread(
@@ -151,6 +175,8 @@ class CheckpointFolder:
 
     def delete(self) -> None:
         """Deletes what was written, and the directory, if nothing else is in it."""
+        if not self.writes:
+            return
         self.wait()
         for path in [*self._path.glob(f"*{SUFFIX}.tmp"), *self._files()]:
             path.unlink(missing_ok=True)
@@ -174,7 +200,7 @@ class CheckpointFolder:
             for path in self._path.glob(f"*{SUFFIX}")
             if path.name.removesuffix(SUFFIX).isdecimal()
         ]
-        return sorted(found, key=lambda path: int(path.name.partition(".")[0]))
+        return sorted(found, key=_number)
 
     def _write(self, path: Path, header: dict[str, Any], content: Array) -> None:
         beside = path.with_name(path.name + ".tmp")
@@ -194,6 +220,10 @@ class CheckpointFolder:
                 beside.unlink(missing_ok=True)
             except OSError:
                 pass  # it is swept away at the next start
+
+
+def _number(path: Path) -> int:
+    return int(path.name.partition(".")[0])
 
 
 def _sealed(header: dict[str, Any], content: Array) -> bytes:

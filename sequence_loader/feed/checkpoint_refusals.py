@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from sequence_loader.backends.jax import processes
 from sequence_loader.backends.keras_epochs import Fit
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.checks import shown
@@ -39,12 +40,21 @@ def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
                 f"one callback of `fit` may set where it begins; received {name} "
                 f"beside this SequenceCheckpoint. Leave one of them out."
             )
-    if sequence._plan.shard[1] > 1 or keras.distribution.distribution() is not None:
+    shard, shared = sequence._plan.shard, keras.distribution.distribution()
+    count = processes()[1]
+    if shard[1] != count:
         raise ValueError(
-            f"SequenceCheckpoint must save a model of one process and device; "
-            f"received shard={sequence._plan.shard}, keras.distribution "
-            f"{keras.distribution.distribution()}. In a loop of your own, save "
-            f"sequence.state_dict(), which any number of processes can load."
+            f"`shard` must have a part for each process that keras.distribution joins "
+            f"to train one model, here {count}; received {shard}. Set a DataParallel "
+            f"before the model is made; in a loop of your own, save "
+            f"sequence.state_dict()."
+        )
+    parallel = isinstance(shared, keras.distribution.DataParallel)
+    if shared is not None and not (parallel and keras_backend() == "jax"):
+        raise ValueError(
+            f"SequenceCheckpoint must save a model that every device holds whole; "
+            f"received keras.distribution {shared}. Use DataParallel, on JAX; in a "
+            f"loop of your own, save sequence.state_dict()."
         )
     if keras_backend() == "torch" and fit.iterator.steps_per_epoch is not None:
         raise ValueError(

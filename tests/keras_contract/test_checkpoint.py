@@ -412,10 +412,10 @@ def test_what_is_not_the_sequence_is_refused(tmp_path):
 
 
 @about("keras_3")
-def test_jobs_of_several_processes_are_refused(tmp_path):
+def test_processes_that_train_models_of_their_own_are_refused(tmp_path):
     sequence = {"shard": (0, 2), "remainder": "pad"}
     run = Run(tmp_path / "run", sequence=sequence)
-    refuses(run, "must save a model of one process", "shard=(0, 2)")
+    refuses(run, "`shard` must have a part for each", "received (0, 2)")
 
 
 @about("keras_3")
