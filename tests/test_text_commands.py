@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from sequence_loader import (
     NgramVectorizer,
     SequenceVectorizer,
     StoreWriter,
+    convert,
     open_store,
     open_texts,
 )
@@ -127,7 +129,7 @@ def test_other_files_get_the_columns_and_the_classes_of_training(folder, run):
         "vectorize", "new.csv", "new.store", "--like=train.store", "--on-error=skip"
     )
     assert "1 skipped (1 with a label not in class_names)" in said
-    assert "1 rows are empty" in said
+    assert "1 row is empty: its text has none" in said
     assert open_store("new.store").y.tolist() == [1, 0]
 
 
@@ -267,6 +269,56 @@ def test_like_refuses_options_that_it_decides(folder, run):
     assert "there is no vectorizer.json" in refused
 
 
+def test_like_a_store_of_semicolons_json_lines_are_read_as_they_are(folder, run):
+    rows = [("label", "text"), *[(NAMES[i % 3], text_of(i, i % 3)) for i in range(60)]]
+    with open("semi.csv", "w", newline="") as file:
+        csv.writer(file, delimiter=";", quotechar="'").writerows(rows)
+    with open("test.jsonl", "w") as file:
+        for label, text in rows[:6:-1]:
+            file.write(json.dumps({"label": label, "text": text}) + "\n")
+    said = ["--delimiter=;", "--quotechar='"]
+    run("vectorize", "semi.csv", "semi.store", *said)
+    run("vectorize", "test.jsonl", "test.store", "--like=semi.store")
+    semi, test = open_store("semi.store"), open_store("test.store")
+    assert (semi[:][:5:-1] != test[:]).nnz == 0
+    assert test.y.tolist() == semi.y[:5:-1].tolist()
+    refused = run(
+        "vectorize", "test.jsonl", "x.store", "--like=semi.store", *said, code=1
+    )
+    assert "--delimiter is for csv and tsv" in refused
+
+
+def test_class_names_are_carried_over_a_store_without_labels(folder, run):
+    with open("classes.txt", "w") as file:
+        file.write("\n".join(NAMES))
+    run("vectorize", "train.csv", "train.store")
+    os.remove("classes.txt")
+    bare = ["--no-labels", "--text-columns", 1, 2]
+    run("vectorize", "train.csv", "bare.store", "--like=train.store", *bare)
+    assert open_store("bare.store").y is None
+    write_csv("test.csv", [(k, "", text_of(k, k - 1)) for k in (3, 2, 2)])
+    run(
+        "vectorize", "test.csv", "test.store", "--like=bare.store", "--label-column=0"
+    )
+    test = open_store("test.store")
+    assert test.class_names == tuple(NAMES) and test.y.tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a\n\nb\n", "line 2 of names.txt is blank. Leave"),
+        (b"\n", "line 1 of names.txt is blank"),
+        (b"a\nb\n a\n", "line 3 of names.txt is 'a', as line 1 is"),
+        (b"a\ncaf\xe9\n", "line 2 of names.txt is not UTF-8. Convert"),
+    ],
+)
+def test_a_file_of_class_names_is_refused_by_its_line(folder, run, content, said):
+    with open("names.txt", "wb") as file:
+        file.write(content)
+    assert said in run("info", "train.csv", "--class-names", "names.txt", code=1)
+
+
 def test_info_shows_classes_and_lengths_of_files_and_of_their_stores(folder, run):
     write_csv("odd.csv", [(1, "a b"), (1, "c"), ("", ""), (2, "do " * 30), (1, "")])
     said = run("info", "odd.csv", "--on-error", "skip")
@@ -281,6 +333,42 @@ def test_info_shows_classes_and_lengths_of_files_and_of_their_stores(folder, run
     assert "must go with files of texts" in run(
         "info", "odd.store", "--header", code=1
     )
+
+
+def test_info_counts_no_label_of_weight_0_and_shows_classes_without_rows(folder, run):
+    with StoreWriter("a.store", 1, "uint8", class_names=["b", "none", "a"]) as writer:
+        rows = sp.csr_array(np.ones((6, 1), np.uint8))
+        writer.append(rows, [0, 2, 2, 0, 0, 2], [0, 1, 1, 0.5, 0, 1])
+    said = run("info", "a.store")
+    counts = re.findall(r"│ (\w[\w ]*?) +│ +(\d) │ █* *│ +([0-9.]+)% │", said)
+    assert counts == [
+        ("a", "3", "50.0"), ("b", "1", "16.7"), ("none", "0", "0.0"),
+        ("of weight 0", "2", "33.3"),
+    ]  # fmt: skip
+    assert "all are 1, and without them on disk the store takes" in said
+    convert("a.store", "b.store", dtype="smallest")
+    assert re.search("values on disk +│ +none, as all are 1 │", run("info", "b.store"))
+
+
+def test_a_class_of_a_stray_row_is_named_with_its_line(folder, run):
+    rows = [(NAMES[i % 3], text_of(i, i % 3)) for i in range(60)]
+    write_csv("stray.csv", [*rows, ("snwo", "a"), *rows])
+    assert re.search(
+        r"class 'snwo' has 1 row: \S*stray.csv, line 61\n", run("info", "stray.csv")
+    )
+    write_csv("stray.csv", [*[(1, "aa")] * 30, *[(k, "bb") for k in range(3, 8)]])
+    said = run("vectorize", "stray.csv", "a.store", "--min-df=1")
+    assert re.search(r"class '3' has 1 row: \S*stray.csv, line 31\n", said)
+    assert "and 2 more classes of 1 row\n" in said and "no row is of ['2']" in said
+    write_csv("few.csv", [(k, "a") for k in (1, 1, 2)])
+    assert "has 1 row" not in run("info", "few.csv")
+
+
+def test_an_empty_file_is_told_in_words_of_the_command(folder, run):
+    with open("empty.csv", "w"):
+        pass
+    for command in (["info", "empty.csv"], ["vectorize", "empty.csv", "x.store"]):
+        assert "error: SRC must hold at least one row" in run(*command, code=1)
 
 
 @settings(deadline=None)

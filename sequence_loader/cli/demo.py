@@ -28,8 +28,8 @@ def add_demo(commands: Subparsers) -> None:
         "files",
         nargs="*",
         metavar="CSV",
-        help="labelled texts to train with, and others to validate with; without the "
-        "latter a fifth is held out",
+        help="labelled texts to train with, of which a fifth is held out to validate "
+        "with, and others to test with at the end",
     )
     parser.add_argument(
         "--quick",
@@ -41,6 +41,12 @@ def add_demo(commands: Subparsers) -> None:
         nargs="+",
         metavar="NAME",
         help='top-level packages to tell apart; "stdlib" is the standard library',
+    )
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        help="show no progress bar",
     )
     own = parser.add_argument_group("with files", argument_default=argparse.SUPPRESS)
     own.add_argument(
@@ -84,7 +90,7 @@ def run_demo(args: argparse.Namespace) -> int:
     from sequence_loader.demo.run import FULL, QUICK, demo
 
     scale = QUICK if args.quick else FULL
-    reason = demo(args.packages or PACKAGES, scale)
+    reason = demo(args.packages or PACKAGES, scale, args.progress)
     return failed(args.command, reason) if reason else 0
 
 
@@ -95,12 +101,12 @@ def _of_files(args: argparse.Namespace, options: dict[str, object]) -> int:
 
     if len(args.files) > 2 or args.quick or args.packages is not None:
         raise ValueError(
-            "CSV must be a file to train with and at most one to validate with, "
+            "CSV must be a file to train with and at most one to test with, "
             "without --quick and --packages; received "
             f"{' '.join(args.files)}. Pass several files as a pattern in quotes."
         )
     defaults = {"kind": None, "folder": None, "epochs": EPOCHS, "workers": 1}
-    found = defaults | options
+    found = defaults | options | {"progress": args.progress}
     for name in ("epochs", "workers"):
         integer(name, found[name], minimum=1)
     reason = demo_of_files(args.files, given(args), **found)  # type: ignore[arg-type]

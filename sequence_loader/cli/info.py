@@ -35,7 +35,7 @@ def add_info(commands: Subparsers) -> None:
         "info parts/*.store",
         "info train.csv",
     )
-    parser.add_argument("stores", nargs="+", metavar="STORE")
+    parser.add_argument("stores", nargs="+", metavar="SRC")
     parser.add_argument(
         "--no-progress",
         dest="progress",
@@ -43,7 +43,7 @@ def add_info(commands: Subparsers) -> None:
         help="show no progress bar",
     )
     add_text_options(parser)
-    parser.set_defaults(run=run_info, spelled={**SPELLED, "paths": "STORE"})
+    parser.set_defaults(run=run_info, spelled=SPELLED)
 
 
 def run_info(args: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
     from rich.text import Text
 
     from sequence_loader.store.opening import open_store
-    from sequence_loader.store.survey import survey
+    from sequence_loader.store.survey import ONES, survey
     from sequence_loader.text.lengths import Lengths
 
     with open_store(paths) as store:
@@ -110,7 +110,9 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
             "nonzeros a row": f"{store.nnz / rows:,.1f}" if rows else "-",
             "density": f"{store.nnz / cells:.4%}" if cells else "-",
             "dtype": store.dtype.name,
-            "kept in": ", ".join(found.kept),
+            "values on disk": ", ".join(
+                "none, as all are 1" if kind == ONES else kind for kind in found.kept
+            ),
             "on disk": size(store.nbytes),
             "as a dense array": size(dense),
             "sample_weight": "no" if store.sample_weight is None else "yes",
@@ -127,7 +129,7 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
         console = Console()
         console.print(table)
         if store.y is not None and len(store.y):
-            _show_labels(store.y, store.class_names, console)
+            _show_labels(store.y, store.class_names, console, store.sample_weight)
         if words is not None and words.texts == rows:
             _show_lengths(words, console)
         if found.bars:
@@ -138,6 +140,8 @@ def _info_of_stores(args: argparse.Namespace, paths: Any) -> int:
 def _show_values(store: Any, found: Any, console: Any) -> None:
     """How many values rows have, and how few bytes would hold them."""
     from rich.table import Table
+
+    from sequence_loader.store.survey import ONES
 
     some = "" if found.rows == store.num_rows else f" of {found.rows:,}"
     table = Table(title="values of a row")
@@ -153,9 +157,12 @@ def _show_values(store: Any, found: Any, console: Any) -> None:
     looked = f"all {store.nnz:,}" if whole else f"{found.values:,} of {store.nnz:,}"
     told = f"narrower values: {looked} were looked at; "
     if found.nbytes < store.nbytes:
+        how = f"kept in {found.narrowest}"
+        if found.narrowest == ONES:
+            how = "all are 1, and without them on disk"
         told += (
-            f"kept in {found.narrowest} the store takes {size(found.nbytes)} in place "
-            f"of {size(store.nbytes)}: convert --dtype smallest"
+            f"{how} the store takes {size(found.nbytes)} in place of "
+            f"{size(store.nbytes)}: convert --dtype smallest"
         )
         told += "" if whole else ", which looks at all"
     else:
@@ -163,20 +170,34 @@ def _show_values(store: Any, found: Any, console: Any) -> None:
     print(told)
 
 
-def _show_labels(y: Any, class_names: Sequence[str] | None, console: Any) -> None:
-    """What `y` holds, as a table: classes with bars."""
+def _show_labels(
+    y: Any, class_names: Sequence[str] | None, console: Any, weights: Any = None
+) -> None:
+    """What `y` holds, as a table: classes with bars.
+
+    A row of weight 0 has no label, whatever stands there.
+    """
+    import numpy as np
+
     from rich.table import Table
     from rich.text import Text
 
     labels = Table(title="y")
     labels.add_column("")
     labels.add_column("rows", justify="right")
-    found = _distribution(y, class_names)
+    weightless = 0
+    if weights is not None and weights.ndim == 1:
+        counted = np.asarray(weights) != 0
+        weightless = len(y) - int(counted.sum())
+    rows = len(y)
+    found = _distribution(y[counted] if weightless else y, class_names)
+    if weightless:
+        found.append(("of weight 0", weightless))
     most = max((count for _, count in found if count is not None), default=0)
     labels.add_column("")
     labels.add_column("share", justify="right")
     for label, count in found:
-        share = "" if count is None else f"{count / len(y):.1%}"
+        share = "" if count is None else f"{count / rows:.1%}"
         shown = "" if count is None else f"{count:,}"
         labels.add_row(Text(label), shown, _bar(count or 0, most), share)
     console.print(labels)
@@ -216,6 +237,9 @@ def _distribution(
         counts = np.count_nonzero(y, axis=0)
     elif y.ndim == 1 and y.dtype.kind in "biu":
         labels, counts = np.unique(y, return_counts=True)
+        absent = np.setdiff1d(np.arange(len(class_names or ())), labels)
+        labels = np.append(labels, absent)
+        counts = np.append(counts, np.zeros_like(absent))
     else:
         numbers = np.asarray(y, np.float64)
         if not numbers.size:
@@ -234,5 +258,7 @@ def _distribution(
     rest = named[SHOWN_CLASSES:]
     if len(rest) > 1:
         more = sum(count for _, count in rest)
-        named[SHOWN_CLASSES:] = [(f"{len(rest)} more", more)]
+        without = sum(not count for _, count in rest)
+        some = f", {without} of them without rows" if without else ""
+        named[SHOWN_CLASSES:] = [(f"{len(rest)} more{some}", more)]
     return named

@@ -170,6 +170,7 @@ class Like(NamedTuple):
 
 def run_vectorize(args: argparse.Namespace) -> int:
     """Runs ``vectorize``."""
+    from sequence_loader.text.arguments import settings_for
     from sequence_loader.text.lengths import Lengths
     from sequence_loader.text.opening import open_texts
     from sequence_loader.text.vectorizer_passes import free
@@ -180,7 +181,7 @@ def run_vectorize(args: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         # All that it warns of is in what is printed.
         warnings.filterwarnings("ignore", "open_texts: ")
-        settings = opening(given(args), like.settings if like else {})
+        settings = settings_for(sources, like.settings if like else {}, given(args))
         texts = open_texts(sources, progress=args.progress, **settings)
     print(texts.described())
     words = Lengths.of(texts)
@@ -208,17 +209,11 @@ def run_vectorize(args: argparse.Namespace) -> int:
             f"{seconds:.1f} s, {store.num_rows / seconds:,.0f} rows/s"
         )
     if empty:
-        print(f"{empty:,} rows are empty: their texts have none of its words")
+        rows, whose = ("row is", "its text has") if empty == 1 else (
+            "rows are", "their texts have"
+        )  # fmt: skip
+        print(f"{empty:,} {rows} empty: {whose} none of the words that have a column")
     return 0
-
-
-def opening(written: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `open_texts`: as they were written, or else as in training."""
-    kept = dict(settings)
-    if "label_column" in written and written["label_column"] is None:
-        for name in ("class_names", "first_label"):
-            kept.pop(name, None)
-    return kept | written
 
 
 def chosen(args: argparse.Namespace, words: Any) -> Any:
@@ -289,8 +284,8 @@ def _like(args: argparse.Namespace) -> Like:
     if (path / "manifest.json").exists():
         with open_store(path) as store:
             settings = dict(store.metadata.get("texts", {}))
-    if not settings and vectorizer.class_names is not None:
-        settings = {"class_names": vectorizer.class_names}
+    if vectorizer.class_names is not None:
+        settings.setdefault("class_names", vectorizer.class_names)
     return Like(vectorizer, settings)
 
 

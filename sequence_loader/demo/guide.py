@@ -25,10 +25,6 @@ DROPOUT = 0.2
 LEARNING_RATE = 1e-3
 EPOCHS, PATIENCE = 1000, 2
 """Epochs at most, and for how many the validation loss may fail to fall."""
-PLATEAU_STEPS = 500
-"""Steps in which the CNN need not learn: its loss stood still for the first 90 to 110
-with 1,200 and 6,000 texts, and early stopping ended it there. Of data for which the
-guide takes it, that is less than five epochs; of large data, none."""
 EMBEDDING, FILTERS, KERNEL, POOL = 200, 64, 3, 3
 
 Labels = npt.NDArray[np.int64]
@@ -93,8 +89,11 @@ def separable_cnn(num_words: int, length: int, num_classes: int) -> Any:
     """The guide's network for sequences, compiled: two blocks of two convolutions.
 
     The guide draws the weights of its convolutions uniformly from [-0.05, 0.05], with
-    which it learnt nothing in 30 epochs of 1,200 texts, nor in 8 of 6,000. Here they
-    are Keras's own, with which it did after 12 and 2.
+    which it learnt nothing in 30 epochs of 1,200 texts, nor in 8 of 6,000. With Keras's
+    own it learnt nothing in 8 of 12,800 texts of 8 words: a channel of a depthwise
+    kernel has `KERNEL` inputs, but Keras counts those of all channels, so that each of
+    the four layers made signals some ten times smaller. Here they keep their size, and
+    the validation accuracy of those texts was 0.98 after one epoch.
 
     Args:
         num_words: Word numbers are below it.
@@ -109,7 +108,16 @@ def separable_cnn(num_words: int, length: int, num_classes: int) -> Any:
 
     def block(filters: int) -> list[Any]:
         return [
-            layers.SeparableConv1D(filters, KERNEL, activation="relu", padding="same")
+            layers.SeparableConv1D(
+                filters,
+                KERNEL,
+                activation="relu",
+                padding="same",
+                # The fan out of one depthwise channel is what its fan in should be.
+                depthwise_initializer=keras.initializers.VarianceScaling(
+                    1.0, "fan_out", "uniform"
+                ),
+            )
             for _ in range(2)
         ]
 

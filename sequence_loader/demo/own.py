@@ -18,10 +18,16 @@ from sequence_loader.demo.training import confusion, train
 
 HOW_TO_USE = """\
 In Python:
+  {keras}
   import sequence_loader.layers  # knows SparseDropout
-  vectorizer = {vectorizer}.load("{store}")
-  model = keras.models.load_model("{model}")
-  model.predict(SparseBatchSequence(texts, transform=vectorizer.transform, {feed}))"""
+  from sequence_loader import {vectorizer}, SparseBatchSequence
+  vectorizer = {vectorizer}.load({store!r})
+  model = keras.models.load_model({model!r})
+  texts = [{text!r}]
+  feed = SparseBatchSequence(texts, transform=vectorizer.transform, {feed})
+  print([vectorizer.class_names[k] for k in model.predict(feed).argmax(1)])"""
+SHOWN_TEXT = 60
+"""Characters of a text in that."""
 
 
 def demo_of_files(
@@ -32,32 +38,37 @@ def demo_of_files(
     kind: str | None,
     epochs: int,
     workers: int,
+    progress: bool,
 ) -> str | None:
     """Trains on files, and prints what it does.
 
     Args:
-        files: The one to train with, and perhaps another to validate with.
+        files: The one to train with, and perhaps another to test with.
         settings: Arguments of `open_texts`.
         folder: Where stores and model are put; by default it is called as the file.
         kind: ``"ngrams"`` or ``"sequences"``, or `None` for what the guide chooses.
         epochs: At most.
         workers: Processes that make rows.
+        progress: Whether to show progress bars.
 
     Returns:
         None if the network learned, else one line that says why it counts as not.
     """
     started = time.perf_counter()
-    console = Console(highlight=False)
+    console = quiet_console(progress)
     source, test = files[0], files[1] if len(files) > 1 else None
     out = Path(_folder_of(source) if folder is None else folder)
-    texts, rows, held_out = opened(source, test, settings)
-    print(texts.described())
-    if test is None:
-        print(f"{held_out.num_rows:,} rows, drawn at random, are held out")
-    else:
-        print(f"validation: {held_out.num_rows:,} rows of {test}")
+    texts = opened(source, test, settings | {"progress": progress})
+    print(texts.whole.described())
+    print(
+        f"validation: {texts.val.num_rows:,} of these rows, drawn at random, by which "
+        f"it is told when to stop"
+    )
+    if texts.test is not None:
+        print(f"test: {texts.test.num_rows:,} rows of {test}, looked at at the end")
     out.mkdir(parents=True, exist_ok=True)
-    found = vectorize(rows, held_out, out, kind, {"texts": texts.settings}, workers)
+    kept = {"texts": texts.whole.settings}
+    found = vectorize(texts, out, kind, kept, workers, progress)
     print(f"{found.words}")
     print(_chosen(found, kind))
     with console.status("Importing Keras"), quiet_tensorflow():
@@ -67,26 +78,38 @@ def demo_of_files(
     model = out / "model.keras"
     trained.model.save(model)
     console.print(confusion(found, trained.predicted))
-    print(
-        f"validation accuracy {trained.accuracy:.3f} after {trained.epochs} epochs; "
-        f"the commonest class alone: {found.majority_share:.3f}"
-    )
-    print(f"stores: {out / 'train.store'}, {out / 'test.store'}\nmodel: {model}")
+    print(f"validation accuracy {trained.accuracy:.3f} after {trained.epochs} epochs")
+    accuracy, whose = trained.judged(found), "validation"
+    if texts.test is not None:
+        whose = "test"
+        print(f"test accuracy {accuracy:.3f}, of texts that training never looked at")
+    print(f"{whose} accuracy of the commonest class alone: {found.majority_share:.3f}")
+    stores = ["train.store", "validation.store", *["test.store"] * (test is not None)]
+    print(f"stores: {', '.join(str(out / name) for name in stores)}\nmodel: {model}")
+    keras = import_keras().__name__
+    text = texts.whole[0]
     print(
         HOW_TO_USE.format(
+            keras="import keras" if keras == "keras" else f"import {keras} as keras",
             vectorizer=type(found.vectorizer).__name__,
-            store=out / "train.store",
-            model=model,
+            store=str(out / "train.store"),
+            model=str(model),
+            text=text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "...",
             feed="output='sparse'" if found.is_grams else "dtype='int32'",
         )
     )
     print(f"{time.perf_counter() - started:.0f} s in all")
-    if trained.accuracy <= found.majority_share:
+    if accuracy <= found.majority_share:
         return (
-            f"the network did not learn: validation accuracy {trained.accuracy:.3f} "
+            f"the network did not learn: {whose} accuracy {accuracy:.3f} "
             f"is not above the share of the commonest class, {found.majority_share:.3f}"
         )
     return None
+
+
+def quiet_console(progress: bool) -> Console:
+    """A console that shows what is under way, or only what has come of it."""
+    return Console(highlight=False, force_interactive=None if progress else False)
 
 
 def _folder_of(source: str) -> str:
@@ -101,6 +124,7 @@ def _chosen(found: Vectorized, kind: str | None) -> str:
     if found.is_grams:
         return f"an MLP on {columns:,} TF-IDF n-grams, {whose}"
     return (
-        f"a separable CNN on sequences of {columns:,} words, {whose}, but with Keras's "
-        f"initial weights: with the guide's it does not learn on small data"
+        f"a separable CNN on sequences of {columns:,} words, {whose}, but with initial "
+        f"weights that keep signals large: with the guide's, and with Keras's own, its "
+        f"loss may stand still until early stopping ends it"
     )

@@ -1,7 +1,7 @@
 """The demo: learn which package a docstring comes from, as with any texts of yours.
 
 1. `collect_docstrings`: installed sources -> texts and labels (`Corpus`)
-2. `write_files`: -> two csv files, as AG news or Yelp come
+2. `write_file`: -> a csv file, as AG news or Yelp come
 3. `vectorize`: -> two stores of TF-IDF n-grams (`Vectorized`)
 4. `train`: `SparseBatchSequence` feeds -> a network that learned (`Trained`)
 5. `measure_feeds`: what a generator, a Sequence and a dataset add to a step (`Speeds`)
@@ -29,10 +29,10 @@ from sequence_loader.backends.quiet import quiet_tensorflow
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
 from sequence_loader.demo.guide import BATCH_SIZE, Split, import_keras
+from sequence_loader.demo.own import quiet_console
 from sequence_loader.demo.speed import Figure, Speeds, measure_feeds
 from sequence_loader.demo.stores import (
     SEED,
-    VALIDATION_SHARE,
     Vectorized,
     opened,
     vectorize,
@@ -68,12 +68,15 @@ FULL = Scale(every=1, epochs=8, timed_steps=20, timed_seconds=20)
 QUICK = Scale(every=5, epochs=4, timed_steps=12, timed_seconds=5)
 
 
-def demo(packages: Sequence[str], scale: Scale) -> str | None:
+def demo(
+    packages: Sequence[str], scale: Scale, progress: bool = True
+) -> str | None:
     """Runs the demo on docstrings, and prints what it does.
 
     Args:
         packages: The packages whose docstrings to tell apart.
         scale: `FULL` or `QUICK`.
+        progress: Whether to show progress bars.
 
     Returns:
         None if the network learned, else one line that says why it counts as not.
@@ -82,13 +85,13 @@ def demo(packages: Sequence[str], scale: Scale) -> str | None:
         ValueError: The packages give too few texts, or a single class.
     """
     started = time.perf_counter()
-    console = Console(highlight=False)
+    console = quiet_console(progress)
     corpus = _read(packages, scale, console)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_files(corpus, Path(folder))
+        path = write_file(corpus, Path(folder))
         with console.status("Counting n-grams"):
-            _, texts, held_out = opened(*paths, {"progress": False})
-            found = vectorize(texts, held_out, Path(folder), "ngrams")
+            texts = opened(path, None, {"progress": False})
+            found = vectorize(texts, Path(folder), "ngrams", progress=False)
         console.print(
             f"{found.train.num_features:,} TF-IDF n-grams, chosen on "
             f"{found.train.num_rows:,} training texts; {found.val.num_rows:,} texts "
@@ -104,8 +107,7 @@ def demo(packages: Sequence[str], scale: Scale) -> str | None:
         console.print()
         console.print(confusion(found, trained.predicted))
         show_results(split, majority, trained, speeds, console)
-        found.train.close()
-        found.val.close()
+        found.close()
     console.print(f"{time.perf_counter() - started:.0f} s in all")
     if trained.accuracy < majority + LEARNED_MARGIN:
         return (
@@ -116,23 +118,15 @@ def demo(packages: Sequence[str], scale: Scale) -> str | None:
     return None
 
 
-def write_files(corpus: Corpus, folder: Path) -> tuple[Path, Path]:
-    """Writes texts and their packages into two csv files, as people have them.
-
-    Returns:
-        That of the training texts, and that of texts drawn at random to be held out.
-    """
-    order = np.random.default_rng(SEED).permutation(len(corpus.texts)).tolist()
-    held_out = round(len(order) * VALIDATION_SHARE)
-    parts = {"train.csv": order[held_out:], "test.csv": order[:held_out]}
-    for name, rows in parts.items():
-        with open(folder / name, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["label", "text"])
-            for row in rows:
-                label = corpus.class_names[corpus.labels[row]]
-                writer.writerow([label, corpus.texts[row]])
-    return folder / "train.csv", folder / "test.csv"
+def write_file(corpus: Corpus, folder: Path) -> Path:
+    """Writes texts and their packages into a csv file, as people have them."""
+    path = folder / "texts.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "text"])
+        for label, text in zip(corpus.labels, corpus.texts):
+            writer.writerow([corpus.class_names[label], text])
+    return path
 
 
 def matrices(found: Vectorized) -> Split:

@@ -1,5 +1,7 @@
-"""Files of labelled texts -> two stores, for training and for validation.
+"""Files of labelled texts -> stores for training, for validation and for the test.
 
+Training ends when the validation loss no longer falls, so that the texts to validate
+with are chosen by: they are a fifth of the file to train with, and never the test's.
 What the rows become, n-grams or sequences of words, is what Google's guide would
 choose; columns are learned from the training texts alone.
 """
@@ -9,12 +11,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sequence_loader.arrays import Integers
 from sequence_loader.store.sparse_store import SparseStore
+from sequence_loader.text.arguments import settings_for
 from sequence_loader.text.lengths import Lengths
 from sequence_loader.text.ngram_vectorizer import NgramVectorizer
 from sequence_loader.text.opening import open_texts
@@ -23,6 +26,7 @@ from sequence_loader.text.texts import Texts
 
 VALIDATION_SHARE = 0.2
 SEED = 7
+MIN_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Vectorized:
         words: How long the training texts are.
         vectorizer: What made the rows; fitted with the training texts.
         train, val: The stores.
+        test: That of the texts which training never looks at, if there are any.
         class_names: What their `y` stand for.
     """
 
@@ -40,6 +45,7 @@ class Vectorized:
     vectorizer: NgramVectorizer | SequenceVectorizer
     train: SparseStore
     val: SparseStore
+    test: SparseStore | None
     class_names: tuple[str, ...]
 
     @property
@@ -48,10 +54,21 @@ class Vectorized:
         return isinstance(self.vectorizer, NgramVectorizer)
 
     @property
+    def judged(self) -> SparseStore:
+        """That of the texts by which the network is judged."""
+        return self.val if self.test is None else self.test
+
+    @property
     def majority_share(self) -> float:
-        """The validation accuracy of always answering the commonest class."""
+        """The accuracy on those of always answering the commonest class."""
         y = np.asarray(self.train.y)
-        return float(np.mean(np.asarray(self.val.y) == np.bincount(y).argmax()))
+        return float(np.mean(np.asarray(self.judged.y) == np.bincount(y).argmax()))
+
+    def close(self) -> None:
+        """Closes the stores."""
+        for store in (self.train, self.val, self.test):
+            if store is not None:
+                store.close()
 
 
 class SomeRows:
@@ -81,18 +98,29 @@ class SomeRows:
         return SomeRows, (self._texts, self._held_out)
 
 
-def opened(
-    train: Any, test: Any, settings: dict[str, Any]
-) -> tuple[Texts, Any, Any]:
-    """Texts to train with, and texts to validate with.
+class Opened(NamedTuple):
+    """Texts, as row sources.
+
+    Attributes:
+        whole: All of the file to train with.
+        train: Those of them that are trained with.
+        val: The others, drawn at random.
+        test: Those of the file to test with, if there is one.
+    """
+
+    whole: Texts
+    train: SomeRows
+    val: SomeRows
+    test: Texts | None
+
+
+def opened(train: Any, test: Any, settings: dict[str, Any]) -> Opened:
+    """Texts to train with, to validate with, and to test with.
 
     Args:
-        train: File or pattern of the former.
-        test: Of the latter; or `None`, to hold some of the former out.
+        train: File or pattern of the former two.
+        test: Of the latter, or `None`.
         settings: Arguments of `open_texts`.
-
-    Returns:
-        All texts of `train`; those that are trained with; and those that are not.
 
     Raises:
         ValueError: There are no labels, or they are all the same.
@@ -101,49 +129,64 @@ def opened(
         # All that it warns of is in `described`, which is printed.
         warnings.filterwarnings("ignore", "open_texts: ")
         texts = open_texts(train, **settings)
-        if texts.y is None or texts.num_rows < 2 or (texts.y == texts.y[0]).all():
+        if texts.y is None or (texts.y == texts.y[0]).all():
             found = "no labels" if texts.y is None else "one class"
             raise ValueError(
                 f"{train} must have texts of two classes or more, to tell apart; it "
                 f"has {found}. Pass a file that has."
             )
-        if test is None:
-            return texts, SomeRows(texts, False), SomeRows(texts, True)
-        return texts, texts, open_texts(test, **settings | texts.settings)
+        if texts.num_rows < MIN_ROWS:
+            raise ValueError(
+                f"{train} must have {MIN_ROWS} rows or more, some to train with and "
+                f"some to validate with; it has {texts.num_rows}. Pass a file that has."
+            )
+        tested = None
+        if test is not None:
+            decided = {n: v for n, v in settings.items() if n not in texts.settings}
+            decided = settings_for(test, texts.settings, decided)
+            tested = open_texts(test, **decided)
+    return Opened(texts, SomeRows(texts, False), SomeRows(texts, True), tested)
 
 
 def vectorize(
-    train: Any,
-    val: Any,
+    texts: Opened,
     folder: Path,
     kind: str | None = None,
     metadata: dict[str, Any] | None = None,
     workers: int = 1,
+    progress: bool = True,
 ) -> Vectorized:
-    """Writes both stores.
+    """Writes the stores.
 
     Args:
-        train: A row source of texts with `y` and `class_names`.
-        val: Another.
+        texts: What to write.
         folder: Where the stores are put; those of another run are replaced.
         kind: ``"ngrams"``, ``"sequences"``, or `None` for what the guide would choose.
         metadata: Kept in the stores.
         workers: Processes that do it.
+        progress: Whether to show a progress bar.
     """
-    words = Lengths.of(train)
+    words = Lengths.of(texts.train)
     vectorizer: NgramVectorizer | SequenceVectorizer = (
         NgramVectorizer()
         if (kind or words.choice) == "ngrams"
         else SequenceVectorizer()
     )
-    options: dict[str, Any] = {"workers": workers, "overwrite": True}
-    kept = [
-        {**(metadata or {}), "words": found.to_json()}
-        for found in (words, Lengths.of(val))
-    ]
-    trained = vectorizer.fit_write(
-        train, folder / "train.store", metadata=kept[0], **options
-    )
-    others = vectorizer.write(val, folder / "test.store", metadata=kept[1], **options)
-    names = tuple(map(str, train.class_names))
-    return Vectorized(words, vectorizer, trained, others, names)
+    options: dict[str, Any] = {
+        "workers": workers, "overwrite": True, "progress": progress
+    }  # fmt: skip
+
+    def written(made: Any, source: Any, name: str) -> SparseStore:
+        lengths = {"words": Lengths.of(source).to_json()}
+        store: SparseStore = made(
+            source, folder / name, metadata=(metadata or {}) | lengths, **options
+        )
+        return store
+
+    train = written(vectorizer.fit_write, texts.train, "train.store")
+    val = written(vectorizer.write, texts.val, "validation.store")
+    test = None
+    if texts.test is not None:
+        test = written(vectorizer.write, texts.test, "test.store")
+    names = tuple(map(str, texts.whole.class_names or ()))
+    return Vectorized(words, vectorizer, train, val, test, names)

@@ -1,4 +1,4 @@
-"""Two stores of texts -> the network of Google's guide, trained with early stopping."""
+"""Stores of texts -> the network of Google's guide, trained with early stopping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sequence_loader.arrays import Integers
 from sequence_loader.demo.guide import (
     BATCH_SIZE,
     PATIENCE,
-    PLATEAU_STEPS,
     import_keras,
     mlp,
     separable_cnn,
@@ -37,7 +36,8 @@ class Trained:
         accuracy: On the validation texts, after the last epoch.
         epochs: How many were trained.
         memory: Private bytes the process gained; None where it cannot be read.
-        predicted: The class that it gives each validation text.
+        predicted: The class that it gives each text by which it is judged: those to
+            test with, or else to validate with.
     """
 
     model: Any
@@ -46,9 +46,15 @@ class Trained:
     memory: int | None
     predicted: Integers
 
+    def judged(self, found: Vectorized) -> float:
+        """Its accuracy on those texts."""
+        return float(np.mean(np.asarray(found.judged.y) == self.predicted))
+
 
 def train(found: Vectorized, epochs: int, console: Console) -> Trained:
     """Trains the guide's network for these rows, and says how each epoch ended.
+
+    The texts to test with are looked at once, at the end.
 
     N-grams are fed as sparse batches, not dense ones, because that is the faster way on
     every CPU measured, and because no dense array is made anywhere between the texts
@@ -68,7 +74,6 @@ def train(found: Vectorized, epochs: int, console: Console) -> Trained:
     validation = SparseBatchSequence(found.val, **options)
     model = _network(found)
     most_memory = before
-    first = 0 if found.is_grams else PLATEAU_STEPS // len(feed)
 
     def report(epoch: int, logs: Mapping[str, float]) -> None:
         nonlocal most_memory
@@ -88,9 +93,7 @@ def train(found: Vectorized, epochs: int, console: Console) -> Trained:
             shuffle=False,  # the feed shuffles rows; Keras would only reorder batches
             verbose=0,
             callbacks=[
-                keras.callbacks.EarlyStopping(
-                    monitor="val_loss", patience=PATIENCE, start_from_epoch=first
-                ),
+                keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE),
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda epoch, logs: progress.reset(
                         task, description=f"Epoch {epoch + 1}"
@@ -101,7 +104,8 @@ def train(found: Vectorized, epochs: int, console: Console) -> Trained:
             ],
         ).history
     memory = most_memory - before if before else None
-    scores = np.asarray(model.predict(validation, verbose=0))
+    judged = SparseBatchSequence(found.judged, **options)
+    scores = np.asarray(model.predict(judged, verbose=0))
     return Trained(
         model,
         float(history["val_accuracy"][-1]),
@@ -125,8 +129,9 @@ def confusion(found: Vectorized, predicted: Integers) -> Table:
     Of more than `SHOWN_CLASSES` it has the commonest mistakes.
     """
     names = [Text(name, overflow="ellipsis") for name in found.class_names]
-    y, k = np.asarray(found.val.y), len(names)
-    table = Table(title="Confusion of classes, of the validation texts")
+    y, k = np.asarray(found.judged.y), len(names)
+    whose = "validation" if found.test is None else "test"
+    table = Table(title=f"Confusion of classes, of the {whose} texts")
     if k <= SHOWN_CLASSES:
         counts = np.bincount(y * k + predicted, minlength=k * k).reshape(k, k)
         table.add_column("is \\ taken for")

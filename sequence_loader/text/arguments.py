@@ -55,6 +55,29 @@ def format_of(paths: Sequence[str], given: str | None) -> str:
     return kinds.pop()
 
 
+def settings_for(
+    paths: Any, settings: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of `open_texts` for files that go with others.
+
+    Args:
+        paths: The files.
+        settings: Those of the others, see `Texts.settings`.
+        given: Those that are written for these, which count more.
+
+    Returns:
+        All of them, but for what is not asked of such files.
+    """
+    kept = dict(settings)
+    if format_of(found_files(paths), given.get("format")) == "jsonl":
+        for name in ("delimiter", "quotechar"):
+            kept.pop(name, None)
+    if (kept | given).get("label_column", AUTO) is None:
+        for name in ("class_names", "first_label"):
+            kept.pop(name, None)
+    return kept | given
+
+
 def names_of_classes(
     given: Any, paths: Sequence[str], label_column: Any
 ) -> tuple[tuple[str, ...] | None, str]:

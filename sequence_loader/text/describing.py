@@ -58,7 +58,7 @@ def _classes(label: object, scanned: Scanned) -> list[str]:
         absent = [names[place] for place in np.flatnonzero(counts == 0)]
         if absent:
             lines[-1] += f"; no row is of {shown(absent)}"
-    return lines
+    return [*lines, *scanned.lone]
 
 
 def noted(options: Options, scanned: Scanned) -> list[str]:

@@ -14,6 +14,8 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, shown
 from sequence_loader.text.faults import Fault
 
+MANY_ROWS, SHOWN_LONE = 10, 3
+"""Where the commonest class has so many rows, classes of one are named, so many."""
 MOST_CLASSES = 1 << 16
 """More different labels are taken for a column that is none."""
 
@@ -170,6 +172,24 @@ class Labels:
             f"Pass all classes as {argument('class_names')}, {mend}",
         )
 
+    def lone(self, codes: Array) -> tuple[str, ...]:
+        """In words, classes of a single row: a label written wrongly, perhaps.
+
+        Args:
+            codes: int32, shape (rows,), as `code` gave them.
+        """
+        counts = np.bincount(codes)
+        if counts.max(initial=0) < MANY_ROWS:
+            return ()
+        found = np.flatnonzero(counts == 1)
+        written = {code: text.strip() for text, code in self.known.items()}
+        more = len(found) - SHOWN_LONE
+        said = [
+            f"class {shown(written[code])} has 1 row: {self._first_places[code]}"
+            for code in found[:SHOWN_LONE].tolist()
+        ]
+        return (*said, *[f"and {more} more classes of 1 row"] * (more > 0))
+
     def settle(self, codes: Array) -> tuple[Array, tuple[str, ...], int | None]:
         """What the preliminary integers mean, once all have been seen.
 
@@ -240,11 +260,26 @@ def names_in_file(path: str) -> tuple[str, ...]:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It holds none, or one is blank.
+        ValueError: A line is blank, but for those at the end, or was there before, or
+            is not UTF-8.
     """
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         names = [line.strip() for line in file.read().rstrip().split("\n")]
-    return checked_class_names(names, path)
+    for line, name in enumerate(names, 1):
+        first = names.index(name) + 1
+        wrong, mend = "", "Write each class once"
+        if not name:
+            wrong, mend = "is blank", "Leave the line out, or name its class"
+        elif first < line:
+            wrong = f"is {shown(name)}, as line {first} is"
+        elif "\ufffd" in name:
+            wrong, mend = "is not UTF-8", "Convert it with iconv"
+        if wrong:
+            raise ValueError(
+                f"{argument('class_names')} must be different names, one on each line; "
+                f"line {line} of {path} {wrong}. {mend}."
+            )
+    return tuple(names)
 
 
 def names_beside(paths: Sequence[str]) -> tuple[tuple[str, ...] | None, str]:

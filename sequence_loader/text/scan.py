@@ -49,6 +49,7 @@ class Scanned:
         faults: What was left out.
         seen: What else is said.
         without_text: Rows with a label alone.
+        lone: Classes of a single row, in words.
     """
 
     index: RowIndex
@@ -61,6 +62,7 @@ class Scanned:
     faults: Faults
     seen: Seen
     without_text: int
+    lone: tuple[str, ...] = ()
 
 
 def scan(files: TextFiles, options: Options, progress: bool) -> Scanned:
@@ -253,10 +255,10 @@ class _Scan:
                 f"without any{why}. Check the files."
             )
         y = class_names = first_label = None
-        guessed = False
+        guessed, lone = False, tuple[str, ...]()
         if self._labels is not None:
             self._check_doubtful(codes)
-            guessed = self._labels.is_guessed
+            guessed, lone = self._labels.is_guessed, self._labels.lone(codes)
             y, class_names, first_label = self._labels.settle(codes)
         unescape = self._options.unescape
         if unescape == AUTO:
@@ -264,7 +266,7 @@ class _Scan:
             unescape &= 2 * self._escapes >= self._slashes
         return Scanned(
             index, self._columns, y, class_names, first_label, guessed, unescape,
-            self._faults, self._seen, self._without_text,
+            self._faults, self._seen, self._without_text, lone,
         )
 
     def _check_doubtful(self, codes: Array) -> None:
