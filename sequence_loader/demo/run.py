@@ -65,7 +65,7 @@ class Scale:
 
 
 FULL = Scale(every=1, epochs=8, timed_steps=20, timed_seconds=20)
-QUICK = Scale(every=5, epochs=4, timed_steps=12, timed_seconds=5)
+QUICK = Scale(every=5, epochs=4, timed_steps=6, timed_seconds=4)
 
 
 def demo(

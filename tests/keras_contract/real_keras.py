@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,22 @@ if BACKEND == "torch":
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1)))
+
+
+if LEGACY:
+    from tf_keras.src.utils import data_utils
+
+    class Impatient(queue.Queue[Any]):
+        """What batches of Keras 2's threads wait in.
+
+        At the end of a `fit` one more is waited for, 5 s and in vain; then it is asked
+        whether there is to be one.
+        """
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            return super().get(block, timeout and 0.2)
+
+    data_utils.queue = SimpleNamespace(Queue=Impatient, Empty=queue.Empty)
 
 
 def about(*names: str) -> pytest.MarkDecorator:
