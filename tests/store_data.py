@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -25,6 +27,7 @@ from sequence_loader.store import array_file as store_array
 from sequence_loader.store import blocks as store_blocks
 from sequence_loader.store import format as store_format
 from sequence_loader.store import verify as store_damage
+from sequence_loader.store.format import digest_of
 from sequence_loader.store.opening import open_store
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.store.writer import StoreWriter
@@ -48,6 +51,13 @@ def written(path: Path, matrix: Any, blocks: int = 3, **arguments: Any) -> Spars
         for start, stop in zip(cuts, cuts[1:]):
             writer.append(rows_of(matrix, start, stop), y=np.arange(start, stop))
     return open_store(path)
+
+
+def seal(path: Path, content: dict[str, Any]) -> None:
+    """Writes a manifest whose own digest fits."""
+    text = json.dumps(content | {"digest": "0" * 32}, indent=1).encode()
+    own = digest_of(text).encode()
+    (path / "manifest.json").write_bytes(re.sub(b"0" * 32, own, text, count=1))
 
 
 @contextmanager

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from store_data import marked, rows_of, same, small_pieces, start_python, written
+from store_data import (
+    marked,
+    rows_of,
+    same,
+    seal,
+    small_pieces,
+    start_python,
+    written,
+)
 from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
@@ -37,13 +43,6 @@ def damaged_store(folder: Path, dtype: str = "float32") -> Path:
 def opened_and_verified(path: Path) -> None:
     with open_store(path) as store:
         store.verify()
-
-
-def seal(path: Path, content: dict[str, Any]) -> None:
-    """Writes a manifest whose own digest fits."""
-    text = json.dumps(content | {"digest": "0" * 32}, indent=1).encode()
-    own = digest_of(text).encode()
-    (path / "manifest.json").write_bytes(re.sub(b"0" * 32, own, text, count=1))
 
 
 def seal_array(path: Path, name: str, **change: object) -> None:
