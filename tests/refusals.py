@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pytest
+import scipy
 import scipy.sparse as sp
 from encoded import dense
 
 from sequence_loader import SparseBatchSequence
 
 X, Y = dense(7, 5), np.arange(7)
+SCIPY = tuple(map(int, scipy.__version__.split(".")[:2]))
 
 
 def sequence(x=X, *args, **options):

@@ -295,7 +295,7 @@ def test_what_is_the_users_keeps_no_batch_before_it_back(own, output):
         return features
 
     x = np.arange(40.0).reshape(-1, 1)
-    eye = sp.csr_array(sp.diags_array(np.arange(40.0)))
+    eye = sp.csr_array(np.diag(np.arange(40.0)))
     sequence = SparseBatchSequence(
         {"transform": x, "augment": eye, "source": OwnRows()}[own],
         batch_size=4,

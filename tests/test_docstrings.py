@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from keras_contract.real_keras import CHECKPOINTS
 
 import sequence_loader
 from sequence_loader import StoreWriter, layers
@@ -45,7 +46,14 @@ def matrix() -> sp.csr_array:
     return sp.csr_array(sp.random(100, 50, density=0.2, format="csr", dtype="float32"))
 
 
-@pytest.mark.parametrize(("home", "name"), NAMES, ids=[name for _, name in NAMES])
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        pytest.param(*each, marks=[CHECKPOINTS] * (each[1] == "SequenceCheckpoint"))
+        for each in NAMES
+    ],
+    ids=[name for _, name in NAMES],
+)
 def test_the_examples_of_a_public_name_run(home, name, folder, tmp_path, monkeypatch):
     for each in folder.iterdir():
         (tmp_path / each.name).symlink_to(each)

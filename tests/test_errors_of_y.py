@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from encoded import csr
-from refusals import X, Y, put, refused, sequence
+from refusals import SCIPY, X, Y, put, refused, sequence
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.rows.csr import DamagedRows
@@ -319,11 +319,13 @@ def test_a_transform_that_returns_a_damaged_matrix():
         "`transform(x)` is a damaged CSR matrix: `indptr`",
         call=lambda: sequence(X, transform=transform(indptr=put(1, 100)))[0],
     )
-    refused(
-        ValueError,
-        "`transform(x)` must be a two-dimensional sparse matrix; received shape (3,)",
-        call=lambda: sequence(X, transform=lambda b: sp.coo_array(b[:, 0]))[0],
-    )
+    if SCIPY >= (1, 13):  # the first whose arrays may have one dimension
+        refused(
+            ValueError,
+            "`transform(x)` must be a two-dimensional sparse matrix; received shape "
+            "(3,)",
+            call=lambda: sequence(X, transform=lambda b: sp.coo_array(b[:, 0]))[0],
+        )
 
 
 def test_a_transform_that_is_fitted_to_each_batch():

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_contract.real_keras import CHECKPOINTS
 from running_jobs import left_out
 from watching import HUNG_SECONDS
 
@@ -23,6 +24,8 @@ SCRIPT = Path(__file__).parent / "killed_fit.py"
 STEPS = [(epoch, batch) for epoch in range(3) for batch in range(21)]
 EVERY = 4
 MOMENTS = "bvwrd"
+
+pytestmark = CHECKPOINTS
 
 
 def run(

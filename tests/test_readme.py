@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_contract.real_keras import CHECKPOINTS
 from watching import HUNG_SECONDS
 
 README = Path(__file__).parent.parent / "README.md"
 CONTRIBUTING = README.with_name("CONTRIBUTING.md")
 
 
+@CHECKPOINTS  # which are in one of them
 def test_every_block_runs(tmp_path):
     text = README.read_text() + CONTRIBUTING.read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -19,6 +19,9 @@ from typing import Any
 from sequence_loader.backends.keras_frames import is_trainer
 from sequence_loader.backends.stacks import outwards, walking
 
+OLDEST_KERAS = 3, 11
+"""The first whose `fit` a callback can have begin in the middle of an epoch."""
+
 _NAMES = (
     "_enumerate_iterator", "_get_iterator", "_current_iterator", "_steps_seen",
     "_num_batches", "steps_per_epoch", "steps_per_execution", "data_adapter",
@@ -54,6 +57,23 @@ class Fit:
                 for frame in list(sys._current_frames().values())
                 for outer in outwards(frame)
             )
+
+
+def check_keras() -> None:
+    """Whether a callback can do that in this Keras.
+
+    Raises:
+        ValueError: It is too old.
+    """
+    import keras
+
+    if tuple(map(int, keras.__version__.split(".")[:2])) < OLDEST_KERAS:
+        raise ValueError(
+            f"SequenceCheckpoint needs Keras {'.'.join(map(str, OLDEST_KERAS))} or "
+            f"newer; this is Keras {keras.__version__}, whose `fit` cannot begin in "
+            f"the middle of an epoch. Run pip install -U keras, or save "
+            f"sequence.state_dict() in a loop of your own."
+        )
 
 
 def running_fit() -> Fit:

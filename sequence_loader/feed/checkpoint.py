@@ -22,7 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.backends.keras_epochs import FitBatches, running_fit
+from sequence_loader.backends.keras_epochs import (
+    FitBatches,
+    check_keras,
+    running_fit,
+)
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.checkpoint_files import CheckpointFolder
@@ -98,8 +102,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: One is out of range; or this is tf-keras, whose layers draw from
-            generators inside TensorFlow that cannot be read. `fit` raises it where a
+        ValueError: One is out of range; or this is Keras before 3.11, or tf-keras,
+            whose layers draw from generators inside TensorFlow that cannot be read.
+            `fit` raises it where a
             checkpoint is of another model, optimizer, order or data, where another job
             has the path, or for what cannot be resumed exactly.
 
@@ -129,6 +134,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
                 "be saved. Save sequence.state_dict() in a loop of your own, or unset "
                 "TF_USE_LEGACY_KERAS."
             )
+        check_keras()
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 f"`path` must be the path of a directory; received {shown(path)}. Pass "

@@ -26,6 +26,7 @@ import pytest
 import scipy.sparse as sp
 
 from sequence_loader import SparseBatchSequence
+from sequence_loader.backends.keras_epochs import OLDEST_KERAS
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 
 if uses_legacy_keras():
@@ -65,6 +66,16 @@ def about(*names: str) -> pytest.MarkDecorator:
     here = {BACKEND} if LEGACY else {BACKEND, "keras_3"}
     reason = f"about {' and '.join(names)}"
     return pytest.mark.skipif(not here & set(names), reason=reason)
+
+
+def since(*version: int) -> pytest.MarkDecorator:
+    """A test of what Keras 3 does since then, whose older versions are allowed too."""
+    here = tuple(map(int, keras.__version__.split(".")[:2]))
+    reason = f"about Keras {'.'.join(map(str, version))} and newer"
+    return pytest.mark.skipif(not LEGACY and here < version, reason=reason)
+
+
+CHECKPOINTS = since(*OLDEST_KERAS)
 
 
 class Recorded(SparseBatchSequence):

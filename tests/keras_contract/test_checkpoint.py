@@ -19,6 +19,7 @@ import pytest
 import scipy.sparse as sp
 from keras_contract.real_keras import (
     BACKEND,
+    CHECKPOINTS,
     LEGACY,
     about,
     counting_model,
@@ -37,7 +38,9 @@ X = sp.random(
 )  # fmt: skip
 Y = (np.asarray(X.sum(axis=1)).ravel() > 2.4).astype("float32")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data")
+pytestmark = [
+    CHECKPOINTS, pytest.mark.filterwarnings("ignore:Your input ran out of data")
+]  # fmt: skip
 
 
 class Broken(Exception):
@@ -491,7 +494,7 @@ def test_a_full_disk_keeps_the_last_good_one(tmp_path, monkeypatch, raises, plai
     assert run.result == plain
 
 
-def test_arguments_and_tf_keras_are_refused(tmp_path):
+def test_arguments_and_other_keras_are_refused(tmp_path, monkeypatch):
     sequence = SparseBatchSequence(X, Y, batch_size=10, seed=1)
     if LEGACY:
         with pytest.raises(ValueError, match="SequenceCheckpoint needs Keras 3; this"):
@@ -506,6 +509,10 @@ def test_arguments_and_tf_keras_are_refused(tmp_path):
     ):
         with pytest.raises(error, match=f"`{name}` must be"):
             call()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras, "__version__", "3.10.9")
+        with pytest.raises(ValueError, match="Keras 3.11 or newer; this is Keras 3.10"):
+            SequenceCheckpoint("a", sequence)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="which is a file. Pass another path"):
         Run(tmp_path / "file").fit()

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.real_keras import about, counting_model, keras
+from keras_contract.real_keras import CHECKPOINTS, about, counting_model, keras
 
 from sequence_loader import SparseBatchSequence
 from sequence_loader.backends.keras_epochs import Fit, FitBatches, running_fit
 
 
+@CHECKPOINTS
 @about("keras_3")
 @pytest.mark.parametrize("dataset", [False, True])
 def test_a_running_fit_is_found_and_what_it_trains_is_counted(dataset: bool) -> None:

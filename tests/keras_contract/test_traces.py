@@ -20,6 +20,7 @@ from keras_contract.real_keras import (
     counting_model,
     keras,
     recorded,
+    since,
 )
 
 ROWS, BATCH = 30, 6  # five batches; no two of any epochs below hold the same rows
@@ -78,6 +79,7 @@ def test_fits_in_a_row_train_every_row_once_an_epoch(
     assert train.epoch == 3  # until the next pass begins
 
 
+@since(3, 7)
 def test_traces_of_fit_are_those_logged() -> None:
     train = recorded(8, 2, shuffle=True, seed=3)
     held_out = recorded(8, 4, letter="v")
@@ -98,6 +100,7 @@ def test_traces_of_fit_are_those_logged() -> None:
     assert train.epoch == held_out.epoch == 1
 
 
+@since(3, 7)
 def test_traces_of_evaluate_and_predict_are_those_logged() -> None:
     rows = recorded(6, 2)
     model = counting_model(6)
@@ -161,6 +164,7 @@ def test_fewer_steps_than_batches() -> None:
     assert train.epoch in ((1, 2) if ON_TENSORFLOW else (1,))
 
 
+@since(3, 7)
 @about("keras_3")  # Keras 2 starts over at batch 0 in each epoch
 def test_steps_that_divide_the_batches() -> None:
     train = recorded(6 * BATCH, BATCH, shuffle=True, seed=3)
