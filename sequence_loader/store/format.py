@@ -181,7 +181,7 @@ class Manifest:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{path} is not a whole manifest: {error}. The file was cut or "
                 f"changed; write the store again."
@@ -237,10 +237,9 @@ class Manifest:
         if not needed <= set(arrays) <= set(ARRAYS):
             raise ValueError(f"`arrays` are {sorted(arrays)}")
         for name, array in arrays.items():
-            if array.shape[0] != leading[name]:
-                raise ValueError(f"`{name}` has {array.shape[0]}, not {leading[name]}")
-            if name in ARRAYS[:3] and len(array.shape) != 1:
-                raise ValueError(f"`{name}` has shape {array.shape}")
+            expected = (leading[name], *(() if name in ARRAYS[:3] else array.shape[1:]))
+            if array.shape != expected:
+                raise ValueError(f"`{name}` has shape {array.shape}, not {expected}")
             if len(array.digests) != -(-array.nbytes // BLOCK_BYTES):
                 raise ValueError(f"`{name}` has {len(array.digests)} digests")
         if arrays["indptr"].dtype != np.int64:
