@@ -312,7 +312,7 @@ def test_convert_keeps_counts_in_a_byte(tmp_path: Path) -> None:
     counts.data %= 200
     sp.save_npz(tmp_path / "a.npz", sp.csr_matrix(counts))
     sp.save_npz(tmp_path / "b.npz", sp.csr_matrix(counts.astype(np.int64)))
-    whole = sp.vstack([counts, counts]).astype(np.float64)
+    whole = sp.vstack([counts, counts], format="csr").astype(np.float64)
     for name, files, options, dtype in (
         ("one", ["a"], {}, "float32"),
         ("two", ["a", "b"], {}, "float64"),
