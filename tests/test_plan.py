@@ -82,7 +82,6 @@ def test_batches_are_the_order_cut_into_pieces(
         lengths.add(plan.num_batches)
         assert plan.num_batches == len(expected)
         assert plan.num_served == num_rows
-        assert plan.uniform == all(len(rows) == batch_size for rows, _ in expected)
         for number, (rows, weights) in enumerate(expected):
             found = plan.batch(epoch, number)
             assert found.rows.dtype == np.int64

@@ -33,6 +33,7 @@ from sequence_loader.rows import narrow
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import RowSource
 from sequence_loader.store import blocks as store_blocks
+from sequence_loader.store import row_files
 from sequence_loader.store import writer as store_writer
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.format import StoreError
@@ -349,7 +350,7 @@ def test_wide_indices_are_read_too_but_not_beside_narrow_ones(tmp_path: Path) ->
     written(tmp_path / "narrow.store", expected).close()
     dtypes = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_writer, "index_dtype", lambda *_: np.dtype(np.int32))
+        patch.setattr(row_files, "index_dtype", lambda *_: np.dtype(np.int32))
         written(tmp_path / "wide.store", expected).close()
     for kind in ("narrow", "wide"):
         path = tmp_path / f"{kind}.store"

@@ -367,7 +367,7 @@ def test_stores_are_written_again_smaller_and_as_one(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(surveying, "SURVEYED_ROWS", 20)
             patch.setattr(surveying, "SURVEYED_VALUES", 10)
-            patch.setattr(surveying, "RUNS", 5)
+            patch.setattr(surveying, "SAMPLED_RUNS", 5)
             some = survey(store)
             assert some.rows == 20 and 0 < some.values < counts.nnz
     assert main(["info", *parts]) == 0

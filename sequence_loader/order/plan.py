@@ -129,11 +129,6 @@ class BatchPlan:
         """Rows that all processes together serve at one step."""
         return self.batch_size * self.shard[1]
 
-    @property
-    def uniform(self) -> bool:
-        """Whether all batches have exactly `batch_size` rows."""
-        return self.remainder != "keep" or self.length % self.batch_size == 0
-
     def rows_in(self, first: int, stop: int) -> int:
         """How many rows the batches ``first .. stop - 1`` have, padding included."""
         whole = stop * self.batch_size

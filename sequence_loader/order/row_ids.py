@@ -1,13 +1,14 @@
-"""The argument `rows` of a sequence, checked -> row ids."""
+"""The argument `rows`, of a sequence or of `SparseStore.take`, checked -> row ids."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sequence_loader.arrays import Integers
-from sequence_loader.checks import check_unmasked
+from sequence_loader.checks import check_unmasked, shown
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:
@@ -73,3 +74,43 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
         )
     ids.flags.writeable = False
     return ids
+
+
+def taken_rows(rows: npt.ArrayLike, num_rows: int) -> Integers:
+    """Turns what rows are indexed by into row ids, which may be repeated.
+
+    Args:
+        rows: Integer array-like, negative numbers counted from the end, or boolean
+            mask of shape (num_rows,).
+        num_rows: Rows of the source.
+
+    Returns:
+        int64 array of row ids in the order given.
+
+    Raises:
+        IndexError: A row is out of range, or a mask of another length.
+        TypeError: Neither integers nor booleans.
+    """
+    given = np.asarray(rows)
+    if given.size == 0 and given.dtype.kind == "f":
+        given = given.astype(np.int64)  # what NumPy makes of an empty list
+    if given.ndim != 1 or given.dtype.kind not in "iub":
+        raise TypeError(
+            f"`rows` must be a one-dimensional array of integers or booleans; "
+            f"received {shown(rows)}. Pass row ids or a mask."
+        )
+    if given.dtype.kind == "b":
+        if len(given) != num_rows:
+            raise IndexError(
+                f"`rows` as a mask must have {num_rows} entries, one for each "
+                f"row; received {len(given)}. Pass a mask of that length."
+            )
+        return np.flatnonzero(given)
+    outside = (given >= num_rows) | (given < -num_rows)
+    if outside.any():
+        raise IndexError(
+            f"`rows` must be in [{-num_rows}, {num_rows}); received "
+            f"{given[outside][0]}. Pass rows that the store has."
+        )
+    ids = given.astype(np.int64)
+    return np.where(ids < 0, ids + num_rows, ids)

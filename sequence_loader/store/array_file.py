@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.store.format import BLOCK_BYTES, StoredArray, npy_header
+from sequence_loader.store.format import BLOCK_BYTES, StoredArray
+from sequence_loader.store.npy import npy_header
 
 
 class ArrayFile:

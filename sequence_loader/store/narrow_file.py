@@ -15,7 +15,8 @@ from sequence_loader.arrays import Array
 from sequence_loader.store import blocks
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.dtypes import narrower
-from sequence_loader.store.format import StoredArray, npy_header
+from sequence_loader.store.format import StoredArray
+from sequence_loader.store.npy import npy_header
 
 
 class NarrowFile:

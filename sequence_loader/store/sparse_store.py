@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.row_ids import taken_rows
 from sequence_loader.rows.csr import CsrRows, DamagedRows
 from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import Traits
@@ -175,7 +176,7 @@ class SparseStore:
             IndexError: A row is out of range.
             TypeError: `rows` holds neither integers nor booleans.
         """
-        return self.read(self._row_ids(rows)).to_scipy()
+        return self.read(taken_rows(rows, self.num_rows)).to_scipy()
 
     def verify(self, progress: bool = True) -> None:
         """Reads everything, and checks every digest and every index.
@@ -289,31 +290,6 @@ class SparseStore:
             check = self._parts.list[0].size_check(name)
             check()
         return StoreColumn.of(column, (_column_of, (arguments, name)), check)
-
-    def _row_ids(self, rows: npt.ArrayLike) -> Integers:
-        given = np.asarray(rows)
-        if given.size == 0 and given.dtype.kind == "f":
-            given = given.astype(np.int64)  # what NumPy makes of an empty list
-        if given.ndim != 1 or given.dtype.kind not in "iub":
-            raise TypeError(
-                f"`rows` must be a one-dimensional array of integers or booleans; "
-                f"received {shown(rows)}. Pass row ids or a mask."
-            )
-        if given.dtype.kind == "b":
-            if len(given) != self.num_rows:
-                raise IndexError(
-                    f"`rows` as a mask must have {self.num_rows} entries, one for each "
-                    f"row; received {len(given)}. Pass a mask of that length."
-                )
-            return np.flatnonzero(given)
-        outside = (given >= self.num_rows) | (given < -self.num_rows)
-        if outside.any():
-            raise IndexError(
-                f"`rows` must be in [{-self.num_rows}, {self.num_rows}); received "
-                f"{given[outside][0]}. Pass rows that the store has."
-            )
-        ids = given.astype(np.int64)
-        return np.where(ids < 0, ids + self.num_rows, ids)
 
 
 def _column_of(arguments: Any, name: str) -> Array | None:

@@ -16,7 +16,7 @@ from sequence_loader.store.sparse_store import SparseStore
 SURVEYED_ROWS, SURVEYED_VALUES = 1 << 18, 1 << 21
 """Rows whose lengths are looked at, and values, at most: in a fraction of a second."""
 
-RUNS = 64
+SAMPLED_RUNS = 64
 """Runs of neighbouring rows in which they lie, from the first row to the last."""
 
 BARS = 10
@@ -91,7 +91,7 @@ def _named(dtype: np.dtype[Any] | None) -> str:
 
 
 def _runs(num_rows: int) -> Iterator[Integers]:
-    count = min(RUNS, num_rows)
+    count = min(SAMPLED_RUNS, num_rows)
     each = min(SURVEYED_ROWS, num_rows)
     for run in range(count):
         first, following = (num_rows * n // count for n in (run, run + 1))

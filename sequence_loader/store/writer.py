@@ -11,14 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from sequence_loader.arguments import argument
-from sequence_loader.arrays import Array
 from sequence_loader.checks import integer
-from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import check_columns
-from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.blocks import (
     DenseTargets,
     as_csr,
@@ -27,19 +22,11 @@ from sequence_loader.store.blocks import (
     checked_metadata,
     checked_names,
     checked_weights,
-    converted,
-    pieces,
 )
-from sequence_loader.store.dtypes import SMALLEST, index_dtype, index_dtypes
-from sequence_loader.store.format import (
-    ARRAYS,
-    MANIFEST,
-    SIDE_FILES,
-    Manifest,
-    array_path,
-)
-from sequence_loader.store.narrow_file import NarrowFile
+from sequence_loader.store.dtypes import SMALLEST
+from sequence_loader.store.format import ARRAYS, MANIFEST, SIDE_FILES, Manifest
 from sequence_loader.store.publishing import PendingDirectory
+from sequence_loader.store.row_files import RowFiles
 
 OWNED = frozenset([MANIFEST, *(f"{name}.npy" for name in ARRAYS), *SIDE_FILES])
 ENDED = "closed", "failed"
@@ -106,16 +93,24 @@ class StoreWriter:
         self._metadata = checked_metadata(metadata)
         self._columns: list[tuple[str, ...]] = []  # of the first table
         self._targets = DenseTargets()
-        self.num_rows = self.nnz = 0
         self.block_name = "block"  # for messages; `convert` says which file
         self._lock = threading.Lock()
         self._owner: int | None = None  # the thread that has it
         self._state = "closed"  # until there is something to discard
         self._pending = PendingDirectory(self.path, OWNED, MANIFEST, overwrite)
-        self._files: dict[str, ArrayFile] = {}
-        self._data: ArrayFile | NarrowFile | None = None
+        self._files = RowFiles(self.directory, self.num_features, self.dtype)
         self._state = "open"
-        self._guarded(self._begin)
+        self._guarded(self._files.begin)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were written."""
+        return self._files.num_rows
+
+    @property
+    def nnz(self) -> int:
+        """Their values."""
+        return self._files.nnz
 
     def append(
         self, block: Any, y: Any = None, sample_weight: Any = None
@@ -153,9 +148,10 @@ class StoreWriter:
                 "sample_weight": checked_weights(sample_weight, rows.num_rows),
             }
             for name, values in extras.items():
-                self._check_like_before(name, values, rows.num_rows)
+                self._files.check_extra(name, values, rows.num_rows)
             self._check_dtype(rows)
-            self._guarded(lambda: self._write(rows, extras))
+            more = rows, extras, self.dtype, self.block_name
+            self._guarded(lambda: self._files.write(*more))
         return self
 
     @property
@@ -181,9 +177,7 @@ class StoreWriter:
         """Removes what was written, and publishes nothing."""
         if self._state not in ENDED:
             self._state = "closed"
-            for file in (*self._files.values(), self._data):
-                if file is not None:
-                    file.close()
+            self._files.close()
             self._pending.discard()
 
     def __enter__(self) -> StoreWriter:
@@ -240,26 +234,6 @@ class StoreWriter:
                 f"Write the store again with a new StoreWriter."
             )
 
-    def _check_like_before(
-        self, name: str, values: Array | None, num_rows: int
-    ) -> None:
-        """What comes with one block comes with all, in the same shape and dtype."""
-        file = self._files.get(name)
-        late = file is None and values is not None and self.num_rows > 0
-        if late or (file is not None and values is None and num_rows > 0):
-            raise ValueError(
-                f"{argument(name)} must come with every block or with none; this block "
-                f"{'lacks it' if values is None else 'is the first to have it'}. "
-                f"Pass `{name}` in each call of append."
-            )
-        if file is not None and values is not None:
-            if values.shape[1:] != file.tail:
-                raise ValueError(
-                    f"{argument(name)} must have rows of shape {file.tail}, as in the "
-                    f"first block; received {values.shape[1:]}. Reshape it."
-                )
-            converted(name, values, file.dtype, self.num_rows)
-
     def _check_dtype(self, rows: CsrRows) -> None:
         """Where no bit may be lost, the first block decides what values are."""
         given = rows.data.dtype.newbyteorder("=")
@@ -273,61 +247,11 @@ class StoreWriter:
                 f"one dtype that holds them."
             )
 
-    def _begin(self) -> None:
-        # Beside values in the fewest bytes, columns are in few bytes as well.
-        indices = index_dtypes(self.num_features)[0]
-        if self.dtype is not None:
-            indices = index_dtype(self.num_features, self.dtype)
-        self._open_file("indptr", np.dtype(np.int64), ())
-        self._open_file("indices", indices, ())
-        if self.dtype is not None:
-            self._data = ArrayFile(array_path(self.directory, "data"), self.dtype, ())
-        self._files["indptr"].write(np.zeros(1, np.int64))
-
-    def _open_file(
-        self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...]
-    ) -> None:
-        path = array_path(self._pending.directory, name)
-        self._files[name] = ArrayFile(path, dtype, tail)
-
-    def _write(self, rows: CsrRows, extras: dict[str, Array | None]) -> None:
-        for name, values in extras.items():
-            if values is not None and len(values):
-                if name not in self._files:
-                    self._open_file(name, values.dtype, values.shape[1:])
-                file = self._files[name]
-                file.write(converted(name, values, file.dtype, self.num_rows))
-        for piece in pieces(rows):
-            ids = np.arange(self.num_rows, self.num_rows + piece.num_rows)
-            piece = canonical(piece, self.block_name, ids)
-            self._files["indptr"].write(piece.indptr[1:] + self.nnz)
-            self._files["indices"].write(piece.indices)
-            data = self._data_file()
-            data.write(
-                converted(
-                    self.block_name, piece.data, data.dtype, self.num_rows, piece
-                )
-            )
-            self.num_rows += piece.num_rows
-            self.nnz += len(piece.indices)
-
-    def _data_file(self) -> ArrayFile | NarrowFile:
-        if self._data is None:
-            dtype = np.dtype(np.float32) if self.dtype is None else self.dtype
-            self._data = NarrowFile(array_path(self.directory, "data"), dtype)
-        return self._data
-
     def _publish(self) -> None:
-        data = self._data_file()
-        files: dict[str, Any] = self._files | {"data": data}
-        arrays = {name: files[name].finish() for name in ARRAYS if name in files}
+        arrays, dtype = self._files.finish(self.dtype)
+        shape = self.num_rows, self.num_features
         manifest = Manifest(
-            (self.num_rows, self.num_features),
-            self.nnz,
-            {name: array for name, array in arrays.items() if array is not None},
-            data.dtype,
-            *self._names,
-            self._metadata,
+            shape, self.nnz, arrays, dtype, *self._names, self._metadata
         )
         (self._pending.directory / MANIFEST).write_bytes(manifest.to_bytes())
         self._pending.publish()
