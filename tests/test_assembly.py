@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequence_loader.batches.assembler import Assembler
-from sequence_loader.batches.reader import Batch
+from sequence_loader.batches.batch import Batch
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 

@@ -30,7 +30,8 @@ from sequence_loader.batches.groups import (
     GroupReader,
     group_size,
 )
-from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.batch import Batch
+from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import leaves
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array
-from sequence_loader.batches.reader import Batch
+from sequence_loader.batches.batch import Batch
 from sequence_loader.batches.structures import (
     Structure,
     described,

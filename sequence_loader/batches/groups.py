@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.batch import Batch
+from sequence_loader.batches.reader import BatchReader
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 

@@ -14,6 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.batches.structures import (
+    Structure,
+    described,
+    map_structure,
+    same_shape,
+)
 from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
@@ -70,6 +76,22 @@ class InputReader:
     def take(self, rows: Integers) -> Block:
         """The rows as they are, before the transform."""
         return cast("RowSource", self.source).read(rows)
+
+
+def checked_transforms(transform: Structure | None, x: Structure) -> Structure:
+    """One transform, or `None`, for each input."""
+    if transform is None:
+        return map_structure(lambda _: None, x)
+    if isinstance(x, tuple) and isinstance(transform, list):
+        transform = tuple(transform)
+    if not same_shape(x, transform):
+        several = " (several inputs are a dict or a tuple)" * isinstance(x, list)
+        raise ValueError(
+            f"`transform` must have the structure of `x`, {described(x)}{several}; "
+            f"received {described(transform)}. Pass one callable (or None) for each "
+            f"input."
+        )
+    return transform
 
 
 def make_reader(

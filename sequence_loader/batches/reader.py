@@ -5,23 +5,21 @@ It is picklable, knows no backend, and what it returns is sparse where the rows 
 
 from __future__ import annotations
 
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.batches.batch import Batch
 from sequence_loader.batches.fingerprint import fingerprint
-from sequence_loader.batches.inputs import InputReader, make_reader
+from sequence_loader.batches.inputs import InputReader, checked_transforms, make_reader
 from sequence_loader.batches.structures import (
     Structure,
-    described,
     from_list,
     leaves,
     map_structure,
     names,
-    same_shape,
 )
 from sequence_loader.batches.targets import (
     check_numbers,
@@ -34,29 +32,12 @@ from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.read_counts import ReadCounts
-from sequence_loader.rows.sources import RowSource, as_row_source, traits_of
-
-
-class Batch(NamedTuple):
-    """One batch, before it is assembled for a backend.
-
-    Attributes:
-        features: Structure of canonical `CsrRows` and arrays of shape (batch, ...).
-        targets: Structure of arrays of shape (batch, ...), or `None`.
-        weights: Structure of floating arrays of shape (batch,), or `None`.
-    """
-
-    features: Structure
-    targets: Structure | None
-    weights: Structure | None
-
-    def packed(self) -> tuple[Any, ...]:
-        """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, as Keras wants it."""
-        return tuple(part for part in self if part is not None)
-
-    def leaves(self) -> list[CsrRows | Array]:
-        """Features, targets and weights, each leaf after the other."""
-        return [leaf for part in self.packed() for leaf in leaves(part)]
+from sequence_loader.rows.sources import (
+    RowSource,
+    as_row_source,
+    count_values,
+    traits_of,
+)
 
 
 class BatchReader:
@@ -89,7 +70,7 @@ class BatchReader:
         listed = isinstance(x, list)
         x = from_list(x, transform)
         self._listed = listed and isinstance(x, tuple)
-        transform = _checked_transforms(transform, x)
+        transform = checked_transforms(transform, x)
         self.names = names("x", x)
         self._features = map_structure(as_row_source, x, self.names, transform)
         if not leaves(self._features):
@@ -124,14 +105,7 @@ class BatchReader:
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """A line for each part of the data, by which changed data are known."""
-        parts = {"x": self._features, "y": self._targets}
-        parts["sample_weight"] = self._weights
-        return {
-            name: fingerprint(source)
-            for argument, part in parts.items()
-            if part is not None
-            for name, source in zip(leaves(names(argument, part)), leaves(part))
-        }
+        return {name: fingerprint(source) for name, source in self._named()}
 
     @property
     def num_columns(self) -> int:
@@ -172,28 +146,23 @@ class BatchReader:
         self.check_widths(features)
         if self._targets is None:
             return Batch(features, None, None)
-        targets = map_structure(
-            lambda source, name: read_numbers(source, name, rows, self._told),
-            self._targets,
-            names("y", self._targets),
-        )
-        weights = None
+        targets = self._numbers("y", self._targets, rows)
+        weights, padding = None, batch.weights
         if self._weights is not None:
-            weights = map_structure(
-                lambda source, name: floating(
-                    read_numbers(source, name, rows, self._told)
-                ),
-                self._weights,
-                names("sample_weight", self._weights),
-            )
-            if batch.weights is not None:
-                weights = map_structure(
-                    lambda w: w * _like(batch.weights, w), weights
-                )
-        elif batch.weights is not None:
-            padding = batch.weights
+            weights = self._numbers("sample_weight", self._weights, rows)
+            weights = map_structure(floating, weights)
+            if padding is not None:
+                weights = map_structure(lambda w: w * _like(padding, w), weights)
+        elif padding is not None:
             weights = map_structure(lambda _: padding.copy(), targets)
         return Batch(features, targets, weights)
+
+    def _numbers(self, argument: str, sources: Structure, rows: Integers) -> Structure:
+        return map_structure(
+            lambda source, name: read_numbers(source, name, rows, self._told),
+            sources,
+            names(argument, sources),
+        )
 
     @property
     def reads_together(self) -> bool:
@@ -202,10 +171,8 @@ class BatchReader:
         A transform is given one batch. Windows of a store are followed batch by
         batch, and what a source of the user's own costs is not known.
         """
-        parts = self._features, self._targets, self._weights
-        sources = [s for part in parts if part is not None for s in leaves(part)]
         return not self.has_transform and all(
-            traits_of(source).reads_together for source in sources
+            traits_of(source).reads_together for _, source in self._named()
         )
 
     def read_together(
@@ -226,17 +193,9 @@ class BatchReader:
             self.look_ahead(plan, epoch, number)
         batches = plan.together(epoch, numbers.start, numbers.stop)
         whole, count = self.read(batches), len(batches.rows)
-        spans = [
-            (start, min(start + plan.batch_size, count))
-            for start in range(0, count, plan.batch_size)
-        ]
         return [
-            Batch(
-                map_structure(partial(_cut, start, stop, copy), whole.features),
-                _copied(whole.targets, start, stop),
-                _copied(whole.weights, start, stop),
-            )
-            for start, stop in spans
+            whole.cut(start, min(start + plan.batch_size, count), copy=copy)
+            for start in range(0, count, plan.batch_size)
         ]
 
     def read_features(self, rows: Integers) -> Structure:
@@ -259,7 +218,7 @@ class BatchReader:
         Returns:
             Structure of integers; 0 for sources of dense rows.
         """
-        return map_structure(lambda source: _count_values(source, rows), self._features)
+        return map_structure(lambda source: count_values(source, rows), self._features)
 
     @property
     def threads_help(self) -> bool:
@@ -305,68 +264,35 @@ class BatchReader:
                 f"object that was fitted before, not `.fit_transform`."
             )
 
+    def _named(self) -> list[tuple[str, RowSource]]:
+        """All row sources, and what the user calls them."""
+        parts = {"x": self._features, "y": self._targets}
+        parts["sample_weight"] = self._weights
+        return [
+            (name, source)
+            for argument, part in parts.items()
+            if part is not None
+            for name, source in zip(leaves(names(argument, part)), leaves(part))
+        ]
+
     def _check_lengths(self) -> None:
-        for argument, structure in (
-            ("x", self._features),
-            ("y", self._targets),
-            ("sample_weight", self._weights),
-        ):
-            if structure is None:
-                continue
-            for name, source in zip(leaves(names(argument, structure)),
-                                    leaves(structure)):
-                if source.num_rows != self.num_rows:
-                    first = leaves(self.names)[0]
-                    rows = "np.asarray(x), or a transform, if each is a row"
-                    raise ValueError(
-                        f"`{name}` must have as many rows as `{first}`, which has "
-                        f"{self.num_rows}; received {source.num_rows} rows. Pass "
-                        f"arrays that describe the same rows"
-                        f"{f' ({rows})' if self._listed else ''}."
-                    )
-
-
-def _checked_transforms(transform: Structure | None, x: Structure) -> Structure:
-    """One transform, or `None`, for each input."""
-    if transform is None:
-        return map_structure(lambda _: None, x)
-    if isinstance(x, tuple) and isinstance(transform, list):
-        transform = tuple(transform)
-    if not same_shape(x, transform):
-        several = " (several inputs are a dict or a tuple)" * isinstance(x, list)
-        raise ValueError(
-            f"`transform` must have the structure of `x`, {described(x)}{several}; "
-            f"received {described(transform)}. Pass one callable (or None) for each "
-            f"input."
-        )
-    return transform
+        for name, source in self._named():
+            if source.num_rows != self.num_rows:
+                first = leaves(self.names)[0]
+                rows = "np.asarray(x), or a transform, if each is a row"
+                raise ValueError(
+                    f"`{name}` must have as many rows as `{first}`, which has "
+                    f"{self.num_rows}; received {source.num_rows} rows. Pass arrays "
+                    f"that describe the same rows"
+                    f"{f' ({rows})' if self._listed else ''}."
+                )
 
 
 def _no_dictionary(value: Any) -> Any:
     return value.tocsr() if sp.issparse(value) and value.format == "dok" else value
 
 
-def _cut(start: int, stop: int, copy: bool, leaf: CsrRows | Array) -> CsrRows | Array:
-    if isinstance(leaf, CsrRows):
-        return leaf.cut(start, stop, copy=copy)
-    return leaf[start:stop]
-
-
-def _copied(part: Structure | None, start: int, stop: int) -> Structure | None:
-    if part is None:
-        return None
-    return map_structure(lambda leaf: leaf[start:stop].copy(), part)
-
-
-def _count_values(source: RowSource, rows: Integers) -> int:
-    count = traits_of(source).count_values
-    if count is not None:
-        return int(count(rows))
-    block = source.read(rows)  # a source of the user's own
-    return len(block.data) if isinstance(block, CsrRows) else 0
-
-
-def _like(mask: Array | None, weights: Array) -> Array:
+def _like(mask: Array, weights: Array) -> Array:
     """The padding mask, with axes and dtype to multiply `weights` by."""
-    shaped = np.asarray(mask).reshape(-1, *[1] * (weights.ndim - 1))
+    shaped = mask.reshape(-1, *[1] * (weights.ndim - 1))
     return shaped.astype(weights.dtype)

@@ -11,8 +11,8 @@ import tensorflow as tf
 from sequence_loader.arrays import Array
 from sequence_loader.backends.coo import coo_arrays
 from sequence_loader.batches.assembler import Assembler, to_dense
+from sequence_loader.batches.batch import Batch
 from sequence_loader.batches.groups import group_size
-from sequence_loader.batches.reader import Batch
 from sequence_loader.batches.structures import Structure, leaves, map_structure
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.order.plan import BatchPlan

@@ -32,8 +32,9 @@ from sequence_loader.arrays import Array
 from sequence_loader.backends.jax import SparsePart, sparse_parts
 from sequence_loader.backends.tensors import to_csr, to_sparse
 from sequence_loader.batches.assembler import Assembler
+from sequence_loader.batches.batch import Batch
 from sequence_loader.batches.groups import GroupReader
-from sequence_loader.batches.reader import Batch, BatchReader
+from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, map_structure
 from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan

@@ -86,6 +86,15 @@ def traits_of(source: RowSource) -> Traits:
     return traits
 
 
+def count_values(source: RowSource, rows: Integers) -> int:
+    """How many values some rows hold, at most; 0 where rows are dense."""
+    count = traits_of(source).count_values
+    if count is not None:
+        return int(count(rows))
+    block = source.read(rows)  # a source of the user's own
+    return len(block.data) if isinstance(block, CsrRows) else 0
+
+
 _ANY = Traits()
 
 
