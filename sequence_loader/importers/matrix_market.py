@@ -174,10 +174,13 @@ class _Header:
             line, number = file.readline(1 << 16), number + 1
         words = line.decode("latin-1").split()
         needed = ["rows", "columns", "entries"][: 2 if dense else 3]
-        if len(words) != len(needed) or not all(word.isdecimal() for word in words):
+        if len(words) != len(needed) or not all(
+            word.isdecimal() and len(word) < 20 and int(word) < 2**62 for word in words
+        ):
             raise SourceError(
                 f"{path}, line {number}: {shown(line[:60].decode('latin-1').strip())} "
-                f"must be the numbers of {', '.join(needed)}. Write the file again."
+                f"must be the numbers of {', '.join(needed)}, below 2**62. "
+                f"Write the file again."
             )
         sizes = [int(word) for word in words]
         rows, columns = sizes[:2]
