@@ -30,8 +30,12 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("default"), max_examples=10_000)
 settings.load_profile("default")
 
-LONGEST = ("test_every_keras", "test_killed", "test_jobs", "test_workers_scripts")
-"""Begin first, in this order, so that two cores end together."""
+LONGEST = (
+    *("test_every_keras", "test_jobs", "test_checkpoint", "test_workers_scripts"),
+    *("test_demo", "test_workers", "test_bench", "test_datasets", "test_killed"),
+    *("test_importers_refuse", "test_readme", "test_passes"),
+)
+"""Files that begin first, in this order, so that two cores end together."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -222,8 +222,9 @@ def is_odd(values: np.ndarray) -> bool:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    size = len(values)
-    graph = coo_array((np.ones(size), (np.arange(size), values)), shape=(size, size))
+    size, values = len(values), values.astype(np.int32)  # as SciPy 1.11 wants them
+    places = np.arange(size, dtype=np.int32)
+    graph = coo_array((np.ones(size), (places, values)), shape=(size, size))
     return bool((size - connected_components(graph, connection="weak")[0]) % 2)
 
 

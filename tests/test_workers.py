@@ -59,9 +59,13 @@ def nothing_left():
     """Fails if the test leaves more behind than it found."""
     before = footprint()
     yield
-    # Of the tests before, something may have come to its end meanwhile.
-    now = zip(footprint(), before, strict=True)
-    assert not any(Counter(found) - Counter(known) for found, known in now)
+
+    def is_left() -> bool:
+        # Of the tests before, something may have come to its end meanwhile.
+        now = zip(footprint(), before, strict=True)
+        return any(Counter(found) - Counter(known) for found, known in now)
+
+    until(lambda: not is_left())
 
 
 def double(block):
