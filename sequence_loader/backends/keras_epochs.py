@@ -39,6 +39,7 @@ class Fit:
         initial_epoch: The number of the first.
         callbacks: All its callbacks; one that is appended is called behind them.
         iterator: Its epoch iterator.
+        settings: What else it was given that training depends on, as plain values.
     """
 
     x: Any
@@ -47,6 +48,7 @@ class Fit:
     initial_epoch: int
     callbacks: list[Any]
     iterator: Any
+    settings: dict[str, Any]
 
     @property
     def is_running(self) -> bool:
@@ -106,8 +108,19 @@ def _fit_around(frame: Any) -> Fit | None:
                 local["initial_epoch"],
                 local["callbacks"].callbacks,
                 local["epoch_iterator"],
+                _settings(local),
             )
     return None
+
+
+def _settings(local: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name in ("steps_per_epoch", "steps_per_execution"):
+        value = getattr(local["epoch_iterator"], name)
+        found[name] = None if value is None else int(value)  # of NumPy, it may be
+    weights = local.get("class_weight") or {}
+    plain = {str(name): float(weights[name]) for name in weights}
+    return {**found, "class_weight": plain or None}
 
 
 def _is_fit(frame: Any) -> bool:
@@ -165,14 +178,19 @@ class FitBatches:
         """
         self.step, self.place, self._resumed = step, place, restore
 
-    def count(self) -> None:
-        """Counts what was handed out as trained; at the end of an epoch, it was."""
+    def count(self, *, ends: bool = False) -> None:
+        """Counts what was handed out as trained.
+
+        Args:
+            ends: Whether the epoch of Keras has ended, be it that a callback stopped
+                it in the middle.
+        """
         done, self._handed_out = self._handed_out, 0
         if done:
             self.place += done
             self.step += self._iterator.steps_per_execution
             more = self.place < self._num_batches and self.step < self._steps
-            self._trained(done, more)
+            self._trained(done, more and not ends)
 
     def _enumerate(self) -> Iterator[Any]:
         iterator, at_once = self._iterator, self._iterator.steps_per_execution

@@ -35,22 +35,30 @@ from sequence_loader.feed.checkpoint_match import check_same
 from sequence_loader.feed.checkpoint_refusals import check_fit
 from sequence_loader.feed.checkpoint_sequences import (
     epoch_of_fit,
-    epoch_of_validation,
     resume_in_fit,
+    resume_validation,
+    state_of_validation,
     validation_of,
 )
 from sequence_loader.feed.checkpoint_state import (
     Packer,
     described,
-    described_variables,
     give_back,
     held_by,
-    reset_global_generator,
     unpacked,
-    values_of,
-    variables_of,
     with_arrays,
     without_arrays,
+    without_rates,
+)
+from sequence_loader.feed.checkpoint_variables import (
+    build_optimizers,
+    built_optimizers,
+    described_variables,
+    has_trained,
+    is_beside,
+    reset_global_generator,
+    values_of,
+    variables_of,
 )
 from sequence_loader.feed.sequence import SparseBatchSequence
 
@@ -60,6 +68,8 @@ else:
     from keras.callbacks import Callback
 
 FORMAT = 1
+
+Described = dict[str, str]
 
 
 class SequenceCheckpoint(Callback):  # type: ignore[misc]
@@ -75,16 +85,20 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     ended, or stopped early, trains nothing.
 
     Keras's epochs, steps and logs go on where they were, and the progress bar counts
-    from there; the times it shows are of this run. `EarlyStopping`,
-    `ReduceLROnPlateau`, `ModelCheckpoint` and `History` get back what they held; so
-    does a callback that has the methods ``state_dict()`` and
-    ``load_state_dict(state)``. Others begin anew: `CSVLogger` wants ``append=True``.
-    In the resumed epoch callbacks are told ``on_epoch_begin`` once more. Metrics of a
-    shuffled `validation_data` are equal too, if it is a sequence of this package.
+    from there; the times it shows are of this run. `EarlyStopping`, `History`,
+    `ReduceLROnPlateau`, `ModelCheckpoint`, `SwapEMAWeights` and `TensorBoard` get back
+    what they held; so does a callback that has the methods ``state_dict()`` and
+    ``load_state_dict(state)``, and any Keras variable that a callback, a loss or a
+    schedule has. Others begin anew: `CSVLogger` wants ``append=True``. In the resumed
+    epoch callbacks are told ``on_epoch_begin`` once more. Metrics of a shuffled
+    `validation_data` are equal too, if it is a sequence of this package.
 
     Batches are trained in the order of the sequence; the ``shuffle`` of `fit`, which
-    Keras says it ignores, permutes them no more. State that nobody can read is not
-    saved: of ``tf.random`` operations without a seed of their own, say.
+    Keras says it ignores, permutes them no more. State that cannot be found is not
+    saved: of operations such as ``tf.random.normal``, or Python numbers in a layer.
+    What a layer draws, it should draw from a ``keras.random.SeedGenerator``. Another
+    learning rate, schedule, ``class_weight``, frozen layer or fewer ``epochs`` are
+    refused.
 
     In a job of several processes, which JAX joins with `DataParallel`, all of them are
     given the callback, and one `path` that all can read; the first writes. As many
@@ -183,8 +197,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             self.model._symbolic_build(data_batch=self._sequence._read_at(0, 0))
         self._since, self._stopped = 0, False
         self._described = described(self.model)
-        names = ("steps_per_epoch", "steps_per_execution")
-        self._settings = {name: getattr(fit.iterator, name) for name in names}
+        self._settings = fit.settings
         self._batches = FitBatches(fit, len(self._sequence), self._trained)
         self._batches.read_in_order()
         self._folder = CheckpointFolder(
@@ -220,7 +233,10 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         random_states = self._job.random_states()
         if not self._folder.writes:
             return
-        arrays = values_of(self.model)
+        if keras_backend() == "jax":  # they are in the loop until this
+            self.model.jax_state_sync()
+        variables = self._variables()
+        arrays = values_of(variables)
         state = without_arrays({**self._held(), **random_states}, arrays, "a callback")
         places, content = self._packer.pack(arrays)
         header = {
@@ -230,7 +246,8 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             "stopped": self._stopped,
             **self._settings,
             "model": self._described,
-            "variables": described_variables(self.model),
+            "variables": described_variables(variables),
+            "optimizers": built_optimizers(self.model, variables),
             "sequence": self._sequence._position(
                 self._data_epoch, self._batches.place
             ).described(),
@@ -239,12 +256,17 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         }
         self._folder.publish(header, content)
 
+    def _variables(self) -> list[tuple[str, Any]]:
+        own = (SequenceCheckpoint, _Last)
+        others = [each for each in self._fit.callbacks if not isinstance(each, own)]
+        return variables_of(self.model, others)
+
     def _held(self) -> dict[str, Any]:
         """What is saved beside variables."""
         callbacks = held_by(self._fit.callbacks)
         return {
             "callbacks": [[name, state] for name, state, _ in callbacks],
-            "validation": epoch_of_validation(self._fit, self.model),
+            "validation": state_of_validation(self._fit, self.model),
         }
 
     def _tell_of_error(self) -> None:
@@ -256,7 +278,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             f"{error}. What was saved before is still there."
         )
         if self._raises:
-            raise OSError(error.errno, message) from error
+            number = getattr(error, "errno", None)
+            told = (message,) if number is None else (number, message)
+            raise OSError(*told) from error
         warnings.warn(f"{message} Training goes on.", stacklevel=3)
 
     # Restoring
@@ -279,16 +303,24 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         arrays = [unpacked(content, place) for place in header["places"]]
         state = with_arrays(header["state"], arrays)
         settings = {name: header[name] for name in self._settings}
-        variables = described_variables(self.model)
+        variables = (header["variables"], described_variables(self._variables()))
+        listed = [[one for one in each if not is_beside(one)] for each in variables]
         saved = [name for name, _ in state["callbacks"]]
         names = [name for name, *_ in held_by(self._fit.callbacks)]
         for what, there, here in (
             ("settings of `fit`", settings, self._settings),
-            ("model", header["model"], self._described),
-            ("variables", header["variables"], variables),
+            ("model", *self._described_both(header["model"])),
+            ("variables", listed[0], listed[1]),
             ("callbacks that hold a state", saved, names),
         ):
             check_same(self._path, what, there, here)
+        epoch = header["epoch"] + bool(header["step"])
+        if self._fit.epochs < epoch and not header["stopped"]:
+            raise ValueError(
+                f"`epochs` must not be fewer than were trained; received "
+                f"{self._fit.epochs}, and {self._path} has begun {epoch}. Leave "
+                f"`epochs` as it was, or delete the checkpoint."
+            )
         if self._fit.initial_epoch > header["epoch"]:
             raise ValueError(
                 f"`initial_epoch` must not be beyond the checkpoint; received "
@@ -297,13 +329,26 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
                 f"checkpoint."
             )
         self._sequence._moved_to(header["sequence"])  # raises where it differs
+        validation = validation_of(self._fit)
+        if validation is not None and state["validation"] is not None:
+            validation._moved_to(state["validation"])
         return {**header, "state": state, "arrays": arrays}
+
+    def _described_both(self, there: Described) -> tuple[Described, Described]:
+        """The model there, and this one, whose rate callbacks may have set."""
+        if not has_trained(self.model):
+            return there, self._described
+        here, self._described = self._described, there
+        return without_rates(there), without_rates(here)
 
     def _resume(self) -> None:
         """At the end of all `on_train_begin`."""
         header = self._resumed
         if header is None:
             return
+        build_optimizers(self.model, self._variables(), header["optimizers"])
+        variables = described_variables(self._variables())
+        check_same(self._path, "variables", header["variables"], variables)
         step, epoch = header["step"], header["epoch"]
         place = resume_in_fit(
             self._sequence,
@@ -314,9 +359,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         if place or step:
             restore = self._restore if step else _nothing
             self._batches.begin_at(step, place, restore)
-        validation = validation_of(self._fit)
-        if validation is not None and header["state"]["validation"] is not None:
-            validation.set_epoch(header["state"]["validation"])
+        validation, saved = validation_of(self._fit), header["state"]["validation"]
+        if validation is not None and saved is not None:
+            resume_validation(validation, saved)
         self._restore()
         # It stopped, or had ended: there is no epoch left.
         last = max(epoch, self._fit.epochs) if header["stopped"] else epoch
@@ -326,8 +371,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         header = self._resumed
         if header is None:
             return
-        variables = variables_of(self.model)
-        for (_, variable), array in zip(variables, header["arrays"]):
+        for (_, variable), array in zip(self._variables(), header["arrays"]):
             variable.assign(np.array(array))  # which the backend may make its own
         state = header["state"]
         held = held_by(self._fit.callbacks)
@@ -342,7 +386,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         self.model._initial_epoch = None  # or the next `fit` would begin there
 
     def _epoch_ends(self, epoch: int) -> None:
-        self._batches.count()
+        self._batches.count(ends=True)
         self._stopped = bool(self.model.stop_training)
         self._save(epoch + 1, 0)
 

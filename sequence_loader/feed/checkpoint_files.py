@@ -50,7 +50,7 @@ class CheckpointFolder:
         self._path, self._keep, self.writes = path, keep, writes
         self.is_running = is_running
         self._thread: threading.Thread | None = None
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._lock: BinaryIO | None = None
         if path.exists() and not path.is_dir():
             raise ValueError(
@@ -168,7 +168,7 @@ class CheckpointFolder:
             self._thread.join()
             self._thread = None
 
-    def error(self) -> OSError | None:
+    def error(self) -> Exception | None:
         """Why the last checkpoint was not written, if it was not; told once."""
         error, self._error = self._error, None
         return error
@@ -214,7 +214,7 @@ class CheckpointFolder:
             _sync_directory(self._path)
             for old in self._files()[: -self._keep]:
                 old.unlink(missing_ok=True)
-        except OSError as error:
+        except Exception as error:  # nobody else is told of what ends this thread
             self._error = error
             try:
                 beside.unlink(missing_ok=True)

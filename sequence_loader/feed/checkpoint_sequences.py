@@ -50,10 +50,16 @@ def validation_of(fit: Fit) -> SparseBatchSequence | None:
     return found if is_another else None
 
 
-def epoch_of_validation(fit: Fit, model: Any) -> int | None:
-    """The epoch that its next pass serves; `None`, if it has begun none."""
+def state_of_validation(fit: Fit, model: Any) -> dict[str, Any] | None:
+    """Where its next pass begins; `None`, if no sequence validates."""
     sequence = validation_of(fit)
-    iterator = getattr(model, "_eval_epoch_iterator", None)
-    if sequence is None or iterator is None:
+    if sequence is None:
         return None
-    return sequence._epochs.next_epoch(iterator.data_adapter)
+    iterator = getattr(model, "_eval_epoch_iterator", None)  # made by the first pass
+    epoch = sequence._epochs.next_epoch(getattr(iterator, "data_adapter", None))
+    return sequence._position(epoch, 0).described()
+
+
+def resume_validation(sequence: SparseBatchSequence, state: dict[str, Any]) -> None:
+    """Has the next pass begin where it was saved, in the order of a drawn seed."""
+    sequence.set_epoch(sequence._take_order(state).epoch)

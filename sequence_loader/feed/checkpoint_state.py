@@ -20,16 +20,24 @@ import numpy as np
 
 from sequence_loader.arrays import Array
 from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.feed.checkpoint_variables import (
+    optimizers_of,
+    unnumbered,
+    walked,
+)
 
 ALIGNMENT = 64
+
 
 _HELD = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
     "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+    "SwapEMAWeights": ("_ema_weights_in_model",),
+    "TensorBoard": ("_global_train_batch", "_global_test_batch"),
     "History": ("history", "epoch"),
 }
-"""What Keras's callbacks hold from epoch to epoch; each forgets it as `fit` begins."""
+"""What Keras's callbacks hold from epoch to epoch, of which `fit` knows no more."""
 
 
 class Packer:
@@ -79,68 +87,6 @@ def _bfloat16() -> np.dtype[Any]:
     return found
 
 
-# Variables
-
-
-def optimizers_of(model: Any) -> list[Any]:
-    """The optimizer a model was compiled with, and those it holds by a name."""
-    held = [model.optimizer, *vars(model).values()]
-    each = {id(one): one for one in held if isinstance(one, keras.optimizers.Optimizer)}
-    return list(each.values())
-
-
-def variables_of(model: Any) -> list[tuple[str, Any]]:
-    """All that training changes, with names that tell what it is."""
-    groups = {
-        "weight": model.trainable_variables,
-        "state": model.non_trainable_variables,
-        "metric": model.metrics_variables,
-    }
-    for number, optimizer in enumerate(optimizers_of(model)):
-        groups[f"optimizer {number}" if number else "optimizer"] = optimizer.variables
-    found = [
-        (f"{group} {_unnumbered(variable.path)}", variable)
-        for group, variables in groups.items()
-        for variable in variables
-    ]
-    from keras.src.backend.common import global_state
-
-    generator = global_state.get_global_attribute("global_seed_generator")
-    if generator is not None:
-        found.append(("global seed generator", generator.state))
-    return found
-
-
-def values_of(model: Any) -> list[Array]:
-    """The values of `variables_of`."""
-    if keras_backend() == "jax":  # they are in the loop until this
-        model.jax_state_sync()
-    return [
-        np.asarray(keras.ops.convert_to_numpy(variable.value))
-        for _, variable in variables_of(model)
-    ]
-
-
-def described_variables(model: Any) -> list[str]:
-    """A line for each variable, by which those of another model are known."""
-    return [
-        f"{name} {keras.utils.standardize_dtype(variable.dtype)} "
-        f"{tuple(variable.shape)}"
-        for name, variable in variables_of(model)
-    ]
-
-
-def reset_global_generator(*, wanted: bool) -> None:
-    """Makes what ``keras.random`` draws from without a seed, or lets go of it."""
-    from keras.src.backend.common import global_state
-    from keras.src.random.seed_generator import global_seed_generator
-
-    if wanted:
-        global_seed_generator()
-    else:
-        global_state.set_global_attribute("global_seed_generator", None)
-
-
 def described(model: Any) -> dict[str, str]:
     """What a model and its optimizer are, but for what training changes."""
     found = {"backend": keras_backend(), "model": type(model).__name__}
@@ -149,16 +95,24 @@ def described(model: Any) -> dict[str, str]:
     for name, value in (_tried(compiled) or {}).items():
         if name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             found[name] = _config(lambda value=value: value)
-    for number, optimizer in enumerate(optimizers_of(model)):
+    if found["layers"] in ("null", "{}"):  # a subclass, which does not tell of them
+        inner = [one for _, one in walked([("", model)]) if one is not model]
+        layers = [one for one in inner if isinstance(one, keras.Layer)]
+        found["layers"] = " ".join(_config(each.get_config) for each in layers)
+    for number, (_, optimizer) in enumerate(optimizers_of(model)):
         config = _config(optimizer.get_config)
-        # A rate that callbacks change is a variable; a schedule is not.
-        config = re.sub(r'"learning_rate": [-+0-9.e]+', '"learning_rate": 0', config)
         found[f"optimizer {number}"] = f"{type(optimizer).__name__} {config}"
     return found
 
 
+def without_rates(described: dict[str, str]) -> dict[str, str]:
+    """A description but for learning rates: callbacks change them; schedules stay."""
+    rate, free = r'"learning_rate": [-+0-9.e]+', '"learning_rate": 0'
+    return {name: re.sub(rate, free, text) for name, text in described.items()}
+
+
 def _config(get: Any) -> str:
-    return _unnumbered(json.dumps(_tried(get), sort_keys=True, default=_plain))
+    return unnumbered(json.dumps(_tried(get), sort_keys=True, default=_plain))
 
 
 def _tried(get: Any) -> Any:
@@ -172,12 +126,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return [value.shape, hashlib.blake2b(value.tobytes()).hexdigest()[:16]]
     return type(value).__name__
-
-
-def _unnumbered(text: str) -> str:
-    """Without the numbers of names such as ``dense_3``, and without compiled code."""
-    text = re.sub(r'"code": "[^"]*"', '"code": ""', text)
-    return re.sub(r'_\d+(?=["/ _]|$)', "", text)
 
 
 # Callbacks and random numbers

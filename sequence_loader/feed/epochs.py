@@ -165,11 +165,13 @@ class EpochTracker:
             found = self._passes.get(consumer)
             return None if found is None or found.stale else found.epoch
 
-    def next_epoch(self, consumer: Any) -> int | None:
-        """The epoch of a consumer's next pass; `None`, if it has begun none."""
+    def next_epoch(self, consumer: Any) -> int:
+        """The epoch of a consumer's next pass; of the next one to come, for `None`."""
         with self._lock:
-            epoch = self.pass_epoch(consumer)
-            return None if epoch is None else epoch + self._passes[consumer].whole
+            epoch = None if consumer is None else self.pass_epoch(consumer)
+            if epoch is None:
+                return self._current.upcoming
+            return epoch + self._passes[consumer].whole
 
     def knows(self, consumer: Any) -> bool:
         """Whether `meet` was called with it."""

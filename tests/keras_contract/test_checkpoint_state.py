@@ -1,0 +1,307 @@
+"""What a checkpoint holds beside layers: losses, callbacks, optimizers, validation.
+
+Each test breaks a `fit` off, runs it again, and compares all with one that was not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_contract.real_keras import about, keras
+
+from sequence_loader import SequenceCheckpoint, SparseBatchSequence
+
+X = np.random.default_rng(1).random((23, 5), np.float32)
+Y = (X.sum(axis=1) > 2.5).astype("float32")
+BATCHES = 6
+
+pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data")
+
+
+class Broken(Exception):
+    """Ends a `fit` as a fault of a callback does."""
+
+
+class Breaks(keras.callbacks.Callback):
+    """Raises after so many batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Broken
+
+
+def small() -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [keras.Input((5,)), layers.Dense(3, "relu"), layers.Dense(1, "sigmoid")]
+    )
+
+
+def fitted(
+    path: Path,
+    compiled: Callable[[], tuple[Any, list[Any]]],
+    *,
+    every: int = 2,
+    after: int = 0,
+    delete: bool = True,
+    **options: Any,
+) -> Any:
+    """The model of a script, broken off after so many batches.
+
+    Args:
+        path: Of its checkpoints.
+        compiled: Makes a model and callbacks, as the script does.
+        every: Batches from save to save.
+        after: When it breaks off; never, where it is 0.
+        delete: Whether the checkpoints are deleted at its end.
+        **options: Of `fit`.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(3)
+    model, callbacks = compiled()
+    train = SparseBatchSequence(X, Y, batch_size=4, shuffle=True, seed=5)
+    saves = SequenceCheckpoint(path, train, every=every, delete_checkpoint=delete)
+    options = {"epochs": 3, "verbose": 0, **options}
+    validation = options.pop("validates", None)
+    if validation is not None:
+        options["validation_data"] = validation()
+    try:
+        model.fit(train, callbacks=[saves, *callbacks, Breaks(after)], **options)
+        assert not after
+    except Broken:
+        for thread in threading.enumerate():  # the last save is written
+            if thread.name == "sequence_loader-checkpoint":
+                thread.join()
+    return model
+
+
+def result(model: Any, *more: Any) -> list[Any]:
+    variables = [*model.variables, *model.optimizer.variables, *more]
+    return [
+        model.history.history,
+        *(keras.ops.convert_to_numpy(each).tolist() for each in variables),
+    ]
+
+
+def same_when_broken_off(
+    tmp_path: Path,
+    compiled: Callable[[], tuple[Any, list[Any]]],
+    *breaks: int,
+    held: Callable[[Any], list[Any]] = lambda model: [],
+    **options: Any,
+) -> None:
+    whole = fitted(tmp_path / "whole", compiled, **options)
+    for after in breaks:
+        fitted(tmp_path / "broken", compiled, after=after, **options)
+    again = fitted(tmp_path / "broken", compiled, **options)
+    assert result(again, *held(again)) == result(whole, *held(whole))
+
+
+@about("keras_3")
+def test_a_validation_of_a_drawn_seed_goes_on_however_often_it_is_broken_off(
+    tmp_path, monkeypatch
+):
+    """Its order shows in the last bits of its means."""
+    seeds = iter([11, 11, 98, 99])  # a script that is run again draws another
+    draws = "sequence_loader.feed.sequence.checked_seed"
+    monkeypatch.setattr(draws, lambda seed: next(seeds) if seed is None else seed)
+
+    def compiled() -> Any:
+        model = small()
+        model.compile("adam", "binary_crossentropy")
+        return model, []
+
+    def validates() -> Any:
+        return SparseBatchSequence(X, Y, batch_size=4, shuffle=True)
+
+    # Broken off after a validation, and again before the next one.
+    same_when_broken_off(tmp_path, compiled, 9, 1, validates=validates)
+
+
+class Drawing(keras.losses.Loss):
+    """Draws, counts, and asks a callback."""
+
+    def __init__(self, callback: Any) -> None:
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(9)
+        self.calls = keras.Variable(0.0, trainable=False)
+        self.callback = callback
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        self.calls.assign_add(0.1)
+        noise = keras.random.normal(keras.ops.shape(y_pred), seed=self.seeds)
+        error = keras.ops.mean(keras.ops.square(y_true - y_pred - noise), axis=-1)
+        return error * (1 + self.calls) * self.callback.weight
+
+
+class Anneals(keras.callbacks.Callback):
+    """Holds a weight that a loss multiplies with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = keras.Variable(1.0, trainable=False)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.weight.assign(self.weight * 0.9)
+
+
+@about("tensorflow", "torch")  # where training may change what a model does not hold
+def test_what_a_loss_draws_from_and_counts_and_what_a_callback_changes(tmp_path):
+    def compiled() -> Any:
+        anneals, model = Anneals(), small()
+        model.compile("adam", Drawing(anneals))
+        return model, [anneals]
+
+    same_when_broken_off(tmp_path, compiled, 3, 6)
+
+
+@about("tensorflow")
+def test_variables_and_generators_of_tensorflow(tmp_path):
+    import tensorflow as tf
+
+    class Own(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = tf.Variable(0.0, trainable=False)
+            self.draws = tf.random.Generator.from_seed(3)
+
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            if training:
+                self.calls.assign_add(0.01)
+                inputs = inputs + self.draws.normal(tf.shape(inputs))
+            return inputs * (1 + self.calls)
+
+    def compiled() -> Any:
+        model = keras.Sequential([keras.Input((5,)), Own(), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model, []
+
+    same_when_broken_off(tmp_path, compiled, 3, 6)
+
+
+@about("tensorflow")
+def test_optimizers_in_a_list_that_are_built_at_the_first_step(tmp_path):
+    import tensorflow as tf
+
+    class Two(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = small(), keras.layers.Dense(5)
+            self.both = [keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.02)]
+
+        def call(self, inputs: Any) -> Any:
+            return self.one(self.other(inputs))
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape(persistent=True) as tape:
+                loss = tf.reduce_mean(tf.square(self(x)[:, 0] - y))
+            for optimizer, part in zip(self.both, (self.one, self.other)):
+                variables = part.trainable_variables
+                optimizer.apply(tape.gradient(loss, variables), variables)
+            return {"loss": loss}
+
+    def compiled() -> Any:
+        model = Two()
+        model.compile()
+        return model, []
+
+    def slots(model: Any) -> list[Any]:
+        return [one for each in model.both for one in each.variables]
+
+    same_when_broken_off(tmp_path, compiled, 3, 6, held=slots)
+
+
+@about("keras_3")
+def test_weights_that_are_swapped_between_epochs(tmp_path):
+    """Saved at the end of an epoch, they are swapped back as the next begins."""
+
+    def compiled() -> Any:
+        model = small()
+        adam = keras.optimizers.Adam(0.02, use_ema=True)
+        model.compile(adam, "binary_crossentropy")
+        return model, [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+
+    same_when_broken_off(tmp_path, compiled, BATCHES + 1)
+
+
+@about("keras_3")
+def test_what_is_stopped_in_the_middle_of_an_epoch_is_saved_once_and_at_its_end(
+    tmp_path, monkeypatch
+):
+    """A save of its middle would train on, behind callbacks that saw its end."""
+
+    class Stops(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = batch == 3
+
+    def compiled() -> Any:
+        model = small()
+        model.compile("adam", "binary_crossentropy")
+        return model, [Stops()]
+
+    saved = []
+    own = SequenceCheckpoint._save
+    monkeypatch.setattr(
+        SequenceCheckpoint, "_save",
+        lambda self, *place: saved.append(place) or own(self, *place),
+    )  # fmt: skip
+    fitted(tmp_path / "run", compiled)
+    assert saved == [(0, 2), (1, 0)]
+
+
+@about("tensorflow", "jax")
+def test_steps_of_numpy_are_saved(tmp_path):
+    def compiled() -> Any:
+        model = small()
+        model.compile("adam", "binary_crossentropy")
+        return model, []
+
+    fitted(tmp_path / "run", compiled, after=3, steps_per_epoch=np.int64(4))
+    assert len(list((tmp_path / "run").glob("*.checkpoint"))) == 1
+
+
+@about("keras_3")
+def test_what_a_script_changed_is_refused(tmp_path):
+    class Wraps(keras.Model):
+        """A subclass, which does not tell of its layers."""
+
+        def __init__(self, rate: float) -> None:
+            super().__init__()
+            self.drops, self.last = keras.layers.Dropout(rate), keras.layers.Dense(1)
+
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return self.last(self.drops(inputs, training=training))
+
+    def compiled(rate: float = 0.01, dropout: float = 0.2, trains: bool = True) -> Any:
+        model = Wraps(dropout)
+        model.last.trainable = trains
+        model.compile(keras.optimizers.SGD(rate, 0.9), "mse")
+        return model, [keras.callbacks.LearningRateScheduler(lambda epoch, x: x / 2)]
+
+    path = tmp_path / "run"
+    model = fitted(path, compiled, after=9, delete=False, epochs=3)
+    for message, change, options in (
+        ('"learning_rate": 0.01', {"rate": 0.02}, {}),
+        ("layers: ", {"dropout": 0.3}, {}),
+        ("differ", {"trains": False}, {}),
+        ("class_weight: None in the ", {}, {"class_weight": {0: 1.0, 1: 2.0}}),
+        ("`epochs` must not be fewer than were trained", {}, {"epochs": 1}),
+    ):
+        with pytest.raises(ValueError) as caught:
+            fitted(path, lambda change=change: compiled(**change), **options)
+        assert message in str(caught.value)
+    # A model that trained in this process goes on with what callbacks made of its rate.
+    whole = fitted(tmp_path / "whole", compiled, epochs=3)
+    again = fitted(path, lambda: (model, compiled()[1]), epochs=3)
+    assert result(again) == result(whole)
