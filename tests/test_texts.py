@@ -502,6 +502,11 @@ REFUSED = [
     ("", {}, "at least one row"),
     ("label,text\n", {}, "at least one row"),
     ("\xff\xfe1", {}, "UTF-16"),
+    ("\xff\xfe\0\x001", {}, "iconv -f UTF-32"),
+    ('1, "a, b"\n2, "c, d"\n', {}, "a blank before its quotes"),
+    ('label,x,text\n1, "a, b"\n2, "c, d"\n', {}, "a blank before its quotes"),
+    ("1,'a, b'\n2,'c, d'\n", {}, 'Pass quotechar="\'", or quotechar=None'),
+    ("'1','a b'\n'2','c d'\n", {}, 'Pass quotechar="\'", or quotechar=None'),
     ("PK\x03\x04..", {}, "it is a zip file"),
     ("".join(f"label {row},x\n" for row in range(30)), {}, "Pass the column of"),
     ("".join(f"{row},x\n" for row in range(30)), {}, "Pass the column of"),
@@ -509,6 +514,27 @@ REFUSED = [
     ("1;x\n", {}, "delimiter=';'"),
     ("a;x, y\nb;x, z\n", {}, "delimiter=';'"),
 ]
+
+
+def test_quotes_are_read_as_they_are_told(write):
+    path = write("1,'a, b'\n2,'c, d'\n")
+    assert open_texts(path, quotechar="'")[:] == ["a, b", "c, d"]
+    assert open_texts(path, quotechar=None)[0] == "'a,  b'"
+    path = write('1, "a, b"\n2, "c, d"\n')
+    assert open_texts(path, quotechar='"')[0] == ' "a,  b"'
+    # Quotes within texts are none of fields, whether one or two of them.
+    path = write("1,'tis a,'b' 'n c'\n2,\"d 'e\",f\n1,5\" g,6\" h\n")
+    assert len(open_texts(path)) == 3
+
+
+def test_records_that_may_be_lost_in_another_are_said(write):
+    path = write('1,a\n2,"b is 5\n1,c\n2,and d"\n1,e\n')
+    with pytest.warns(UserWarning, match=r"1 record of several.*line 2: if its quote"):
+        texts = open_texts(path)
+    assert texts[:] == ["a", "b is 5\n1,c\n2,and d", "e"]
+    # Lines that are none of records are not spoken of.
+    path = write('1,a\n2,"b\nin 1, c\n3, d\n2"\n')
+    assert "begins with a label" not in open_texts(path).described()
 
 
 @pytest.mark.parametrize("content, options, match", REFUSED)

@@ -65,6 +65,7 @@ def csv_columns(
     path: str,
     before: Columns | None = None,
     delimiter_told: bool = False,
+    quotes_told: bool = False,
 ) -> Columns:
     """The columns of a csv file.
 
@@ -76,6 +77,7 @@ def csv_columns(
         path: The file.
         before: Those of the first file of the source.
         delimiter_told: Whether the user said what stands between fields.
+        quotes_told: Whether the user said what stands around them.
 
     Raises:
         ValueError: They cannot be told, or are not what is asked for.
@@ -87,6 +89,8 @@ def csv_columns(
         stripped = [field.strip() for field in first]
         known = bool(by_name) and all(name in stripped for name in by_name)
         header = known or _is_header(first, others, label_column, path)
+    if not quotes_told:
+        _check_quotes(others or sample, path)
     if header:
         names = tuple(field.strip() for field in first)
         label, texts = _chosen(names, others, label_column, text_columns, path)
@@ -247,6 +251,36 @@ def _check_apart(rows: Sequence[list[str]], label: int | None, path: str) -> Non
                 f"has labels such as {shown(labels[0])}. Pass "
                 f"{argument('delimiter', each)}, or what it is."
             )
+
+
+def _check_quotes(rows: Sequence[list[str]], path: str) -> None:
+    """Raises ValueError if most records are cut within what seems to be quoted."""
+    for quote in "'\"":
+        torn = [row for row in rows if _is_torn(row, quote)]
+        if 2 * len(torn) > len(rows) and quote == "'":
+            raise ValueError(
+                f"{argument('quotechar')} must be what stands around fields; {path} "
+                f"has records such as {shown(torn[0])}. Pass "
+                f"{argument('quotechar', quote)}, or {argument('quotechar', None)} if "
+                f"nothing is quoted."
+            )
+        if 2 * len(torn) > len(rows):
+            raise ValueError(
+                f"{path} has a blank before its quotes, which then are none, as for "
+                f"Python's csv module: {shown(torn[0])}. Write it without such blanks, "
+                f"or pass {argument('quotechar', quote)} to have it read like this."
+            )
+
+
+def _is_torn(row: list[str], quote: str) -> bool:
+    """Whether quotes were left in fields: opened in one and closed in a later one, or,
+    where it is not the usual one, around all of them."""
+    fields = [field.strip() for field in row]
+    around = [len(each) > 1 and each[0] == each[-1] == quote for each in fields]
+    if quote == "'" and all(around):
+        return True
+    odd = [field for field in fields if field.count(quote) % 2]
+    return len(odd) > 1 and odd[0].startswith(quote) and odd[-1].endswith(quote)
 
 
 def _check_distinct(

@@ -81,6 +81,13 @@ def noted(options: Options, scanned: Scanned) -> list[str]:
             f"{_count(seen.loose, 'record')} with text behind a closing quote, the "
             f"first on {seen.first['loose']}: read as Python's csv module does"
         )
+    if seen.swallowed:
+        lines.append(
+            f"{_count(seen.swallowed, 'record')} of several lines, of which one begins "
+            f"with a label, the first on {seen.first['swallowed']}: if its quote is "
+            f"not meant, others are lost in it; pass {argument('quotechar', None)} if "
+            f"quotes are plain characters"
+        )
     if scanned.without_text:
         rows = _count(scanned.without_text, "row")
         lines.append(f"{rows} with a label but no text")

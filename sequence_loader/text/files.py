@@ -270,10 +270,12 @@ def _unpack(path: str, scratch: Scratch) -> None:
 
 def _check_head(path: str, head: bytes) -> None:
     """Raises ValueError for what is no text, or none of bytes."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    wide = head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff"))
+    if wide or head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        name = "UTF-32" if wide else "UTF-16"
         raise ValueError(
-            f"{path} is UTF-16, which cannot be cut at line ends byte by byte. Convert "
-            f"it: iconv -f UTF-16 -t UTF-8."
+            f"{path} is {name}, which cannot be cut at line ends byte by byte. Convert "
+            f"it: iconv -f {name} -t UTF-8."
         )
     kinds = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
     kinds |= {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "twice gzip"}

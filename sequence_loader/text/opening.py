@@ -160,7 +160,8 @@ def _warn(texts: Texts, names_from: str) -> None:
     scanned = texts._scanned
     seen = scanned.seen
     said = []
-    if scanned.faults.total or seen.undecodable or seen.halves or seen.loose:
+    met = seen.undecodable, seen.halves, seen.loose, seen.swallowed
+    if scanned.faults.total or any(met):
         said += noted(texts._options, scanned)
     if scanned.guessed and os.path.basename(names_from) != "classes.txt":
         said.append(how_guessed())

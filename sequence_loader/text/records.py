@@ -42,13 +42,14 @@ class Seen:
         several_lines: Records of more than one line.
         undecodable: Lines with bytes that are not of the encoding.
         loose: Records with text behind a closing quote.
-        first: The first place of each of the last two.
+        swallowed: Records with a line in them that looks like one.
+        first: The first place of each of the last three.
         halves: JSON texts with half of a surrogate pair.
     """
 
     def __init__(self) -> None:
         self.blank = self.several_lines = self.undecodable = self.loose = 0
-        self.halves = 0
+        self.halves = self.swallowed = 0
         self.first: dict[str, str] = {}
 
 

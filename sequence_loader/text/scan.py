@@ -142,8 +142,8 @@ class _Scan:
         else:
             if before is not None and before.header is not None:
                 label, texts = before.names()
-            told = self._options.delimiter_told
-            columns = csv_columns(sample, label, texts, header, path, before, told)
+            told = self._options.delimiter_told, self._options.exact
+            columns = csv_columns(sample, label, texts, header, path, before, *told)
         if before is not None and len(before.texts) != len(columns.texts):
             raise ValueError(
                 f"{argument('text_columns')} must be as many in all files; they are "
@@ -186,6 +186,25 @@ class _Scan:
                     codes.append(code)
         if columns is not None and columns.label is not None:
             self._builder.label(np.array(codes, np.int32))
+            if columns.label == 0 and max(block.counts) > 1:
+                self._note_swallowed(block, columns, path)
+
+    def _note_swallowed(self, block: Block, columns: Columns, path: str) -> None:
+        """Counts records over several lines of which one looks like a record."""
+        known = self._labels.known if self._labels is not None else {}
+        for place, count in enumerate(block.counts):
+            row, delimiter = block.records[place], self._options.delimiter
+            if count == 1 or not isinstance(row, list):
+                continue
+            lines = [line for field in row for line in field.splitlines()[1:]]
+            if any(
+                line.partition(delimiter)[0].strip('" ') in known
+                and line.count(delimiter) >= columns.count - 1
+                for line in lines
+            ):
+                self._seen.swallowed += 1
+                where = f"{path}, line {block.lines[place]}"
+                self._seen.first.setdefault("swallowed", where)
 
     def _fields(self, rows: list[Any], columns: Columns) -> list[Any]:
         if self._header is not None and self._header in rows:
