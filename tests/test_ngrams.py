@@ -19,7 +19,7 @@ from sequence_loader.text import (
     ngram_scores,
     ngrams,
     vectorizer_inputs,
-    vectorizer_terms,
+    vectorizer_ranges,
     words,
 )
 from sequence_loader.text.words import WordRule
@@ -227,7 +227,7 @@ def test_terms_are_merged_by_range_as_in_one(tmp_path, monkeypatch):
     texts = [" ".join(f"w{i}" for i in rng.zipf(1.3, 40) % 900) for _ in range(300)]
     y = rng.integers(0, 3, len(texts))
     plain = NgramVectorizer(max_features=400).fit(texts, y)
-    monkeypatch.setattr(vectorizer_terms, "RANGE_TERMS", 500)
+    monkeypatch.setattr(vectorizer_ranges, "RANGE_TERMS", 500)
     monkeypatch.setattr(vectorizer_inputs, "BLOCK_ROWS", 37)
     cut = NgramVectorizer(max_features=400).fit(texts, y, workers=1)
     assert cut.feature_names == plain.feature_names

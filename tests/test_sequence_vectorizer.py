@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequence_loader import SequenceVectorizer, SparseBatchSequence
-from sequence_loader.text import vectorizer_inputs, vectorizer_terms
+from sequence_loader.text import vectorizer_inputs, vectorizer_ranges
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -52,7 +52,7 @@ def test_it_equals_keras(tmp_path_factory, texts, num_words, max_length, rows, t
     others = [text + " a b zz" for text in texts[::2]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectorizer_inputs, "BLOCK_ROWS", rows)
-        patch.setattr(vectorizer_terms, "RANGE_TERMS", terms)
+        patch.setattr(vectorizer_ranges, "RANGE_TERMS", terms)
         try:
             expected, of_others, kept = by_keras(texts, others, num_words, max_length)
             assert kept

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import sys
+import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -419,18 +421,30 @@ def test_a_store_of_texts_keeps_how_they_were_read(folder):
     assert not os.path.exists("c.store")
 
 
-def test_a_terminal_is_shown_rows_a_second_and_the_time_left(monkeypatch):
+def test_a_terminal_is_shown_rows_a_second_and_the_time_left(folder, monkeypatch):
     main_end, other = os.openpty()
+    pieces = []
+
+    def listen():
+        with suppress(OSError):  # at the end of the other end
+            while piece := os.read(main_end, 1 << 12):
+                pieces.append(piece)
+
+    listening = threading.Thread(target=listen)
+    listening.start()
     with open(other, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "120")
         with progress_bar("count", 2_000_000, "texts") as advance:
             advance(1_000)
-        with progress_bar("choose columns", None, ""):
-            pass
-        os.set_blocking(main_end, False)
-        shown = os.read(main_end, 1 << 16).decode()
+        # Each pass of a fit, to its end.
+        texts = open_texts("train.csv", progress=False)
+        NgramVectorizer(max_features=9).fit_write(texts, "a.store")
+    listening.join()
     os.close(main_end)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
     assert "1000/2000000" in shown and re.search(r"texts/s|texts .*-:--:--", shown)
-    assert "choose columns" in shown
+    for what in ("count", "score", "write"):
+        assert re.search(rf"{what} .*60/60", shown), what
+    assert re.search(r"merge .* (\d+)/\1\D", shown)

@@ -9,12 +9,12 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import found_paths, one_of, shown
-from sequence_loader.text.columns import AUTO
-from sequence_loader.text.labels import (
+from sequence_loader.text.class_names import (
     checked_class_names,
     names_beside,
     names_in_file,
 )
+from sequence_loader.text.columns import AUTO
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 DELIMITERS = {"csv": ",", "tsv": "\t", "jsonl": ""}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from sequence_loader.checks import shown
 from sequence_loader.text.columns import Columns
 from sequence_loader.text.faults import EMPTY, NUL, Fault
-from sequence_loader.text.records import Seen
+from sequence_loader.text.records import Block, Seen
 
 
 def csv_fields(columns: Columns) -> Callable[[list[str]], list[str] | Fault]:
@@ -25,6 +25,30 @@ def csv_fields(columns: Columns) -> Callable[[list[str]], list[str] | Fault]:
         return record
 
     return fields
+
+
+def swallowing(
+    block: Block, columns: Columns, delimiter: str, labels: Container[str]
+) -> list[int]:
+    """Where the records of a block begin that may have taken in others.
+
+    They go over several lines, of which one begins with a label, as records do whose
+    first column that is, and has the delimiters of a record.
+    """
+    found: list[int] = []
+    if columns.label != 0 or max(block.counts) == 1:
+        return found
+    for record, line, count in zip(block.records, block.lines, block.counts):
+        if count == 1 or not isinstance(record, list):
+            continue
+        within = (each for field in record for each in field.splitlines()[1:])
+        if any(
+            each.partition(delimiter)[0].strip('" ') in labels
+            and each.count(delimiter) >= columns.count - 1
+            for each in within
+        ):
+            found.append(line)
+    return found
 
 
 def json_fields(

@@ -18,6 +18,7 @@ import numpy as np
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.text.ngram_options import NgramCounter
 from sequence_loader.text.ngram_scores import ClassScores, best
@@ -30,11 +31,10 @@ from sequence_loader.text.ngram_weights import (
 )
 from sequence_loader.text.spill import Column, Spill
 from sequence_loader.text.vectorizer_inputs import Labels
+from sequence_loader.text.vectorizer_ranges import Located, located
 from sequence_loader.text.vectorizer_terms import (
     Links,
-    Located,
     Vocabulary,
-    located,
     merge,
     names_at,
     raised,
@@ -77,6 +77,7 @@ class NgramFit:
         labels: Of all texts.
         scratch: A directory on a disk with room.
         threads: That compute.
+        progress: Whether to show progress bars.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class NgramFit:
         labels: Labels,
         scratch: Path,
         threads: int,
+        progress: bool = False,
     ) -> None:
         self.counter, self.options = counter, counter.options
         self.blocks = located(spills)
         self.num_texts = sum(each.block.rows for each in self.blocks)
         self.labels, self._scratch, self._threads = labels, scratch, threads
+        self._progress = progress
         self._norms: Column | None = None
         self._links: Links
         self._chosen: Integers
@@ -115,6 +118,7 @@ class NgramFit:
             lambda df: (df >= low) & (df <= high),
             self._scratch,
             self._threads,
+            progress=self._progress,
         )
         if links is None or not len(vocabulary):
             raise ValueError(
@@ -257,8 +261,11 @@ class NgramFit:
             parts = in_threads(
                 lambda block: part(block, terms), self.blocks, self._threads
             )
-            for column, code, values in parts:
-                scores.add(found, column, code, values)
+            total, shown = self.num_texts, self._progress
+            with progress_bar("score", total, "texts", shown=shown) as advance:
+                for block, (column, code, values) in zip(self.blocks, parts):
+                    scores.add(found, column, code, values)
+                    advance(block.block.rows)
             self._norms = norms
             return found
 

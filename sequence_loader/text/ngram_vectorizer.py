@@ -24,9 +24,10 @@ from sequence_loader.text.ngram_options import (
 )
 from sequence_loader.text.ngram_weights import Weighting, entries_of, rows_of
 from sequence_loader.text.spill import Spill
-from sequence_loader.text.vectorizer import Rows, TextVectorizer
+from sequence_loader.text.vectorizer import TextVectorizer
 from sequence_loader.text.vectorizer_inputs import Labels, pieces
-from sequence_loader.text.vectorizer_terms import located
+from sequence_loader.text.vectorizer_ranges import located
+from sequence_loader.text.vectorizer_tasks import Rows
 
 
 class NgramVectorizer(TextVectorizer):
@@ -222,9 +223,16 @@ class NgramVectorizer(TextVectorizer):
             )
 
     def _learn(
-        self, spills: Sequence[Spill], labels: Labels, scratch: Path, threads: int
+        self,
+        spills: Sequence[Spill],
+        labels: Labels,
+        scratch: Path,
+        threads: int,
+        progress: bool,
     ) -> Rows:
-        work = NgramFit(self._count_texts, spills, labels, scratch, threads)
+        work = NgramFit(
+            self._count_texts, spills, labels, scratch, threads, progress
+        )
         found = work.run()
         self._saved = None
         self._arrays = {

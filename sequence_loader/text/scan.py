@@ -20,6 +20,7 @@ from sequence_loader.text.columns import (
     json_columns,
 )
 from sequence_loader.text.faults import EMPTY, Fault, Faults
+from sequence_loader.text.fields import swallowing
 from sequence_loader.text.files import FirstReading, TextFiles
 from sequence_loader.text.labels import Labels
 from sequence_loader.text.options import Options
@@ -186,25 +187,10 @@ class _Scan:
                     codes.append(code)
         if columns is not None and columns.label is not None:
             self._builder.label(np.array(codes, np.int32))
-            if columns.label == 0 and max(block.counts) > 1:
-                self._note_swallowed(block, columns, path)
-
-    def _note_swallowed(self, block: Block, columns: Columns, path: str) -> None:
-        """Counts records over several lines of which one looks like a record."""
-        known = self._labels.known if self._labels is not None else {}
-        for place, count in enumerate(block.counts):
-            row, delimiter = block.records[place], self._options.delimiter
-            if count == 1 or not isinstance(row, list):
-                continue
-            lines = [line for field in row for line in field.splitlines()[1:]]
-            if any(
-                line.partition(delimiter)[0].strip('" ') in known
-                and line.count(delimiter) >= columns.count - 1
-                for line in lines
-            ):
+            known = self._labels.known if self._labels is not None else {}
+            for line in swallowing(block, columns, self._options.delimiter, known):
                 self._seen.swallowed += 1
-                where = f"{path}, line {block.lines[place]}"
-                self._seen.first.setdefault("swallowed", where)
+                self._seen.first.setdefault("swallowed", f"{path}, line {line}")
 
     def _fields(self, rows: list[Any], columns: Columns) -> list[Any]:
         if self._header is not None and self._header in rows:

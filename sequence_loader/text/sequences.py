@@ -18,12 +18,12 @@ from sequence_loader.text import words
 from sequence_loader.text.ngrams import named
 from sequence_loader.text.sequence_words import RULE, WordCounter
 from sequence_loader.text.spill import Spill
-from sequence_loader.text.vectorizer import Rows, TextVectorizer
+from sequence_loader.text.vectorizer import TextVectorizer
 from sequence_loader.text.vectorizer_inputs import Labels, pieces
+from sequence_loader.text.vectorizer_ranges import Located, located
+from sequence_loader.text.vectorizer_tasks import Rows
 from sequence_loader.text.vectorizer_terms import (
-    Located,
     Vocabulary,
-    located,
     merge,
     names_at,
 )
@@ -116,10 +116,17 @@ class SequenceVectorizer(TextVectorizer):
         return WordCounter(source)
 
     def _learn(
-        self, spills: Sequence[Spill], labels: Labels, scratch: Path, threads: int
+        self,
+        spills: Sequence[Spill],
+        labels: Labels,
+        scratch: Path,
+        threads: int,
+        progress: bool,
     ) -> Rows:
         blocks = located(spills)
-        vocabulary = merge(blocks, _all, scratch, threads, link=False)[0]
+        vocabulary = merge(
+            blocks, _all, scratch, threads, link=False, progress=progress
+        )[0]
         number = _commonest(vocabulary, self.num_words - 1)
         if not len(number):
             raise ValueError(
