@@ -45,6 +45,8 @@ from sequence_loader.feed.checkpoint_state import (
     described,
     give_back,
     held_by,
+    random_states,
+    set_random_states,
     unpacked,
     with_arrays,
     without_arrays,
@@ -80,9 +82,8 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     the running epoch, what Python, NumPy and torch draw from, the `History`, the states
     of callbacks, and which batches were trained, whatever was read ahead. Run again
     after a crash, a kill or Ctrl-C, `fit` goes on with the batch after the last save:
-    on a CPU, with TensorFlow, JAX or torch (which wants no `steps_per_epoch`), to the
-    same weights bit by bit. Nothing is read of the batches before. A run that had
-    ended, or stopped early, trains nothing.
+    on a CPU, with TensorFlow, JAX or torch, to the same weights bit by bit. Nothing is
+    read of the batches before. A run that had ended, or stopped early, trains nothing.
 
     Keras's epochs, steps and logs go on where they were, and the progress bar counts
     from there; the times it shows are of this run. `EarlyStopping`, `History`,
@@ -356,8 +357,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             header["sequence"],
             is_dataset=not self._batches.reads_sequence,
         )
-        if place or step:
-            restore = self._restore if step else _nothing
+        self._begun: dict[str, Any] | None = None
+        if place or step or self._settings["steps_per_epoch"]:
+            restore = self._restore if step else self._undo_draws
             self._batches.begin_at(step, place, restore)
         validation, saved = validation_of(self._fit), header["state"]["validation"]
         if validation is not None and saved is not None:
@@ -379,10 +381,21 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             give_back(callback, saved)
         self._job.set_random_states(state)
 
+    def _undo_draws(self) -> None:
+        """Undoes that torch drew as Keras made an iterator.
+
+        Under ``steps_per_epoch`` it makes one where an epoch of the data ends, so that
+        this was drawn before the save.
+        """
+        if self._settings["steps_per_epoch"] and self._begun is not None:
+            set_random_states(self._begun)
+
     # Keras's calls, behind all other callbacks
 
     def _epoch_begins(self, epoch: int) -> None:
         self._epoch = epoch
+        if self._resumed is not None and keras_backend() == "torch":
+            self._begun = random_states()
         self.model._initial_epoch = None  # or the next `fit` would begin there
 
     def _epoch_ends(self, epoch: int) -> None:
@@ -417,7 +430,3 @@ class _Last(Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Any = None) -> None:
         self._owner._train_ends()
-
-
-def _nothing() -> None:
-    """Nothing is restored a second time where an epoch begins at its start."""

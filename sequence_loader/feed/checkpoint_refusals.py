@@ -56,12 +56,6 @@ def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
             f"received keras.distribution {shared}. Use DataParallel, on JAX; in a "
             f"loop of your own, save sequence.state_dict()."
         )
-    if keras_backend() == "torch" and fit.iterator.steps_per_epoch is not None:
-        raise ValueError(
-            f"`steps_per_epoch` must be left away on torch; received "
-            f"{fit.iterator.steps_per_epoch}. What Keras holds between two of its "
-            f"epochs there cannot be resumed exactly: train whole epochs."
-        )
     if keras_backend() == "tensorflow":
         replicas = own.model.distribute_strategy.num_replicas_in_sync
         if replicas > 1:

@@ -240,12 +240,7 @@ def test_a_run_that_is_broken_off_and_run_again_equals_one_that_was_not(
     assert len(epochs) == len(set(epochs)) == whole.setting["epochs"]
 
 
-@about("torch")
-def test_steps_per_epoch_are_refused_on_torch(tmp_path):
-    refuses(Run(tmp_path / "run"), "`steps_per_epoch` must be left away", steps=4)
-
-
-@about("tensorflow", "jax")
+@about("keras_3")
 @pytest.mark.parametrize(
     ("steps", "dataset"),
     [(9, False), (30, False)]

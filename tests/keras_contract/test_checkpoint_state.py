@@ -260,7 +260,30 @@ def test_what_is_stopped_in_the_middle_of_an_epoch_is_saved_once_and_at_its_end(
     assert saved == [(0, 2), (1, 0)]
 
 
-@about("tensorflow", "jax")
+@about("torch")
+def test_torch_draws_once_for_each_iterator(tmp_path):
+    """Under ``steps_per_epoch`` it is made before the save that is gone on from."""
+
+    class Drops(keras.layers.Layer):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            import torch
+
+            return torch.nn.functional.dropout(inputs, 0.4, bool(training))
+
+    def compiled() -> Any:
+        model = keras.Sequential([keras.Input((5,)), Drops(), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model, []
+
+    # Where an epoch of the data has ended, and where one goes on.
+    for number, after in enumerate((BATCHES + 1, 4)):
+        same_when_broken_off(
+            tmp_path / str(number), compiled, after, every=9, epochs=5,
+            steps_per_epoch=3,
+        )  # fmt: skip
+
+
+@about("keras_3")
 def test_steps_of_numpy_are_saved(tmp_path):
     def compiled() -> Any:
         model = small()
