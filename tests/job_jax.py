@@ -5,6 +5,7 @@ Arguments: where to write results, and the tasks to train; none: the first, for 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
@@ -16,12 +17,16 @@ from sequence_loader import current_shard
 RANK, COUNT = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 # By the variables; asking JAX now would start it, and `initialize` would fail.
 BEFORE = current_shard()
+# Where one is to be killed that is noticed soon; others may have to wait for long.
+PATIENCE = {"heartbeat_timeout_seconds": 100 if sys.argv[2:] else 10}
+KNOWN = inspect.signature(jax.distributed.initialize).parameters
+if not PATIENCE.keys() <= KNOWN.keys():
+    PATIENCE = {}  # an older JAX
 jax.distributed.initialize(
     f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
     COUNT,
     RANK,
-    # Where one is to be killed that is noticed soon; others may have to wait for long.
-    heartbeat_timeout_seconds=100 if sys.argv[2:] else 10,
+    **PATIENCE,
 )
 
 import keras  # noqa: E402

@@ -16,7 +16,10 @@ CONFIG = json.loads(os.environ["TF_CONFIG"])
 COUNT, RANK = len(CONFIG["cluster"]["worker"]), CONFIG["task"]["index"]
 if len(sys.argv) > 2 and COUNT > 1:
     # TensorFlow gives up on a worker after 10 s, which a busy machine may well take.
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    try:
+        from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    except ImportError:  # an older TensorFlow
+        from tensorflow.tsl.protobuf import coordination_config_pb2
     from tensorflow.python.eager import context
 
     context.context().configure_coordination_service(

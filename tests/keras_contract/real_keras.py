@@ -36,6 +36,7 @@ else:
 
 BACKEND = "tf_keras" if uses_legacy_keras() else keras_backend()
 LEGACY = BACKEND == "tf_keras"
+KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
 ON_TENSORFLOW = BACKEND in ("tensorflow", "tf_keras")
 PEEKS_FIRST = BACKEND in ("jax", "torch")  # at one batch, while the model is unbuilt
 
@@ -70,9 +71,8 @@ def about(*names: str) -> pytest.MarkDecorator:
 
 def since(*version: int) -> pytest.MarkDecorator:
     """A test of what Keras 3 does since then, whose older versions are allowed too."""
-    here = tuple(map(int, keras.__version__.split(".")[:2]))
     reason = f"about Keras {'.'.join(map(str, version))} and newer"
-    return pytest.mark.skipif(not LEGACY and here < version, reason=reason)
+    return pytest.mark.skipif(not LEGACY and KERAS < version, reason=reason)
 
 
 CHECKPOINTS = since(*OLDEST_KERAS)
