@@ -28,11 +28,7 @@ from sequence_loader.demo.corpus import (
     collect_docstrings,
     texts_in,
 )
-from sequence_loader.demo.guide import (
-    BATCH_SIZE,
-    dense_batches,
-    separable_cnn,
-)
+from sequence_loader.demo.guide import BATCH_SIZE, dense_batches, separable_cnn
 from sequence_loader.demo.speed import GENERATOR, SEQUENCE, Figure, Speeds
 from sequence_loader.demo.stores import opened
 from sequence_loader.demo.training import confusion

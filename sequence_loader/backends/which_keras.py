@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
+from typing import Any
 
 from sequence_loader.forks import renew_after_fork
 
@@ -41,15 +43,14 @@ def check_not_forked(what: str) -> None:
         )
 
 
+def import_keras() -> Any:
+    """The Keras that `SparseBatchSequence` feeds here: Keras 3, or 2 (tf-keras)."""
+    return importlib.import_module("tf_keras" if uses_legacy_keras() else "keras")
+
+
 def floatx() -> str:
     """Keras's default float dtype."""
-    if uses_legacy_keras():
-        import tf_keras
-
-        return str(tf_keras.backend.floatx())
-    import keras
-
-    return str(keras.config.floatx())
+    return str(import_keras().backend.floatx())
 
 
 class _Process:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import threading
 import time
@@ -19,14 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sequence_loader.arguments import argument
-from sequence_loader.arrays import Array
 from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.bench.entropy import classes_of, label_entropy
-from sequence_loader.bench.results import Figure, Results
+from sequence_loader.bench.results import Figure, empty_results
 from sequence_loader.bench.runs import Feed, Run
 from sequence_loader.bench.settings import Setting
 from sequence_loader.bench.source import ReopenedStore, read_pages
-from sequence_loader.bench.space import Space, usable_cpus
+from sequence_loader.bench.space import Space
 from sequence_loader.bench.training import (
     fitting_outputs,
     load_model,
@@ -34,10 +32,9 @@ from sequence_loader.bench.training import (
     train_for,
 )
 from sequence_loader.checks import integer
-from sequence_loader.memory.free_memory import free_memory
 from sequence_loader.order.plan import BatchPlan
 
-TOLERANCE = 0.02
+ENTROPY_TOLERANCE = 0.02
 """A setting is advised if its batches have this part less entropy than those of a
 uniform order, at most."""
 
@@ -97,7 +94,7 @@ class Bench:
             in_graph=keras_backend() == "tensorflow",
             trains=self._model is not None,
         )
-        self.results = self._empty_results(list(paths))
+        self.results = empty_results(list(paths), self._source.store, model is not None)
         values = len(self._space.on_axes())
         states = len(self.results.states)
         each = FINALISTS * ROUNDS
@@ -160,7 +157,7 @@ class Bench:
     def _mixing(self) -> None:
         results, rows = self.results, self._source.num_rows
         classes = classes_of(self._source.y, rows)
-        results.mixing, results.tolerance = classes.source, TOLERANCE
+        results.mixing, results.tolerance = classes.source, ENTROPY_TOLERANCE
         for (order, block), size in itertools.product(
             self._space.orders, self._space.sizes
         ):
@@ -277,44 +274,6 @@ class Bench:
             self._drop_state("cold", "stays in memory, whoever asks (tmpfs does so)")
         return "cold" in self.results.states
 
-    def _empty_results(self, paths: list[str]) -> Results:
-        store, y = self._source.store, self._source.y
-        windows = store.traits.stays_here
-        states = ["cold"] if windows else ["warm", "cold"]
-        if not hasattr(os, "posix_fadvise"):
-            states.remove("cold")
-        notes = []
-        if windows:
-            notes.append(
-                "the store is larger than the memory there is: it is read from the "
-                "disk in every epoch, and not measured warm."
-            )
-        if self._model is None:
-            notes.append(
-                "`output` is what the model takes: with --model it is found out, and "
-                "`fit` is measured."
-            )
-        return Results(
-            paths,
-            store={
-                "paths": paths,
-                "rows": store.num_rows,
-                "features": store.num_features,
-                "nonzeros": store.nnz,
-                "bytes": store.nbytes,
-                "fits_in_memory": not windows,
-                "y": None if y is None else _named(y),
-            },
-            machine={
-                "cpus": usable_cpus(),
-                "free_memory": free_memory(),
-                "backend": keras_backend(),
-            },
-            states=states,
-            main_state=states[0] if states else "warm",
-            notes=notes,
-        )
-
 
 def _checked_seconds(seconds: float) -> float:
     if not 0 < seconds < float("inf"):
@@ -323,7 +282,3 @@ def _checked_seconds(seconds: float) -> float:
             f"for example {argument('seconds', 30)}."
         )
     return seconds
-
-
-def _named(array: Array) -> str:
-    return f"{array.dtype.name} {array.shape}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.bench.runs import Run
 from sequence_loader.bench.settings import Setting
+from sequence_loader.bench.space import usable_cpus
+from sequence_loader.memory.free_memory import free_memory
+from sequence_loader.store.sparse_store import SparseStore
 
 VERSION = 1
 """Of the JSON: it changes where a key goes or gets another meaning."""
@@ -212,6 +217,51 @@ class Results:
             "line": self.line,
             "notes": self.notes,
         }
+
+
+def empty_results(paths: list[str], store: SparseStore, trains: bool) -> Results:
+    """What is known before anything is measured.
+
+    Args:
+        paths: Of the store, as the user wrote them.
+        store: It, open.
+        trains: Whether there is a model.
+    """
+    y, windows = store.y, store.traits.stays_here
+    states = ["cold"] if windows else ["warm", "cold"]
+    if not hasattr(os, "posix_fadvise"):
+        states.remove("cold")
+    notes = []
+    if windows:
+        notes.append(
+            "the store is larger than the memory there is: it is read from the disk in "
+            "every epoch, and not measured warm."
+        )
+    if not trains:
+        notes.append(
+            "`output` is what the model takes: with --model it is found out, and `fit` "
+            "is measured."
+        )
+    return Results(
+        paths,
+        store={
+            "paths": paths,
+            "rows": store.num_rows,
+            "features": store.num_features,
+            "nonzeros": store.nnz,
+            "bytes": store.nbytes,
+            "fits_in_memory": not windows,
+            "y": None if y is None else f"{y.dtype.name} {y.shape}",
+        },
+        machine={
+            "cpus": usable_cpus(),
+            "free_memory": free_memory(),
+            "backend": keras_backend(),
+        },
+        states=states,
+        main_state=states[0] if states else "warm",
+        notes=notes,
+    )
 
 
 def _stage(runs: Sequence[Run]) -> str:

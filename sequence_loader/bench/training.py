@@ -1,28 +1,23 @@
 """The model: loaded, tried on the store, and timed with a feed and without one.
 
-Steps are timed inside one epoch of `fit`, from the end of its first `WARM` steps to the
-end of the last: what starting an epoch takes does not count.
+Steps are timed inside one epoch of `fit`, from the end of its first
+`WARM_STEPS` to the end of the last: what starting an epoch takes does not count.
 """
 
 from __future__ import annotations
 
-import importlib
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import import_keras, keras_backend
 from sequence_loader.bench.runs import Feed, Run, Stopwatch
 from sequence_loader.bench.settings import Setting
 from sequence_loader.bench.source import ReopenedStore
+from sequence_loader.feed.constant import constant_feed
 
-WARM = 4
-
-
-def import_keras() -> Any:
-    """The Keras that `SparseBatchSequence` feeds here."""
-    return importlib.import_module("tf_keras" if uses_legacy_keras() else "keras")
+WARM_STEPS = 4
 
 
 def load_model(path: str) -> Any:
@@ -110,7 +105,7 @@ def train(model: Any, data: Any, steps: int, epoch: int, batch_size: int) -> Run
         epoch: Batches of an epoch.
         batch_size: Rows in a batch.
     """
-    warm = min(WARM, epoch // 2)
+    warm = min(WARM_STEPS, epoch // 2)
     steps = max(1, min(steps, epoch - warm))
     watch, found = Stopwatch(), []
 
@@ -152,28 +147,12 @@ def train_alone(model: Any, feed: Feed, seconds: float) -> Run:
     batch = feed.sequence[0]
     size, steps = feed.setting.batch_size, 8
     began = time.perf_counter()
-    train(model, _constant(batch, 2 * WARM + steps), steps, 2 * WARM + steps, size)
-    took = (time.perf_counter() - began) / (WARM + steps)
+    epoch = 2 * WARM_STEPS + steps
+    train(model, constant_feed(batch, epoch), steps, epoch, size)
+    took = (time.perf_counter() - began) / (WARM_STEPS + steps)
     steps = max(4, int(seconds / took))
-    return train(model, _constant(batch, WARM + steps), steps, WARM + steps, size)
-
-
-def _constant(batch: Any, steps: int) -> Any:
-    """One batch, `steps` times, as near to the training step as Keras lets it."""
-    if keras_backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.data.Dataset.from_tensors(batch).cache().repeat(steps)
-    keras = import_keras()
-
-    class Constant(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> Any:
-            return batch
-
-    return Constant()
+    epoch = WARM_STEPS + steps
+    return train(model, constant_feed(batch, epoch), steps, epoch, size)
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sequence_loader.cli.command import Subparsers, add_command
+from sequence_loader.cli.command import Subparsers, add_command, add_no_progress
 
 
 def add_bench(commands: Subparsers) -> None:
@@ -47,12 +47,7 @@ def add_bench(commands: Subparsers) -> None:
     parser.add_argument(
         "--chart", metavar="FILE", help="write a bar chart, a .png (extra: plot)"
     )
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     parser.set_defaults(run=run_bench)
 
 
@@ -67,8 +62,8 @@ def run_bench(args: argparse.Namespace) -> int:
     if args.chart:
         require_matplotlib()  # before two minutes are spent
     with quiet_tensorflow():
+        from sequence_loader.backends.which_keras import import_keras
         from sequence_loader.bench.measure import Bench
-        from sequence_loader.bench.training import import_keras
 
         import_keras()
     bench = Bench(

@@ -42,6 +42,16 @@ def add_command(
     return parser
 
 
+def add_no_progress(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of every command that may take long."""
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        help="show no progress bar",
+    )
+
+
 def say(command: str, kind: str, text: str) -> None:
     """Writes one line to standard error."""
     print(f"sequence_loader {command}: {kind}: {' '.join(text.split())}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sequence_loader.cli.command import Subparsers, add_command, size
+from sequence_loader.cli.command import Subparsers, add_command, add_no_progress, size
 
 
 def add_convert(commands: Subparsers) -> None:
@@ -74,12 +74,7 @@ def add_convert(commands: Subparsers) -> None:
             help=f"a text of {what} names, one on each line; or .gz"
             + ("; or features.tsv of 10x" if what == "feature" else ""),
         )
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     parser.add_argument(
         "--like",
         metavar="STORE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sequence_loader.cli.command import Subparsers, add_command, failed
+from sequence_loader.cli.command import Subparsers, add_command, add_no_progress, failed
 from sequence_loader.cli.texts import SPELLED, add_text_options, given
 
 
@@ -42,12 +42,7 @@ def add_demo(commands: Subparsers) -> None:
         metavar="NAME",
         help='top-level packages to tell apart; "stdlib" is the standard library',
     )
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     own = parser.add_argument_group("with files", argument_default=argparse.SUPPRESS)
     own.add_argument(
         "--as",

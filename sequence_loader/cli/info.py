@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from sequence_loader.cli.command import Subparsers, add_command, size
+from sequence_loader.cli.command import Subparsers, add_command, add_no_progress, size
 from sequence_loader.cli.texts import SPELLED, add_text_options, given
 
 SHOWN_CLASSES = 20
@@ -36,12 +36,7 @@ def add_info(commands: Subparsers) -> None:
         "info train.csv",
     )
     parser.add_argument("stores", nargs="+", metavar="SRC")
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     add_text_options(parser)
     parser.set_defaults(run=run_info, spelled=SPELLED)
 

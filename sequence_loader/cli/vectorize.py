@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sequence_loader.cli.command import Subparsers, add_command, size
+from sequence_loader.cli.command import Subparsers, add_command, add_no_progress, size
 from sequence_loader.cli.texts import SPELLED, add_text_options, given
 from sequence_loader.cli.vectorizers import (
     BOTH,
@@ -64,12 +64,7 @@ def add_vectorize(commands: Subparsers) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the store at DST"
     )
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     add_learning(parser)
     add_text_options(parser)
     names = {"path": "DST", "source": "SRC", "num_words": "--max-features"}

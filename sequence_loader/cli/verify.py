@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sequence_loader.cli.command import Subparsers, add_command, failed, size
+from sequence_loader.cli.command import (
+    Subparsers,
+    add_command,
+    add_no_progress,
+    failed,
+    size,
+)
 
 
 def add_verify(commands: Subparsers) -> None:
@@ -19,12 +25,7 @@ def add_verify(commands: Subparsers) -> None:
         "verify parts/*.store",
     )
     parser.add_argument("stores", nargs="+", metavar="STORE")
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        help="show no progress bar",
-    )
+    add_no_progress(parser)
     parser.set_defaults(run=run_verify)
 
 

@@ -9,7 +9,6 @@ other network: it slices padded arrays of word numbers for a separable CNN.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
+from sequence_loader.backends.which_keras import import_keras, keras_backend
 
 BATCH_SIZE = 128
 UNITS = 64
@@ -45,11 +44,6 @@ class Split:
     x_val: Any
     y_val: Labels
     num_classes: int
-
-
-def import_keras() -> Any:
-    """The Keras that `SparseBatchSequence` feeds here: Keras 3, or 2 (tf-keras)."""
-    return importlib.import_module("tf_keras" if uses_legacy_keras() else "keras")
 
 
 def mlp(num_features: int, num_classes: int, *, sparse: bool) -> Any:

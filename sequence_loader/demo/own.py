@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from sequence_loader.backends.quiet import quiet_tensorflow
-from sequence_loader.backends.which_keras import keras_backend
-from sequence_loader.demo.guide import import_keras
+from sequence_loader.backends.which_keras import import_keras, keras_backend
 from sequence_loader.demo.stores import Vectorized, opened, vectorize
 from sequence_loader.demo.training import confusion, train
 

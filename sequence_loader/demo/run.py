@@ -26,9 +26,9 @@ from rich.table import Table
 
 from sequence_loader.arguments import argument
 from sequence_loader.backends.quiet import quiet_tensorflow
-from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.backends.which_keras import import_keras, keras_backend
 from sequence_loader.demo.corpus import Corpus, collect_docstrings
-from sequence_loader.demo.guide import BATCH_SIZE, Split, import_keras
+from sequence_loader.demo.guide import BATCH_SIZE, Split
 from sequence_loader.demo.own import quiet_console
 from sequence_loader.demo.speed import Figure, Speeds, measure_feeds
 from sequence_loader.demo.stores import (

@@ -5,8 +5,8 @@ little of what feeds it. Here all feeds of a kind, dense or sparse, train the gu
 network, and so does one batch that is served again and again: no loader. Feeds take
 turns, and in each round a feed is compared with the constant batch of that round.
 
-A feed is timed inside one epoch of `fit`, from the end of its first `WARM` steps to
-the end of the last: what starting an epoch takes does not count.
+A feed is timed inside one epoch of `fit`, from the end of its first `WARM_STEPS`
+to the end of the last: what starting an epoch takes does not count.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.backends.which_keras import keras_backend
-from sequence_loader.demo.guide import (
-    BATCH_SIZE,
-    Split,
-    dense_batches,
-    import_keras,
-    mlp,
-)
+from sequence_loader.backends.which_keras import import_keras, keras_backend
+from sequence_loader.demo.guide import BATCH_SIZE, Split, dense_batches, mlp
+from sequence_loader.feed.constant import constant_feed
 
 CONSTANT = "one batch again and again"
 GENERATOR = "generator with .toarray()"
 SEQUENCE = "SparseBatchSequence"
 DATASET = "to_tf_dataset()"
 
-WARM = 4
+WARM_STEPS = 4
 MIN_ROUNDS, MAX_ROUNDS = 3, 9
 
 
@@ -105,7 +100,7 @@ def measure_feeds(split: Split, steps: int, budget: float, seed: int) -> Speeds:
         model = mlp(
             split.x_train.shape[1], split.num_classes, sparse=kind == "sparse"
         )
-        for feed, data in _feeds(split, kind, WARM + steps, seed).items():
+        for feed, data in _feeds(split, kind, WARM_STEPS + steps, seed).items():
             clocks[kind, feed] = _clock(model, data, steps)
     for clock in clocks.values():
         clock()  # Keras compiles
@@ -139,31 +134,13 @@ def _feeds(split: Split, kind: str, steps: int, seed: int) -> dict[str, Any]:
         )
         for _ in range(2)
     ]
-    feeds = {CONSTANT: _constant(made[0][0], steps)}
+    feeds = {CONSTANT: constant_feed(made[0][0], steps)}
     if kind == "dense":
         feeds[GENERATOR] = dense_batches(x, y)
     feeds[SEQUENCE] = made[0]
     if kind == "dense" or keras_backend() != "torch":
         feeds[DATASET] = made[1].to_tf_dataset()
     return feeds
-
-
-def _constant(batch: Any, steps: int) -> Any:
-    """One batch, `steps` times, as near to the training step as Keras lets it."""
-    if keras_backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.data.Dataset.from_tensors(batch).cache().repeat(steps)
-    keras = import_keras()
-
-    class Constant(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> Any:
-            return batch
-
-    return Constant()
 
 
 def _clock(model: Any, feed: Any, steps: int) -> Callable[[], float]:
@@ -178,11 +155,11 @@ def _clock(model: Any, feed: Any, steps: int) -> Callable[[], float]:
         ends.clear()
         model.fit(
             feed,
-            steps_per_epoch=WARM + steps,
+            steps_per_epoch=WARM_STEPS + steps,
             shuffle=False,
             verbose=0,
             callbacks=[callback],
         )
-        return (ends[WARM + steps - 1] - ends[WARM - 1]) / steps * 1e3
+        return (ends[WARM_STEPS + steps - 1] - ends[WARM_STEPS - 1]) / steps * 1e3
 
     return clock

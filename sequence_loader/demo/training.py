@@ -13,13 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sequence_loader.arrays import Integers
-from sequence_loader.demo.guide import (
-    BATCH_SIZE,
-    PATIENCE,
-    import_keras,
-    mlp,
-    separable_cnn,
-)
+from sequence_loader.backends.which_keras import import_keras
+from sequence_loader.demo.guide import BATCH_SIZE, PATIENCE, mlp, separable_cnn
 from sequence_loader.demo.stores import SEED, Vectorized
 from sequence_loader.memory.free_memory import free_memory
 

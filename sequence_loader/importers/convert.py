@@ -10,18 +10,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
-from sequence_loader.checks import shown
 from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import open_files
 from sequence_loader.importers.labels import LabelRule
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import SideFiles, check_free, side_files
-from sequence_loader.importers.source import Block, Source, SourceError
+from sequence_loader.importers.source import (
+    Block,
+    Source,
+    SourceError,
+    common_dtype,
+    first_of_alike,
+)
 from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
 from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
@@ -189,7 +193,7 @@ def convert(
         if files
         else [_from_python(blocks, format, options)]
     )
-    first = _first_of_alike(sources)
+    first = first_of_alike(sources)
     if first.num_features == 0:
         raise SourceError(
             f"{first.name} has no columns, and a store has at least one feature. "
@@ -202,7 +206,7 @@ def convert(
         model.check(first, called)
         called = model.feature_names if called is None else called
         read_as = model.dtype if read_as is None else read_as
-    read_as = checked_dtype(_dtype(sources) if read_as is None else read_as)
+    read_as = checked_dtype(common_dtype(sources) if read_as is None else read_as)
     found = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,
@@ -245,20 +249,6 @@ def _from_python(
     return read_blocks(blocks)
 
 
-def _first_of_alike(sources: Sequence[Source]) -> Source:
-    first = sources[0]
-    for other in sources[1:]:
-        for what in ("num_features", "feature_names", "feature_metadata"):
-            one, two = getattr(first, what), getattr(other, what)
-            if one != two:
-                raise ValueError(
-                    f"the files of {argument('source')} must have the same features; "
-                    f"{other.name} has {what} {shown(two)}, and {first.name} has "
-                    f"{shown(one)}. Select the same features, in the same order."
-                )
-    return first
-
-
 def _metadata(sources: Sequence[Source], given: Any) -> Any:
     """What the sources keep with the store, and what the caller gave, which wins."""
     if given is not None and not isinstance(given, dict):
@@ -272,11 +262,6 @@ def _metadata(sources: Sequence[Source], given: Any) -> Any:
 def _noted(block: Block, beside: SideFiles) -> Block:
     beside.append(block)
     return block
-
-
-def _dtype(sources: Sequence[Source]) -> np.dtype[Any]:
-    kinds = {source.dtype.newbyteorder("=") for source in sources}
-    return kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
 
 
 def _write(

@@ -15,7 +15,7 @@ import lzma
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from sequence_loader.checks import is_real
+from sequence_loader.arguments import argument
+from sequence_loader.checks import is_real, shown
 from sequence_loader.rows.csr import CsrRows
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -96,6 +97,27 @@ class Source:
     row_metadata: dict[str, list[str]] = field(default_factory=dict)
     feature_metadata: dict[str, list[str]] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def first_of_alike(sources: Sequence[Source]) -> Source:
+    """The first of several; raises ValueError where others have other features."""
+    first = sources[0]
+    for other in sources[1:]:
+        for what in ("num_features", "feature_names", "feature_metadata"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ValueError(
+                    f"the files of {argument('source')} must have the same features; "
+                    f"{other.name} has {what} {shown(two)}, and {first.name} has "
+                    f"{shown(one)}. Select the same features, in the same order."
+                )
+    return first
+
+
+def common_dtype(sources: Sequence[Source]) -> np.dtype[Any]:
+    """The type that holds the values of all."""
+    kinds = {source.dtype.newbyteorder("=") for source in sources}
+    return kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
 
 
 # What NumPy, zipfile, the decompressors, h5py, zarr and scipy raise when a file is
