@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from watching import HUNG_SECONDS
 
-from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
+from sequence_loader.memory.buffers import ALIGNMENT_BYTES, BufferPool
 
 DTYPES = ["bool", "int8", "float16", "float32", "float64", "int64"]
 SHAPES = [(1,), (3, 5), (32, 100), (33, 100), (128, 1000), (4, 2, 3), (0, 7), ()]
@@ -34,7 +34,7 @@ def test_arrays_are_aligned_zeroed_writable_and_contiguous(shape, dtype):
     for _ in range(5):
         array = pool.zeros(shape, dtype)
         assert array.shape == shape and array.dtype == dtype
-        assert array.ctypes.data % ALIGNMENT == 0
+        assert array.ctypes.data % ALIGNMENT_BYTES == 0
         assert array.flags.c_contiguous and array.flags.writeable
         assert not array.any()
         array[...] = 1  # what the next one must not show

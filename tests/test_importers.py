@@ -47,9 +47,9 @@ def small_pieces(small: bool = True) -> Iterator[None]:
                 (compressed, "WRITE_PIECE_VALUES", 3),
                 (compressed, "ROWS", 4),
                 (import_npz, "WRITE_PIECE_VALUES", 3),
-                (entries, "LIMIT", 4),
-                (entries, "ROWS", 3),
-                (entries, "BUCKETS", 2),
+                (entries, "SORTED_ENTRIES", 4),
+                (entries, "BLOCK_ROWS", 3),
+                (entries, "BUCKET_FILES", 2),
                 (sources, "TEXT_BYTES", 20),
                 (import_anndata, "DENSE_BYTES", 100),
             ):
@@ -178,7 +178,7 @@ def test_entries_become_rows_in_their_order(
     scratch = tmp_path_factory.getbasetemp()
     before = set(scratch.iterdir())
     with small_pieces(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entries, "ROWS", max(3, rows // 4))
+        patch.setattr(entries, "BLOCK_ROWS", max(3, rows // 4))
         seen = list(rows_of_entries(made, (rows, 4), expected, scratch, lambda _: None))
     assert set(scratch.iterdir()) == before
     assert sum(block.num_rows for block in seen) == rows

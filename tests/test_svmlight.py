@@ -171,7 +171,7 @@ def test_many_labels_are_refused_dense_and_kept_sparse(tmp_path: Path) -> None:
 def test_dense_labels_are_made_in_bounded_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sequence_loader.importers.svmlight.DENSE_PIECE", 50)
+    monkeypatch.setattr("sequence_loader.importers.svmlight.DENSE_PIECE_BYTES", 50)
     rows = [(i % 7, i * i % 7) for i in range(40)]
     text = "".join(
         f"{a},{b} qid:{a} {b + 1}:{i + 1}\n" for i, (a, b) in enumerate(rows)

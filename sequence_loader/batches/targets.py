@@ -133,13 +133,13 @@ def check_numbers(
             continue  # a pass over it would read a file
         if source.array.ndim == 1 and source.array.dtype.kind == "f":
             count = source.num_rows if rows is None else len(rows)
-            for start in range(0, count, _AT_ONCE):
-                some = np.arange(start, min(start + _AT_ONCE, count))
+            for start in range(0, count, _CHECKED_ROWS):
+                some = np.arange(start, min(start + _CHECKED_ROWS, count))
                 some = some if rows is None else rows[some]
                 read_numbers(source, name, some, set())
 
 
-_AT_ONCE = 1 << 16
+_CHECKED_ROWS = 1 << 16
 
 
 def _tell_of_missing(

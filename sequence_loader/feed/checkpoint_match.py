@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-_AROUND = 60
+_AROUND_CHARACTERS = 60
 
 
 def check_same(
@@ -48,9 +48,9 @@ def _around_difference(one: str, other: str) -> tuple[str, str]:
     """What two long texts are like where they begin to differ."""
     pairs = zip_longest(one, other)
     first = next(place for place, (a, b) in enumerate(pairs) if a != b)
-    start = max(0, first - _AROUND // 2)
+    start = max(0, first - _AROUND_CHARACTERS // 2)
     return tuple(  # type: ignore[return-value]
-        f"{'...' * (start > 0)}{text[start : first + _AROUND]}"
-        f"{'...' * (len(text) > first + _AROUND)}"
+        f"{'...' * (start > 0)}{text[start : first + _AROUND_CHARACTERS]}"
+        f"{'...' * (len(text) > first + _AROUND_CHARACTERS)}"
         for text in (one, other)
     )

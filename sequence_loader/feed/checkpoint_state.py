@@ -26,7 +26,7 @@ from sequence_loader.feed.checkpoint_variables import (
     walked,
 )
 
-ALIGNMENT = 64
+_ALIGNMENT_BYTES = 64
 
 
 _HELD = {
@@ -60,7 +60,7 @@ class Packer:
         end = 0
         for array in arrays:
             places.append([str(array.dtype), list(array.shape), end])
-            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+            end += -(-array.nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         if len(self._content) != end:
             self._content = np.zeros(end, np.uint8)
         for array, (_, shape, offset) in zip(arrays, places):

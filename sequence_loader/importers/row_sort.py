@@ -22,11 +22,11 @@ from sequence_loader.arrays import Array
 from sequence_loader.importers.source import Advance
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 
-LIMIT = 1 << 21
+SORTED_ENTRIES = 1 << 21
 """Entries that are sorted in memory: some 120 MB with what sorting them takes."""
-ROWS = 1 << 20
+BLOCK_ROWS = 1 << 20
 """Rows, empty ones too, that become one block."""
-BUCKETS = 256
+BUCKET_FILES = 256
 """Files open at a time, at each of the two levels that 100 GB need."""
 
 
@@ -93,8 +93,9 @@ def _dealt(
     advance: Advance,
 ) -> Iterator[CsrRows]:
     first, last = rows
-    count = max(-(-3 * expected // (2 * LIMIT)), -(-(last - first) // ROWS), 1)
-    width = -(-(last - first) // min(count, BUCKETS)) or 1
+    count = -(-3 * expected // (2 * SORTED_ENTRIES))
+    count = max(count, -(-(last - first) // BLOCK_ROWS), 1)
+    width = -(-(last - first) // min(count, BUCKET_FILES)) or 1
     count = -(-(last - first) // width)
     with ExitStack() as stack:
         files: list[IO[bytes] | None] = [None] * count
@@ -119,7 +120,8 @@ def _dealt(
         for number, file in enumerate(files):
             start = first + number * width
             stop, size = min(start + width, last), int(sizes[number])
-            if (size <= LIMIT and stop - start <= ROWS) or stop - start == 1:
+            fits = size <= SORTED_ENTRIES and stop - start <= BLOCK_ROWS
+            if fits or stop - start == 1:
                 found = _read(file, dtype, size) if size else None
                 advance(found.nbytes if found is not None else 0)
                 yield _as_rows(found, start, stop, num_features)
@@ -174,8 +176,8 @@ def _read(file: Any, dtype: Any, count: int) -> Array:
 def _pieces(file: Any, dtype: Any, count: int) -> Iterator[Array]:
     if count:
         file.seek(0)
-    for start in range(0, count, LIMIT // 2):
-        size = min(LIMIT // 2, count - start) * dtype.itemsize
+    for start in range(0, count, SORTED_ENTRIES // 2):
+        size = min(SORTED_ENTRIES // 2, count - start) * dtype.itemsize
         yield np.frombuffer(file.read(size), dtype)
 
 

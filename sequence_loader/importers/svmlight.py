@@ -33,7 +33,7 @@ from sequence_loader.importers.svmlight_spill import KIND, Spill
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 
-DENSE_PIECE = 1 << 24
+DENSE_PIECE_BYTES = 1 << 24
 """Bytes of dense labels that are made at a time."""
 
 
@@ -138,7 +138,7 @@ def read_svmlight(
 
 def _dense(rows: CsrRows, labels: CsrRows, queries: Integers) -> Generator[Block]:
     """Rows with their labels as arrays, few enough at a time."""
-    step = max(1, DENSE_PIECE // labels.num_features)
+    step = max(1, DENSE_PIECE_BYTES // labels.num_features)
     for start in range(0, rows.num_rows, step):
         stop = min(start + step, rows.num_rows)
         dense = np.zeros((stop - start, labels.num_features), np.uint8)

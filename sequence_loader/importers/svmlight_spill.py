@@ -17,7 +17,7 @@ KIND = "svmlight"
 BOM = b"\xef\xbb\xbf"
 SIZES = re.compile(rb"[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\d+)[ \t]*\r?\n")
 """Rows, features and labels, as files of extreme classification begin."""
-HEAD = 1 << 12
+HEAD_BYTES = 1 << 12
 """Bytes of a file that are looked at to say what it is."""
 
 
@@ -61,7 +61,7 @@ class Spill:
             for text in lines(file):
                 done = len(text)
                 if not head:
-                    head = text[:HEAD]
+                    head = text[:HEAD_BYTES]
                     if (what := foreign(head)) is not None:
                         raise _unread(path, f"it is {what}")
                     text = text.removeprefix(BOM)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from sequence_loader.arrays import Array
 from sequence_loader.forks import renew_after_fork
 
-ALIGNMENT = 64
+ALIGNMENT_BYTES = 64
 """Bytes; what TensorFlow (Eigen), JAX and torch ask of memory they take as is."""
 
 _Block = npt.NDArray[np.uint8]
@@ -88,8 +88,8 @@ class BufferPool:
         block = self._take(size)
         if block is None:
             # NumPy asks for huge pages itself where the platform has them.
-            fresh = np.empty(max(size, 1) + ALIGNMENT, dtype=np.uint8)
-            start = -fresh.ctypes.data % ALIGNMENT
+            fresh = np.empty(max(size, 1) + ALIGNMENT_BYTES, dtype=np.uint8)
+            start = -fresh.ctypes.data % ALIGNMENT_BYTES
             block = fresh[start : start + max(size, 1)]
         with self._lock:
             self._in_use += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_UNKNOWN = 1 << 30
+_UNKNOWN_BYTES = 1 << 30
 """Bytes, where the system does not say."""
 
 
@@ -24,7 +24,7 @@ def _available(root: Path) -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return _UNKNOWN
+    return _UNKNOWN_BYTES
 
 
 def _cgroup_rooms(root: Path) -> list[int]:

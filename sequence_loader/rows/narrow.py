@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.memory.buffers import ALIGNMENT
+from sequence_loader.memory.buffers import ALIGNMENT_BYTES
 from sequence_loader.rows.csr import MOST
 
 PIECE_VALUES = 1 << 18
@@ -164,7 +164,8 @@ def _copied_twice(
     dtypes = _FOUR, _FOUR, two, one
     counts = 2 * total + 2, total + 1, total + 1, len(data)
     sizes = [many * dtype.itemsize for many, dtype in zip(counts, dtypes)]
-    starts = [0, *accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]
+    steps = (-(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for size in sizes)
+    starts = [0, *accumulate(steps)]
     block = _SCRATCH.take(starts[-1])
     wide, pairs, beside, alone = (
         block[start : start + size].view(dtype)

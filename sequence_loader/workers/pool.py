@@ -28,7 +28,7 @@ from sequence_loader.order.plan import PlannedBatch
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.workers import errors
 from sequence_loader.workers.errors import WorkerError
-from sequence_loader.workers.process import PATIENCE, WorkerProcess
+from sequence_loader.workers.process import CLOSE_SECONDS, WorkerProcess
 
 Served: TypeAlias = "list[CsrRows | Array]"
 """The rows of each input, in the order of the readers."""
@@ -235,5 +235,5 @@ def _close_all() -> None:
     ended.set()
     for crew in list(_crews):
         # Threads without a process may be stuck, and end with the interpreter.
-        crew.close(PATIENCE if crew.processes else 0)
-    visits.settle(PATIENCE)
+        crew.close(CLOSE_SECONDS if crew.processes else 0)
+    visits.settle(CLOSE_SECONDS)

@@ -32,7 +32,7 @@ from sequence_loader.workers import errors, pickling
 from sequence_loader.workers.errors import WorkerError
 from sequence_loader.workers.interrupts import watch
 from sequence_loader.workers.pool import Crew, Served, Task, ended, visits
-from sequence_loader.workers.process import PATIENCE
+from sequence_loader.workers.process import CLOSE_SECONDS
 from sequence_loader.workers.readahead import ReadAhead
 
 STUCK_SECONDS = 30.0
@@ -100,8 +100,7 @@ class Workers:
         self._pid = os.getpid()
         self._lock = threading.Lock()  # guards the crew, the cache and the guesses
         self._crew: Crew | None = None
-        self._interrupted = False
-        self._counts = WorkerCounts()
+        self._interrupted, self._counts = False, WorkerCounts()
         self._forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -154,7 +153,7 @@ class Workers:
             raise
         except BaseException:  # Ctrl-C, or a warning that is made an error
             # A thread in a stuck transform is not waited for.
-            self._close(PATIENCE if self.processes else 0)
+            self._close(CLOSE_SECONDS if self.processes else 0)
             raise
         with self._lock:
             prepared, _, seconds, nbytes = self._counts
@@ -164,9 +163,7 @@ class Workers:
                 seconds + sum(task.seconds for task in tasks),
                 nbytes + sum(task.bytes_read for task in tasks),
             )
-        if len(parts) == 1:
-            return parts[0]
-        return map_structure(_joined, *parts)
+        return parts[0] if len(parts) == 1 else map_structure(_joined, *parts)
 
     def counts(self) -> WorkerCounts:
         """What they have done in this process."""
@@ -185,7 +182,7 @@ class Workers:
 
     def close(self) -> None:
         """Ends the workers; the next batch starts new ones."""
-        self._close(PATIENCE)
+        self._close(CLOSE_SECONDS)
 
     def _close(self, patience: float) -> None:
         if self.forked:
@@ -293,15 +290,11 @@ def _is_good(task: Task, rows: Integers) -> bool:
     return not (isinstance(error, WorkerError) and error.by_interrupt)
 
 
-def _joined(*parts: CsrRows | Array) -> CsrRows | Array:
+def _joined(*parts: Any) -> CsrRows | Array:
     """The rows of all parts, in order."""
-    sparse = [part for part in parts if isinstance(part, CsrRows)]
-    dense = [part for part in parts if not isinstance(part, CsrRows)]
-    if not sparse:
-        return np.concatenate(dense)
-    if dense:
+    if len({isinstance(part, CsrRows) for part in parts}) > 1:
         raise TypeError(
             "`transform` must return rows of one kind; it returned sparse rows for "
             "some and an array for others. Return one of those."
         )
-    return joined(sparse)
+    return joined(parts) if isinstance(parts[0], CsrRows) else np.concatenate(parts)

@@ -31,7 +31,7 @@ from sequence_loader.workers.channel import loads, receive, send
 from sequence_loader.workers.child import BOOTSTRAP
 from sequence_loader.workers.pickling import dumps
 
-PATIENCE = 2.0
+CLOSE_SECONDS = 2.0
 """Seconds that an idle worker has to end by itself, and run its exit handlers."""
 
 
@@ -107,7 +107,7 @@ class WorkerProcess:
             answer = loads(receive(self._connection))
         except (EOFError, ConnectionError):
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE)
+                self._process.wait(CLOSE_SECONDS)
             code = self._process.returncode
             self.kill()
             raise errors.died(self.pid, code, job) from None
@@ -127,7 +127,7 @@ class WorkerProcess:
         """Sees to the end of the process, and leaves nothing of it."""
         self._close_handles(lifeline=False)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(PATIENCE)
+            self._process.wait(CLOSE_SECONDS)
         self._process.kill()
         self._process.wait()
         self._close_handles()

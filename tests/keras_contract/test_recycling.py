@@ -38,7 +38,7 @@ from keras_contract.real_keras import (
 from watching import HUNG_SECONDS, until
 
 from sequence_loader import SparseBatchSequence
-from sequence_loader.memory.buffers import ALIGNMENT, BufferPool
+from sequence_loader.memory.buffers import ALIGNMENT_BYTES, BufferPool
 
 ROWS, FEATURES, BATCH = 40 * 32, 2000, 32
 
@@ -277,5 +277,5 @@ def test_memory_comes_back_after_fit() -> None:
 def test_dense_batches_are_used_where_they_lie() -> None:
     (served,) = SparseBatchSequence(matrix(), batch_size=BATCH)[0]
     address = served.ctypes.data
-    assert address % ALIGNMENT == 0
+    assert address % ALIGNMENT_BYTES == 0
     assert content(aliased(served)).ctypes.data == address
