@@ -166,7 +166,8 @@ def test_convert_info_verify(folder: Path) -> None:
     assert cell(out, "density") == f"{store.nnz / 240:.4%}"
     assert cell(out, "as a dense array") == "240 bytes"
     assert cell(out, "on disk") == f"{store.nbytes / 1000:.3g} kB"
-    assert cell(out, "no") == "25.0%" and cell(out, "yes") == "75.0%"
+    assert cell(out, "no") == "22.5%" and cell(out, "yes") == "75.0%"
+    assert cell(out, "of weight 0") == "2.5%"
     assert "a.store: whole" in command(folder, "verify", "a.store").stdout
     with open(folder / "a.store" / "data.npy", "r+b") as file:
         file.seek(-1, os.SEEK_END)
