@@ -109,6 +109,23 @@ def test_little_is_kept_when_all_is_let_go(count, spare):
         assert pool.idle_bytes >= 1000 * min(spare, count)
 
 
+def test_what_is_reserved_is_kept_while_it_is():
+    pool = BufferPool(spare=2)
+
+    def idle_after(count):
+        arrays = [pool.zeros((1000,), "uint8") for _ in range(count)]
+        arrays.clear()
+        return pool.idle_bytes // 1000
+
+    few, many = pool.reserve(3), pool.reserve(5)
+    assert [pool.spare, idle_after(7)] == [5, 5]
+    del many
+    assert [pool.spare, pool.idle_bytes, idle_after(7)] == [3, 3000, 3]
+    assert pickle.loads(pickle.dumps(pool)).spare == 2
+    del few
+    assert [pool.spare, pool.idle_bytes, idle_after(7)] == [2, 2000, 2]
+
+
 def test_blocks_of_a_size_nobody_asks_for_any_more_go_away():
     pool = BufferPool()
     for size in (100, 10_000, 100, 10**6, 5):

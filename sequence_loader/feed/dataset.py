@@ -3,12 +3,13 @@
 Python builds flat arrays, of one batch or of several small ones in one call;
 everything else happens in the graph:
 
-    range(1) -> epoch, number, first      when an iteration starts
-    -> first, first + `at_once`, ...      one step for each call
-    -> arrays of these batches            the pipeline's `parallel_calls` at once
+    range(1) -> two parts: epoch, numbers   when an iteration starts
+    of each part:
+    -> first, first + `at_once`, ...        one step for each call
+    -> arrays of these batches              the pipeline's `parallel_calls` at once
     -> structure, SparseTensors
-    -> prefetch                           `prefetch` batches
-    -> the last batch, made when it is asked for
+    -> prefetch                             `prefetch` batches of this part; the second
+                                            one is the last batch alone
 
 The epoch an iteration serves is fixed when it starts and is over when its last
 batch is made, which nothing does ahead: an iterator that is dropped before, as
@@ -38,7 +39,10 @@ from sequence_loader.workers.pool import ended, visits
 
 
 READY_BYTES, READY_BATCHES = 1 << 28, 2
-"""Bytes of the batches that are kept ready, and how many may be whatever they take."""
+"""Bytes of the batches that are kept ready, and how many may be whatever they take.
+While a dataset exists, the memory of as many is kept from one iteration to the next:
+to get it anew took 3 ms of CPU time for each dense batch of 10 MB, thrice what making
+the batch takes."""
 
 
 def make_dataset(
@@ -71,7 +75,8 @@ def make_dataset(
         if isinstance(leaf, CsrRows) and pipeline.assembler.output == "sparse":
             check_columns(leaf.num_features)
     layout = Layout(example, plan, pipeline.assembler)
-    prefetch = min(prefetch, max(READY_BYTES // max(layout.nbytes, 1), READY_BATCHES))
+    most = max(READY_BYTES // max(layout.nbytes, 1), READY_BATCHES)
+    prefetch = min(prefetch, most)
     del example
 
     # AutoGraph would read this file again, to find no `if` or `for` over tensors.
@@ -79,83 +84,85 @@ def make_dataset(
     last = plan.num_batches - 1
     at_once = 1 if pipeline.one_by_one else layout.at_once
 
-    def arrays(begun: Any, first: Any, *, count: int) -> list[Array]:
-        """The flat arrays of `count` batches.
+    def parts() -> Array:
+        """An iteration starts: what is made ahead, and the last batch.
 
-        The last batch is not made with others: those of the one before it stand in
-        for what is missing, and are cut off.
+        Returns:
+            int64 array of shape (2, 5): epoch, iteration, the first batch, one past the
+            last, and how many rows each has.
         """
-        wanted = range(int(first), int(first) + 1)
-        if count > 1:
-            wanted = range(int(first), min(int(first) + count, last))
+        epoch, iteration, first = begin()
+        ahead = min(first, last), last, plan.batch_size
+        final = max(first, last), last + 1, plan.rows_in(last, last + 1)
+        return np.array([(epoch, iteration, *part) for part in (ahead, final)])
+
+    def arrays(epoch: Any, iteration: Any, first: Any, stop: Any) -> list[Array]:
+        """The flat arrays of `at_once` batches.
+
+        Where fewer are left of a part, the last of them stands in for those that are
+        missing, which are cut off.
+        """
+        wanted = range(int(first), min(int(first) + at_once, int(stop)))
         flat: list[Array] = []
         asked = time.perf_counter()
         with visits:
-            batches = current().batches(int(begun[0]), wanted)
+            batches = current().batches(int(epoch), wanted)
             for _ in wanted:
                 if ended.is_set():
                     raise RuntimeError("the interpreter ends: no more batches are made")
                 one = layout.flatten(next(batches))
                 flat += one
             if last in wanted:
-                served(int(begun[1]))
+                served(int(iteration))
         rows = plan.rows_in(wanted.start, wanted.stop)
         pipeline.counters.served(len(wanted), rows, asked, time.perf_counter())
-        return flat + one * (count - len(wanted))
+        return flat + one * (at_once - len(wanted))
 
-    def fetch(begun: Any, first: Any, count: int, rows: int) -> list[Any]:
-        """In the graph: `count` batches of `rows` rows, dense ones as they cross."""
-        call = functools.partial(arrays, count=count)
-        flat = tf.numpy_function(call, [begun, first], layout.dtypes * count)
-        size, num_rows = len(layout.dtypes), layout.num_rows(rows, first)
-        each = [flat[start : start + size] for start in range(0, count * size, size)]
-        return layout.restore(each, num_rows)
+    @as_it_is
+    def batches_of(part: Any) -> tf.data.Dataset:
+        epoch, iteration, start, stop, rows = tf.unstack(part)
 
-    def ones(begun: Any, start: Any, stop: int, rows: int, **parallel: Any) -> Any:
-        """Batches `start` to `stop`, a call for each."""
+        def fetch(first: Any) -> list[Any]:
+            """In the graph: `at_once` batches, dense ones as they cross."""
+            asked = epoch, iteration, first, stop
+            flat = tf.numpy_function(arrays, asked, layout.dtypes * at_once)
+            size = len(layout.dtypes)
+            each = [flat[first : first + size] for first in range(0, len(flat), size)]
+            return layout.restore(each, rows)
 
         @as_it_is
-        def one(index: Any) -> Any:
-            return fetch(begun, index, 1, rows)[0]
-
-        return tf.data.Dataset.range(start, stop).map(one, **parallel)
-
-    def groups(begun: Any, start: Any) -> Any:
-        """Batches `start` to the last, without it, `at_once` in a call."""
+        def one(number: Any) -> Any:
+            return fetch(number)[0]
 
         @as_it_is
         def group(first: Any) -> Any:
-            batches = fetch(begun, first, at_once, plan.batch_size)
-            each = map(tf.data.Dataset.from_tensors, batches)
+            each = map(tf.data.Dataset.from_tensors, fetch(first))
             joined = functools.reduce(lambda one, other: one.concatenate(other), each)
-            return joined.take(last - first)
+            return joined.take(stop - first)
 
-        return tf.data.Dataset.range(start, last, at_once).flat_map(group)
-
-    @as_it_is
-    def iteration(_: Any) -> tf.data.Dataset:
-        begun = tf.numpy_function(
-            lambda: np.array(begin(), np.int64), [], tf.int64
-        )
-        begun.set_shape((3,))
-        start = tf.minimum(begun[2], last)
+        batches = tf.data.Dataset.range(start, stop, at_once)
         if at_once > 1:
-            ahead = groups(begun, start)
+            batches = batches.flat_map(group)
         elif parallel_calls > 1:
-            ahead = ones(
-                begun, start, last, plan.batch_size,
-                num_parallel_calls=parallel_calls, deterministic=True,
+            batches = batches.map(
+                one, num_parallel_calls=parallel_calls, deterministic=True
             )
         else:  # even one parallel call has a queue and a thread
-            ahead = ones(begun, start, last, plan.batch_size)
-        if prefetch:
-            ahead = ahead.prefetch(prefetch)
-        rows = len(plan.batch(0, last).rows)
-        final = tf.maximum(begun[2], last)
-        return ahead.concatenate(ones(begun, final, last + 1, rows))
+            batches = batches.map(one)
+        return batches.prefetch(prefetch) if prefetch else batches
 
-    dataset = tf.data.Dataset.range(1).flat_map(iteration)
-    return as_served(dataset, plan.num_batches)
+    @as_it_is
+    def begun(_: Any) -> Any:
+        both = tf.numpy_function(parts, [], tf.int64)
+        both.set_shape((2, 5))
+        return both
+
+    dataset = tf.data.Dataset.range(1).map(begun).unbatch().flat_map(batches_of)
+    dataset = as_served(dataset, plan.num_batches)
+    # Ready, made now, and with who reads. Not kept by a function above: TensorFlow
+    # lets go of none that crosses into Python.
+    dataset.memory = layout.reserve(min(prefetch + at_once + 2, most))
+    return dataset
 
 
 def as_served(dataset: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
@@ -167,7 +174,10 @@ def as_served(dataset: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
     nothing = tf.data.Dataset.from_generator(
         lambda: (), output_signature=dataset.element_spec
     )
-    dataset = dataset.concatenate(nothing.repeat()).take(num_batches)
+    dataset = dataset.concatenate(nothing.repeat())
+    # Made when it is asked for a batch: Keras makes a second iterator in each epoch,
+    # which it lets go of.
+    dataset = dataset.take(0).concatenate(dataset).take(num_batches)
     options = tf.data.Options()
     # The plan has sharded the rows already; a second time would lose some.
     options.experimental_distribute.auto_shard_policy = (

@@ -52,6 +52,11 @@ class Layout:
         self.nbytes = sum(array.nbytes for array in self.flatten(example))
         self.at_once = group_size(self.nbytes, CALL_BATCHES)
 
+    def reserve(self, batches: int) -> object:
+        """Keeps the memory of so many batches for as long as the result exists."""
+        sizes = [len(leaf.dtypes) for leaf in leaves(self._parts[0])]
+        return self._pool.reserve(batches * sum(sizes))
+
     @property
     def dtypes(self) -> list[Any]:
         """Of the arrays of a batch."""
@@ -71,23 +76,15 @@ class Layout:
             for array in leaf.flatten(block, self._pool)
         ]
 
-    def num_rows(self, rows: int, index: Any) -> Any:
-        """In the graph: a number of rows that the specs promise only where it is fixed.
-
-        Args:
-            rows: How many rows the batches have.
-            index: Any integer tensor that is not constant.
-        """
-        num_rows = tf.constant(rows, tf.int64)
-        return num_rows if self._rows is not None else num_rows + 0 * index
-
     def restore(self, batches: list[list[Any]], num_rows: Any) -> list[Any]:
         """In the graph: the tensors of batches, as the specs promise.
 
         Args:
             batches: What `flatten` gave, of each.
-            num_rows: int64 scalar: the rows that each has.
+            num_rows: int64 scalar, no constant: the rows that each has.
         """
+        if self._rows is not None:  # as the specs promise
+            num_rows = tf.constant(self._rows, tf.int64)
         shapes = [leaf.dense_shape(num_rows) for leaf in self._leaves]
 
         def restored(flat: list[Any]) -> Any:

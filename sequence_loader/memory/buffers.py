@@ -8,9 +8,9 @@ reference to it while they do. So:
 - an array from a pool is aligned, writable, and the user's own;
 - its memory returns to the pool when the last reference to it, or to any view
   of it, is gone, and not a moment earlier;
-- a pool keeps no more blocks idle than are in use, and the few of one batch: a
-  user who keeps every batch loses none, and one who lets go of them all gets the
-  memory back;
+- a pool keeps no more blocks idle than are in use, and the few of one batch, or
+  what is reserved: a user who keeps every batch loses none, and one who lets go of
+  them all gets the memory back;
 - pools may be used from any thread, in a forked child, and from a finaliser.
 """
 
@@ -40,7 +40,8 @@ class BufferPool:
     """
 
     def __init__(self, spare: int = 1) -> None:
-        self.spare = spare
+        self._spare = spare
+        self._reserves: list[int] = []  # of each that exists
         self.after_fork()
         self._idle: list[_Block] = []
         self._in_use = 0
@@ -52,7 +53,19 @@ class BufferPool:
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[type[BufferPool], tuple[int]]:
-        return BufferPool, (self.spare,)  # memory does not travel
+        return BufferPool, (self._spare,)  # memory does not travel
+
+    @property
+    def spare(self) -> int:
+        """Blocks that are kept when none is in use."""
+        return max([self._spare, *self._reserves])
+
+    def reserve(self, blocks: int) -> object:
+        """Has so many blocks kept when none is in use, while the result exists.
+
+        Who fills a queue again and again would get fresh memory for it each time.
+        """
+        return _Reserve(self, blocks)
 
     @property
     def in_use(self) -> int:
@@ -114,8 +127,28 @@ class BufferPool:
         with self._lock:
             self._in_use -= 1
             self._idle.append(block)
-            # More than one may be too many: the bound has just shrunk as well.
-            del self._idle[: -(self._in_use + self.spare)]
+            self._trim()
+
+    def _trim(self) -> None:
+        """Lets go of the blocks that are too many, now that the bound has shrunk."""
+        del self._idle[: -(self._in_use + self.spare)]
+
+
+class _Reserve:
+    """See `BufferPool.reserve`."""
+
+    __slots__ = ("_pool", "_blocks")
+
+    def __init__(self, pool: BufferPool, blocks: int) -> None:
+        self._pool, self._blocks = pool, blocks
+        with pool._lock:
+            pool._reserves.append(blocks)
+
+    def __del__(self) -> None:
+        pool = self._pool
+        with pool._lock:
+            pool._reserves.remove(self._blocks)
+            pool._trim()
 
 
 class _Lease:
