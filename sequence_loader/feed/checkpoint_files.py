@@ -168,10 +168,20 @@ class CheckpointFolder:
             self._thread.join()
             self._thread = None
 
-    def error(self) -> Exception | None:
-        """Why the last checkpoint was not written, if it was not; told once."""
+    def tell_of_error(self, *, raises: bool) -> None:
+        """Warns that the last checkpoint was not written, if it was not; or raises."""
         error, self._error = self._error, None
-        return error
+        if error is None:
+            return
+        message = (
+            f"SequenceCheckpoint could not write a checkpoint to {self._path}: "
+            f"{error}. What was saved before is still there."
+        )
+        if raises:
+            number = getattr(error, "errno", None)
+            told = (message,) if number is None else (number, message)
+            raise OSError(*told) from error
+        warnings.warn(f"{message} Training goes on.", stacklevel=4)
 
     def delete(self) -> None:
         """Deletes what was written, and the directory, if nothing else is in it."""

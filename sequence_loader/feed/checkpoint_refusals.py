@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -65,3 +66,27 @@ def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
                 f"Train without tf.distribute, or save with BackupAndRestore, "
                 f"which begins an epoch anew."
             )
+
+
+def check_epochs(fit: Fit, header: dict[str, Any], path: Path) -> None:
+    """Raises ValueError where a `fit` has not the epoch in which a checkpoint goes on.
+
+    Args:
+        fit: It.
+        header: Of the checkpoint.
+        path: Where that is.
+    """
+    epoch = header["epoch"] + bool(header["step"])
+    if fit.epochs < epoch and not header["stopped"]:
+        raise ValueError(
+            f"`epochs` must not be fewer than were trained; received "
+            f"{fit.epochs}, and {path} has begun {epoch}. Leave "
+            f"`epochs` as it was, or delete the checkpoint."
+        )
+    if fit.initial_epoch > header["epoch"]:
+        raise ValueError(
+            f"`initial_epoch` must not be beyond the checkpoint; received "
+            f"{fit.initial_epoch}, and {path} goes on in epoch "
+            f"{header['epoch']}. Leave `initial_epoch` as it was, or delete the "
+            f"checkpoint."
+        )

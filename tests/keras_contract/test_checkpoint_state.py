@@ -15,6 +15,7 @@ import pytest
 from keras_contract.real_keras import about, keras
 
 from sequence_loader import SequenceCheckpoint, SparseBatchSequence
+from sequence_loader.feed.checkpoint_fit import SavedFit
 
 X = np.random.default_rng(1).random((23, 5), np.float32)
 Y = (X.sum(axis=1) > 2.5).astype("float32")
@@ -251,9 +252,9 @@ def test_what_is_stopped_in_the_middle_of_an_epoch_is_saved_once_and_at_its_end(
         return model, [Stops()]
 
     saved = []
-    own = SequenceCheckpoint._save
+    own = SavedFit.save
     monkeypatch.setattr(
-        SequenceCheckpoint, "_save",
+        SavedFit, "save",
         lambda self, *place: saved.append(place) or own(self, *place),
     )  # fmt: skip
     fitted(tmp_path / "run", compiled)
