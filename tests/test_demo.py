@@ -52,6 +52,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess:
 # --- the demo as a whole ---------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_quick_demo_learns_and_says_what_it_did():
     done = run_command("demo", "--quick")
     assert done.returncode == 0, done.stderr[-4000:]

@@ -187,15 +187,9 @@ def test_iterators_are_let_go_while_they_are_read_ahead(one):
     assert one["iterators_let_go"] == 30
 
 
-KILLS = [
-    ("jax", 1),
-    ("tf_keras", 0),
-    pytest.param("jax", 0, marks=pytest.mark.long),
-    pytest.param("tf_keras", 1, marks=pytest.mark.long),
-]
-
-
-@pytest.mark.parametrize(("engine_name", "victim"), KILLS)
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("engine_name", ENVIRONMENTS)
 def test_a_killed_process_ends_the_others_with_an_error(engine_name, victim, tmp_path):
     """JAX and TensorFlow notice within the 10 s of their heartbeats."""
     needs(engine_name)
@@ -256,6 +250,7 @@ README = Path(__file__).parent.parent / "README.md"
 DOCUMENTED = README.read_text() + str(current_shard.__doc__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine_name", ENVIRONMENTS)
 def test_the_documented_jobs_run_as_two_processes(engine_name, tmp_path):
     needs(engine_name)

@@ -96,6 +96,7 @@ def killed(
     same_end(directory / "whole", directory / "killed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [("sparse", "dataset")], ids=" ".join)
 def test_killed_in_an_epoch_in_a_save_and_in_validation(tmp_path, kind):
     kills = [("b", 10, 0.001), ("r", 1, 0.0), ("v", 3, 0.0)]
