@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import CellType, FunctionType
 from typing import Any
 
@@ -67,26 +68,35 @@ def walked(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def variable_in(one: Any) -> Any:
     """The variable that an object is, or that it keeps its state in, or `None`."""
-    if isinstance(one, keras.random.SeedGenerator):
-        return one.state
+    if not isinstance(one, _stateful()):
+        return None
     if isinstance(one, keras.Variable):
         return one
-    tf = sys.modules.get("tensorflow")
-    if tf is not None and keras_backend() == "tensorflow":
-        if isinstance(one, tf.random.Generator):
-            return one.state
-        if isinstance(one, tf.Variable) and (one.dtype.is_numeric or one.dtype.is_bool):
-            return one
-    return None
+    if hasattr(one, "state"):  # it generates random numbers
+        return one.state
+    return one if one.dtype.is_numeric or one.dtype.is_bool else None
+
+
+@cache
+def _stateful() -> tuple[type, ...]:
+    """What is a variable, or keeps its state in one."""
+    found = (keras.Variable, keras.random.SeedGenerator)
+    if keras_backend() == "tensorflow":
+        tf = sys.modules["tensorflow"]
+        return (*found, tf.random.Generator, tf.Variable)
+    return found
+
+
+_more: dict[type, bool] = {}
 
 
 def _is_more(one: Any) -> bool:
-    """Whether there may be a variable in it."""
-    if one is None or isinstance(one, bool | int | float | str | bytes):
-        return False
-    if isinstance(one, (*_HOLDERS, dict, list, tuple, FunctionType, CellType)):
-        return True
-    return variable_in(one) is not None
+    """Whether there may be a variable in it; asked of thousands at each save."""
+    found = _more.get(type(one))
+    if found is None:
+        kinds = (*_HOLDERS, dict, list, tuple, FunctionType, CellType, *_stateful())
+        found = _more[type(one)] = isinstance(one, kinds)
+    return found
 
 
 def variables_of(model: Any, callbacks: list[Any]) -> list[tuple[str, Any]]:
