@@ -68,22 +68,21 @@ def walked(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def variable_in(one: Any) -> Any:
     """The variable that an object is, or that it keeps its state in, or `None`."""
-    if not isinstance(one, _stateful()):
-        return None
-    if isinstance(one, keras.Variable):
-        return one
-    if hasattr(one, "state"):  # it generates random numbers
-        return one.state
-    return one if one.dtype.is_numeric or one.dtype.is_bool else None
+    found: Any = one if isinstance(one, _stateful()) else None
+    if found is None or isinstance(found, keras.Variable):
+        return found
+    if hasattr(found, "state"):  # it generates random numbers
+        return found.state
+    return found if found.dtype.is_numeric or found.dtype.is_bool else None
 
 
 @cache
 def _stateful() -> tuple[type, ...]:
     """What is a variable, or keeps its state in one."""
-    found = (keras.Variable, keras.random.SeedGenerator)
+    found: tuple[type, ...] = (keras.Variable, keras.random.SeedGenerator)
     if keras_backend() == "tensorflow":
         tf = sys.modules["tensorflow"]
-        return (*found, tf.random.Generator, tf.Variable)
+        found = (*found, tf.random.Generator, tf.Variable)
     return found
 
 
@@ -202,7 +201,9 @@ def reset_global_generator(*, wanted: bool) -> None:
 def has_trained(model: Any) -> bool:
     """Whether an optimizer has made a step: its rate may not be the script's."""
     steps = [optimizer.iterations for _, optimizer in optimizers_of(model)]
-    return any(keras.ops.convert_to_numpy(each.value) > 0 for each in steps)
+    # A tensor, where gradients are accumulated.
+    values = [getattr(each, "value", each) for each in steps]
+    return any(keras.ops.convert_to_numpy(each) > 0 for each in values)
 
 
 def unnumbered(text: str) -> str:

@@ -224,6 +224,17 @@ def test_optimizers_in_a_list_that_are_built_at_the_first_step(tmp_path):
 
 
 @about("keras_3")
+def test_gradients_that_are_accumulated(tmp_path):
+    def compiled() -> Any:
+        model = small()
+        adam = keras.optimizers.Adam(0.02, gradient_accumulation_steps=3)
+        model.compile(adam, "binary_crossentropy")
+        return model, []
+
+    same_when_broken_off(tmp_path, compiled, 3, 5)
+
+
+@about("keras_3")
 def test_weights_that_are_swapped_between_epochs(tmp_path):
     """Saved at the end of an epoch, they are swapped back as the next begins."""
 
