@@ -149,14 +149,14 @@ class SavedFit:
         self._since = 0
         self._folder.wait()
         self._folder.tell_of_error(raises=self._options.raises)
-        random_states = self._job.random_states()
+        drawn = self._job.random_states()  # all processes at once
         if not self._folder.writes:
             return
         if keras_backend() == "jax":  # they are in the loop until this
             self._model.jax_state_sync()
         variables = self._variables()
         arrays = values_of(variables)
-        state = without_arrays({**self._held(), **random_states}, arrays, "a callback")
+        state = without_arrays({**self._held(), **drawn}, arrays, "a callback")
         places, content = self._packer.pack(arrays)
         header = {
             "format": FORMAT,
