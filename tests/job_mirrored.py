@@ -36,9 +36,13 @@ def sequence(task: Task, remainder: str = "keep"):
     )
 
 
-def fitted(task: Task, data, strategy):
+SCALES = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 8)
+"""Whether Keras divides losses by the number of replicas, whose gradients it adds."""
+
+
+def fitted(task: Task, data, strategy, rate: float = 1):
     with strategy.scope():
-        model = task.model(keras)
+        model = task.model(keras, rate)
     model.fit(data, epochs=task.epochs, shuffle=False, verbose=0)
     return np.concatenate([w.ravel() for w in model.get_weights()])
 
@@ -76,7 +80,9 @@ def main() -> None:
         sequence=fitted(dense, sequence(dense), STRATEGY),
         dataset=fitted(dense, sequence(dense).to_tf_dataset(), STRATEGY),
         network=fitted(network, sequence(network, "pad"), STRATEGY),
-        network_alone=fitted(network, sequence(network, "pad"), plain),
+        network_alone=fitted(
+            network, sequence(network, "pad"), plain, 1 if SCALES else DEVICES
+        ),
         sparse=raised(lambda: fitted(sparse, sequence(sparse), STRATEGY)),
         sparse_dataset=sparse_dataset,
         distributed=distributed(dense),

@@ -36,8 +36,8 @@ class Task:
         extra = EXTRA if "transform" in self.options else 0
         return self.x.shape[1] + extra
 
-    def model(self, keras: Any) -> Any:
-        """The same initial weights in every process."""
+    def model(self, keras: Any, rate: float = 1) -> Any:
+        """The same initial weights in every process; `rate` times a network's rate."""
         keras.utils.set_random_seed(11)
         inputs = keras.Input((self.width,), sparse=self.sparse)
         if self.kind == "network":
@@ -45,7 +45,7 @@ class Task:
                 keras.layers.Dense(16, activation="tanh"),
                 keras.layers.Dense(1),
             ]
-            optimizer = keras.optimizers.SGD(2 / self.width)
+            optimizer = keras.optimizers.SGD(2 * rate / self.width)
             loss = "mean_squared_error"
         else:
             layers = [

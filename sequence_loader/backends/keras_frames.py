@@ -177,10 +177,15 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
             steps = handler._inferred_steps
             whole = steps is None or steps >= consumer.get_size()
             return whole, whole and local["epoch"] + 1 < handler._epochs
-        if name == "_enumerate_iterator":  # Keras 3 forks before its next begin
-            steps = local["self"].steps_per_epoch
+        if name in ("_enumerate_iterator", "enumerate_epoch"):  # Keras 3
+            iterator = local["self"]
+            steps = iterator.steps_per_epoch
             whole = steps is None or steps >= consumer.num_batches
-            return whole, whole
+            # Keras 3.7 and newer fork before their next begin, older ones behind it.
+            forks_before = hasattr(iterator, "_enumerate_iterator")
+            if forks_before and name == "enumerate_epoch":
+                return False, False  # the input ran out of data
+            return whole, whole and forks_before
         if name == "reset":
             return False, False
     return False, False

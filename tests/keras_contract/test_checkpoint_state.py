@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.real_keras import about, keras
+from keras_contract.real_keras import CHECKPOINTS, about, keras
 
 from sequence_loader import SequenceCheckpoint, SparseBatchSequence
 from sequence_loader.feed.checkpoint_fit import SavedFit
@@ -21,7 +21,9 @@ X = np.random.default_rng(1).random((23, 5), np.float32)
 Y = (X.sum(axis=1) > 2.5).astype("float32")
 BATCHES = 6
 
-pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data")
+pytestmark = [
+    CHECKPOINTS, pytest.mark.filterwarnings("ignore:Your input ran out of data")
+]  # fmt: skip
 
 
 class Broken(Exception):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from keras_contract.real_keras import (
     BACKEND,
+    KERAS,
     Trained,
     about,
     counting_model,
@@ -481,6 +482,9 @@ def test_keras_3_processes_of_a_wrapper_move_on() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         steps = fitted(data, epochs=2)
+    if KERAS < (3, 7):  # which forks behind the begin of an epoch
+        assert steps == steps_of(0, 1) and inner.epoch == 1
+        return
     found = {tuple(step) for step in steps_of(0, 1)}
     # Batches read ahead of the end keep the order before; see the warning.
     assert len(steps) == 10 and {tuple(step) for step in steps} <= found
