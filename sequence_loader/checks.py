@@ -101,6 +101,11 @@ def is_real(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" or dtype.name == "bfloat16"
 
 
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether values may be NaN: those of bfloat16, which NumPy calls void, too."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
 def found_paths(paths: Any, what: str, example: str) -> list[str]:
     """The absolute paths that `paths` means: one, those of a pattern, or several.
 

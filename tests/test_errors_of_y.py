@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -166,8 +167,11 @@ def test_numbers_of_which_no_array_is_made():
         assert sequence(X, np.asarray(y, float))[0][1].dtype == np.float64
 
 
-def test_numbers_that_are_missing_are_found_at_construction():
-    y = np.array([0.0, np.nan, 2, 3, np.nan, 5, 6])
+@pytest.mark.parametrize("dtype", ["float64", ">f4", "float16", "bfloat16"])
+def test_numbers_that_are_missing_are_found_at_construction(dtype):
+    y = np.array([0.0, np.nan, 2, 3, np.nan, 5, 6]).astype(
+        ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    )
     said = "`y` must have a number for each row, or the loss is NaN; row 1 has none"
     for options in ({}, {"shuffle": True}, {"rows": [6, 1]}):
         refused(ValueError, said, call=lambda: sequence(X, y, **options))

@@ -20,7 +20,7 @@ from sequence_loader.batches.structures import (
     names,
     same_shape,
 )
-from sequence_loader.checks import shown
+from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
 from sequence_loader.rows.tables import (
@@ -111,8 +111,9 @@ def read_numbers(
     values = block.data if isinstance(block, CsrRows) else np.asarray(block)
     array = numbers(block)
     # The largest of some is NaN if one of them is; no array of answers is made.
-    if values.dtype.kind == "f" and values.size:
-        largest = values.max()
+    if is_floating(values.dtype) and values.size:
+        with np.errstate(invalid="ignore"):  # bfloat16 warns of NaN
+            largest = values.max()
         if largest != largest:
             _tell_of_missing(np.isnan(array), name, rows, told)
     return array
@@ -131,7 +132,7 @@ def check_numbers(
     for source, name in zip(leaves(sources), leaves(names(argument, sources))):
         if not isinstance(source, DenseSource) or source.traits.threads_help:
             continue  # a pass over it would read a file
-        if source.array.ndim == 1 and source.array.dtype.kind == "f":
+        if source.array.ndim == 1 and is_floating(source.array.dtype):
             count = source.num_rows if rows is None else len(rows)
             for start in range(0, count, _CHECKED_ROWS):
                 some = np.arange(start, min(start + _CHECKED_ROWS, count))

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import check_real, check_unmasked, shown
+from sequence_loader.checks import check_real, check_unmasked, is_floating, shown
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import from_objects, is_table, numbers_of
@@ -168,7 +168,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
         )
     check_real(name, array.dtype)
     dtype = checked_dtype(array.dtype, name)
-    if array.dtype.kind == "f" and np.isnan(array).any():
+    if is_floating(array.dtype) and np.isnan(array).any():
         row = int(np.argwhere(np.isnan(array))[0][0])
         raise ValueError(
             f"{argument(name)} must be known for each row; that of row {row} of the "
