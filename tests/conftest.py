@@ -1,12 +1,12 @@
 """How long a run of the tests is, and what it needs.
 
-    python -m pytest                       60 examples of each property
-    python -m pytest --combinations=all    and what else there is to be combined
+    python -m pytest                       40 examples of each property
+    python -m pytest --combinations=all    60, and what else there is to be combined
     python -m pytest --long                that, and 10,000 examples
 
 By default tests marked `long` are left out: others try something like them, and they
-take a process or more. So is a part of `keras_contract`, on the Keras that this process
-has not: of each test's parameters each value is tried, but not every combination.
+take a process or more. So is a part of `keras_contract`: of each test's parameters each
+value is tried, but not every combination.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from hypothesis import HealthCheck, settings
 from watching import HUNG_SECONDS
 
 settings.register_profile(
-    "default",
-    max_examples=60,
+    "some",
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("default"), max_examples=10_000)
-settings.load_profile("default")
+settings.register_profile("all", settings.get_profile("some"), max_examples=60)
+settings.register_profile("long", settings.get_profile("some"), max_examples=10_000)
+settings.load_profile("some")
 
 LONGEST = (
     *("test_every_keras", "test_jobs", "test_checkpoint", "test_workers_scripts"),
@@ -44,10 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--combinations",
-        choices=("all", "some", "few"),
+        choices=("all", "some"),
         default="some",
-        help="of parameters: all; those not marked `long` (some, the default); or of "
-        "these few, which hold each value of each parameter",
+        help="of parameters: all; or (the default) those not marked `long`, and of the "
+        "contract's some, which hold each value of each parameter",
     )
 
 
@@ -61,8 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", mark)
     if config.option.long:
-        settings.load_profile("long")
         config.option.combinations = "all"
+    settings.load_profile("long" if config.option.long else config.option.combinations)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -76,10 +77,10 @@ def pytest_collection_modifyitems(
     kept = set(items)
     if config.option.combinations != "all":
         kept = {item for item in items if not item.get_closest_marker("long")}
-    if config.option.combinations == "few":
         groups: dict[str, list[pytest.Item]] = {}
         for item in items:
-            if item in kept and hasattr(item, "callspec"):
+            contract = item.get_closest_marker("contract")
+            if item in kept and contract and hasattr(item, "callspec"):
                 groups.setdefault(item.nodeid.split("[")[0], []).append(item)
         for group in groups.values():
             kept = kept.difference(group).union(covering(group))
@@ -90,7 +91,7 @@ def pytest_collection_modifyitems(
 
 
 def covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Few of the items, which together hold each value of each parameter."""
+    """Some of the items, which together hold each value of each parameter."""
     values = {item: set(values_of(item.callspec.params)) for item in items}
     wanted = set().union(*values.values())
     while wanted:

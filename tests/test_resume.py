@@ -88,7 +88,7 @@ def shards(source: Any, options: dict[str, Any], count: int) -> list[Any]:
 
 
 @given(made(), st.sampled_from(["memory", "maps", "windows"]), st.data())
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_a_loop_that_is_saved_after_any_batch_goes_on_with_the_next(
     store_path: Path, configuration: Any, kept: str, data: st.DataObject
 ) -> None:
@@ -242,7 +242,7 @@ def test_a_dataset_goes_on_and_then_serves_whole_epochs(overrides, workers):
     dataset = whole.to_tf_dataset()
     assert dataset.cardinality() == 13
     epochs = [[y.numpy().tolist() for _, y in dataset] for _ in range(3)]
-    for done in range(14):
+    for done in (0, 1, 6, 11, 12, 13):
         again = sequence()
         again.load_state_dict(again.state_dict(batches=done))
         dataset = again.to_tf_dataset()

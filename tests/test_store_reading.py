@@ -96,7 +96,10 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @pytest.mark.usefixtures("kernel")
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(plan=plans(), data=st.data())
 def test_every_source_reads_the_same_batches(
     sources: dict[str, Any], plan: BatchPlan, data: st.DataObject
