@@ -349,7 +349,9 @@ def test_the_dataset_outlives_the_name_of_its_sequence(shuffled):
     assert order(dataset) == expected
 
 
-@pytest.mark.parametrize("output", ["dense", "sparse"])
+@pytest.mark.parametrize(
+    "output", ["dense", pytest.param("sparse", marks=pytest.mark.long)]
+)
 def test_memory_is_flat_and_the_pool_bounded_by_what_is_in_flight(output):
     x = encoded(512, 20_000, density=0.01)
     sequence = SparseBatchSequence(
@@ -430,6 +432,7 @@ def private_bytes() -> int:
     return memory.uss
 
 
+@pytest.mark.long
 def test_a_pipeline_that_is_busy_does_not_keep_the_interpreter_from_ending():
     script = """
         import numpy as np, scipy.sparse as sp

@@ -137,7 +137,9 @@ def write_pairs(path, rows):
             csv.writer(file).writerow([label + 1, pair])
 
 
-@pytest.mark.parametrize("kind", ["ngrams", "sequences"])
+@pytest.mark.parametrize(
+    "kind", ["ngrams", pytest.param("sequences", marks=pytest.mark.long)]
+)
 def test_files_of_a_user_become_stores_and_a_model_that_answers_for_raw_texts(
     tmp_path, monkeypatch, capsys, kind
 ):

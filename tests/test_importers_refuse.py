@@ -558,7 +558,9 @@ PEAK = """
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("csc.npz", 160), ("dense.zarr", 130), ("a.svm", 100),
+        ("csc.npz", 160),
+        pytest.param("dense.zarr", 130, marks=pytest.mark.long),
+        pytest.param("a.svm", 100, marks=pytest.mark.long),
         pytest.param("csr.npz", 80, marks=pytest.mark.long),
         pytest.param("csr.h5ad", 80, marks=pytest.mark.long),
         pytest.param("a.mtx", 160, marks=pytest.mark.long),

@@ -91,7 +91,7 @@ def test_a_store_may_be_the_targets_too(
 
 def test_fit_that_permutes_batches_is_told_how_not_to(path: Path) -> None:
     store = open_store(path, memory=WINDOWS)
-    train = SparseBatchSequence(store, batch_size=8, shuffle="block", output="sparse")
+    train = SparseBatchSequence(store, batch_size=64, shuffle="block", output="sparse")
     with pytest.warns(UserWarning, match="pass shuffle=False to fit") as caught:
         model().fit(train, epochs=2, verbose=0)
     assert len([w for w in caught if "shuffle=False" in str(w.message)]) == 1
@@ -99,7 +99,7 @@ def test_fit_that_permutes_batches_is_told_how_not_to(path: Path) -> None:
 
 def test_fit_in_order_and_as_a_dataset_is_told_nothing(path: Path) -> None:
     store = open_store(path, memory=WINDOWS)
-    options: dict[str, Any] = {"batch_size": 8, "shuffle": "block", "output": "sparse"}
+    options: dict[str, Any] = {"batch_size": 64, "shuffle": "block", "output": "sparse"}
     train = SparseBatchSequence(store, rows=np.arange(2000), **options)
     check = SparseBatchSequence(store, rows=np.arange(2000, ROWS), **options)
     with warnings.catch_warnings(record=True) as caught:
