@@ -225,6 +225,20 @@ FORMS = {
     "from 1, without it": ("3,x\n2,y\n", ["x", "y"], [2, 1]),
     "decimals": ("1.0,x\n2.0,y\n", ["x", "y"], [0, 1]),
     "names": ("spam,x\nham,y\n", ["x", "y"], [1, 0]),
+    "the class in words": (
+        "text,label,label_text\nx,1,neg\ny,0,pos\nz,1,neg\n", ["x", "y", "z"],
+        [1, 0, 1],
+    ),
+    "a text called like a label": (
+        "id,Sentiment,SentimentText\n1,0,x\n2,0,y\n3,1,z\n", ["x", "y", "z"],
+        [0, 0, 1],
+    ),
+    "labels called like columns": (
+        "y,Great article\nn,x\ny,z\n", ["Great article", "x", "z"], [1, 0, 1]
+    ),
+    "two forms of Unicode": (
+        "caf\xe9,x\ncafe\u0301\u200b,y\nth\xe9,z\n", ["x", "y", "z"], [0, 0, 1]
+    ),
 }
 
 
@@ -444,6 +458,9 @@ LABELS = [
     ("10\n9", {"first_label": None}, [0, 1], ("10", "9")),
     ("b\na", {}, [1, 0], ("a", "b")),
     (" b\nb ", {"class_names": ["c", "b"]}, [1, 1], ("c", "b")),
+    ("\xe9\ne\u0301", {"class_names": ["e\u0301"]}, [0, 0], ("e\u0301",)),
+    ("\xe9\ne\u0301", {"class_names": ["e\u0301", "\xe9"]}, [1, 0],
+     ("e\u0301", "\xe9")),
 ]
 
 
@@ -513,6 +530,13 @@ REFUSED = [
     ("1,b,c,d,e,f\n", {}, "`text_columns` must be given for 6 columns"),
     ("1;x\n", {}, "delimiter=';'"),
     ("a;x, y\nb;x, z\n", {}, "delimiter=';'"),
+    ("y,text\nn,x\ny,z\n", {}, "header=True or header=False"),
+    ("Review Text\nx\n", {"label_column": None}, "header=True or header=False"),
+    ("0,1,2\n1,a,b\n2,c,d\n", {}, "as pandas writes them.*header=True"),
+    ("v1,v2,,\nham,x,,\nham,y,,\n", {}, "header=True or header=False"),
+    ("My label,The text\nham,x\nham,y\n", {}, "header=True or header=False"),
+    ('1,"a \\"b\\" c"\n2,x\n', {}, r'line 1: a quote within a field is written \\"'),
+    ('1,x\n2,"a, \\"b\\", c\nd"\n', {}, "line 2: .*sed .*quotechar='\"'"),
 ]
 
 
@@ -535,6 +559,44 @@ def test_records_that_may_be_lost_in_another_are_said(write):
     # Lines that are none of records are not spoken of.
     path = write('1,a\n2,"b\nin 1, c\n3, d\n2"\n')
     assert "begins with a label" not in open_texts(path).described()
+
+
+def test_quotes_behind_backslashes_are_read_once_mended(write, tmp_path):
+    path = write('1,"a \\"b\\" c"\n2,"5\\" d, \\"e\\""\n')
+    with pytest.raises(ValueError, match="sed") as raised:
+        open_texts(path)
+    command = re.search("sed '.*?'", str(raised.value))[0]
+    mended = subprocess.check_output(f"{command} {path}", shell=True)
+    texts = open_texts(write(mended, "b.csv"))
+    assert list(texts) == ['a "b" c', '5" d, "e"']
+
+
+def test_keys_are_those_of_all_first_objects(write):
+    lines = ['{"label": 1, "text": "x"}', '{"label": 2, "title": "t", "text": "y"}']
+    path = write("\n".join(lines), "a.jsonl")
+    with pytest.raises(ValueError, match="line 1: an object without the key 'title'"):
+        open_texts(path)
+    assert open_texts(path, text_columns="text")[:] == ["x", "y"]
+    path = write('{"id": 7, "label": 1, "inhalt": "x", "more": [1]}\n', "b.jsonl")
+    assert open_texts(path)[:] == ["x"]
+    with pytest.raises(ValueError, match="'id', 'text'"):
+        open_texts(write('{"id": 7, "text": "x"}\n', "c.jsonl"))
+
+
+def test_a_text_that_may_say_the_label_is_named(write):
+    rows = "".join(f"{1 + i % 2},{['hot', 'cold'][i % 2]},text {i}\n" for i in range(9))
+    assert "(1,) may say the label" in open_texts(write(rows)).described()
+    rows = "".join(f"{1 + i % 2},{i},text {i}\n" for i in range(9))
+    assert "may say" not in open_texts(write(rows)).described()
+
+
+@pytest.mark.parametrize("content", ["2 b\n1 a\n", "1\tb\n0\ta\n"])
+def test_class_names_are_refused_that_are_numbered_in_another_order(write, content):
+    write(content, "classes.txt")
+    with pytest.raises(ValueError, match="in the order of the classes.*Sort them"):
+        open_texts(write("1,x\n2,y\n"))
+    write("".join(sorted(content.splitlines(True))), "classes.txt")
+    assert open_texts(write("1,x\n2,y\n")).class_names[0][2:] == "a"
 
 
 @pytest.mark.parametrize("content, options, match", REFUSED)

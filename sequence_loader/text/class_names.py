@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ def names_in_file(path: str) -> tuple[str, ...]:
     Raises:
         OSError: It cannot be read.
         ValueError: A line is blank, but for those at the end, or was there before, or
-            is not UTF-8.
+            is not UTF-8; or lines are numbered in another order.
     """
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         names = [line.strip() for line in file.read().rstrip().split("\n")]
@@ -34,6 +35,15 @@ def names_in_file(path: str) -> tuple[str, ...]:
                 f"{argument('class_names')} must be different names, one on each line; "
                 f"line {line} of {path} {wrong}. {mend}."
             )
+    found = [re.match(r"[0-9]{1,6}(?=[\s:.,;=-]+\S)", name) for name in names]
+    numbers = [int(each[0]) for each in found if each]
+    first = min(numbers, default=0)
+    expected = list(range(first, first + len(names)))
+    if numbers != expected == sorted(numbers):
+        raise ValueError(
+            f"{argument('class_names')} must be in the order of the classes; the lines "
+            f"of {path} are numbered, and not in that order: {shown(names)}. Sort them."
+        )
     return tuple(names)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +9,13 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
+from sequence_loader.text.header import LABEL_NAMES, TEXT_NAMES, is_header, plain_name
 from sequence_loader.text.labels import class_number
 
 AUTO = "auto"
 
 MOST_UNNAMED = 4
 """Columns of a file without a header that may all be texts, but for the label."""
-
-LABEL_NAMES = frozenset(
-    "label labels class classindex classid category target topic sentiment polarity "
-    "stars starrating rating overall intent y".split()
-)
-TEXT_NAMES = tuple(
-    "text texts title description content body review summary headline question answer "
-    "comment document sentence abstract tweet message article phrase subject".split()
-)
-"""How columns are called that are labels and texts, without case, blanks and strokes;
-the latter are also ends of names: ``question_title``, ``reviewText``."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +27,15 @@ class Columns:
         texts: Places (or keys) of the texts.
         count: Fields of a record, or 0 for objects with keys.
         header: The names of all columns, as the file gives them, or `None`.
+        telling: Those of the texts that have one value for each label, as far as the
+            first records tell: they may say the label.
     """
 
     label: Any
     texts: tuple[Any, ...]
     count: int
     header: tuple[str, ...] | None = None
+    telling: tuple[Any, ...] = ()
 
     def names(self) -> tuple[Any, tuple[Any, ...]]:
         """Label and texts as a user writes them: by name, if there is a header."""
@@ -88,7 +80,7 @@ def csv_columns(
     if header is None:
         stripped = [field.strip() for field in first]
         known = bool(by_name) and all(name in stripped for name in by_name)
-        header = known or _is_header(first, others, label_column, path)
+        header = known or is_header(first, others, label_column, path)
     if not quotes_told:
         _check_quotes(others or sample, path)
     if header:
@@ -96,7 +88,8 @@ def csv_columns(
         label, texts = _chosen(names, others, label_column, text_columns, path)
         if not delimiter_told:
             _check_apart(others, label, path)
-        return Columns(label, texts, len(names), names)
+        telling = tuple(names[each] for each in _telling(others, label, texts))
+        return Columns(label, texts, len(names), names, telling)
     if before is not None:
         return Columns(before.label, before.texts, before.count)
     if by_name:
@@ -123,12 +116,15 @@ def csv_columns(
     _check_distinct(label, texts, path, first)
     if not delimiter_told:
         _check_apart(sample, label, path)
-    return Columns(label, texts, count)
+    return Columns(label, texts, count, None, _telling(sample, label, texts))
 
 
-def json_columns(first: dict[str, Any], label: Any, texts: Any, path: str) -> Columns:
+def json_columns(
+    sample: Sequence[dict[str, Any]], label: Any, texts: Any, path: str
+) -> Columns:
     """The keys of label and texts in JSON lines; see `csv_columns`."""
-    names = tuple(first)
+    names = tuple(dict.fromkeys(name for record in sample for name in record))
+    rows = [[record.get(name) for name in names] for record in sample]
     for name in (label, *([texts] if texts == AUTO else texts)):
         if isinstance(name, int):
             raise ValueError(
@@ -136,57 +132,26 @@ def json_columns(first: dict[str, Any], label: Any, texts: Any, path: str) -> Co
                 f"keys for JSON lines; received {name}. Pass some of those in {path}: "
                 f"{shown(names)}."
             )
-    at, places = _chosen(names, None, label, texts, path)
+    at, places = _chosen(names, rows, label, texts, path, in_order=False)
     key = None if at is None else names[at]
-    return Columns(key, tuple(names[place] for place in places), 0, None)
-
-
-def _is_header(
-    first: list[str], others: Sequence[list[str]], label_column: Any, path: str
-) -> bool:
-    """Whether a first record is one of names."""
-    if any(class_number(field) is not None for field in first):
-        return False
-    plain = set(map(_plain, first))
-    has_text = any(name.endswith(TEXT_NAMES) for name in plain)
-    if label_column is None:
-        return has_text and all(map(is_word, first))
-    if LABEL_NAMES & plain and has_text:
-        return True
-    label = label_column if isinstance(label_column, int) else 0
-    if not -len(first) <= label < len(first):
-        return False
-    below = [row[label] for row in others if len(row) == len(first) and row[label]]
-    numbers = sum(class_number(text) is not None for text in below)
-    if 2 * numbers <= len(below):
-        return False
-    if len(set(first)) == len(first) and all(map(is_word, first)):
-        return True
-    raise ValueError(
-        f"{path} may begin with a header, or with a row whose label is no number: "
-        f"{shown(first)}. Pass {argument('header', True)} or "
-        f"{argument('header', False)}."
-    )
-
-
-def is_word(field: str) -> bool:
-    """Whether a field may be the name of a column, as far as its characters tell."""
-    return re.fullmatch(r"[^\W\d]\w*", field.strip()) is not None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+    keys = tuple(names[place] for place in places)
+    telling = tuple(names[place] for place in _telling(rows, at, places))
+    return Columns(key, keys, 0, None, telling)
 
 
 def _chosen(
     names: tuple[str, ...],
-    rows: Sequence[list[str]] | None,
+    rows: Sequence[list[Any]],
     label_column: Any,
     text_columns: Any,
     path: str,
+    in_order: bool = True,
 ) -> tuple[int | None, tuple[int, ...]]:
-    """Places of label and texts among names."""
-    plain = list(map(_plain, names))
+    """Places of label and texts among names.
+
+    `rows` are below them; a label may be the first `in_order`, whatever it is called.
+    """
+    plain = list(map(plain_name, names))
     texts: tuple[int, ...] = ()
     if text_columns != AUTO:
         asked = text_columns
@@ -194,7 +159,7 @@ def _chosen(
     label: int | None = None
     if label_column == AUTO:
         found = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
-        if not found and rows and all(class_number(row[0]) is not None for row in rows):
+        if not found and in_order and _numbers(rows, 0):
             found = [0]
         found = [place for place in found if place not in texts]
         if len(found) != 1:
@@ -210,14 +175,45 @@ def _chosen(
         others = [place for place in range(len(names)) if place != label]
         known = [place for place in others if plain[place].endswith(TEXT_NAMES)]
         texts = tuple(known or [each for each in others if not _numbers(rows, each)])
+        # Such as label_text beside label: the class in words is no text of a row.
+        labels = tuple(LABEL_NAMES - {"y"})
+        telling = _telling(rows, label, texts, fewest=0)
+        said = {each for each in telling if plain[each].startswith(labels)}
+        texts = tuple(each for each in texts if each not in said) or texts
     _check_distinct(label, texts, path, names)
     return label, texts
 
 
-def _numbers(rows: Sequence[list[str]] | None, place: int) -> bool:
+def _numbers(rows: Sequence[list[Any]], place: int) -> bool:
     """Whether a column holds nothing but numbers: ids, counts."""
-    fields = [row[place] for row in rows or () if len(row) > place]
-    return bool(fields) and all(class_number(field) is not None for field in fields)
+    fields = [row[place] for row in rows if len(row) > place]
+    return bool(fields) and all(
+        not isinstance(field, str) or class_number(field) is not None
+        for field in fields
+    )
+
+
+def _telling(
+    rows: Sequence[list[Any]], label: int | None, texts: Sequence[int], fewest: int = 2
+) -> tuple[int, ...]:
+    """The texts that have one value for each label, of labels that occur again.
+
+    Args:
+        rows: Some.
+        label: The place of the label.
+        texts: The places of the texts.
+        fewest: How many labels there must be to tell.
+    """
+    if label is None:
+        return ()
+    whole = [row for row in rows if len(row) > max(label, *texts, 0)]
+    labels = {str(row[label]) for row in whole}
+    if len(labels) < fewest or (fewest and 2 * len(labels) > len(whole)):
+        return ()
+    return tuple(
+        each for each in texts
+        if len({(str(row[label]), str(row[each])) for row in whole}) == len(labels)
+    )
 
 
 def _named(name: str, column: Any, names: tuple[str, ...], path: str) -> int:

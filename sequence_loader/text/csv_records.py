@@ -29,6 +29,8 @@ from sequence_loader.text.records import (
 )
 
 QUOTE = '"'
+ESCAPED = re.compile(r'\\"(?![",;|\t\r\n])')
+"""A quote behind a backslash that neither is doubled nor ends a field."""
 UNCLOSED = Fault("with a quote never closed", "a quote is opened that is never closed")
 
 
@@ -46,6 +48,16 @@ def _loose() -> Fault:
     """A quoted field that goes on behind its quote."""
     return Fault(
         "with text behind a quote", "a quote is closed within a field", _mend()
+    )
+
+
+def _escaped() -> Fault:
+    """A quote behind a backslash, as Spark and MySQL write it."""
+    return Fault(
+        "with a quote behind a backslash",
+        'a quote within a field is written \\", which ends the field',
+        f"Write it twice, as csv has it: sed 's/\\\\\"/\"\"/g'; or pass "
+        f"{argument('quotechar', QUOTE)} to have it read as Python's csv module does",
     )
 
 
@@ -193,7 +205,9 @@ class CsvRecords:
             fields, end, loose = record
             fault = None
             if loose and not self.exact:
-                if end - done > 1:
+                if any(map(ESCAPED.search, texts[done:end])):
+                    fault, end = _escaped(), done + 1
+                elif end - done > 1:
                     fault, end = _swallowed(), done + 1
                 elif self.delimiter == "\t":
                     fault = _loose()

@@ -38,6 +38,11 @@ def described(paths: Sequence[str], options: Options, scanned: Scanned) -> str:
         lines[-1] += f", joined by {options.joiner!r}"
     undone = "line ends and quotes" if scanned.unescape else "left as they are"
     lines[-1] += f"; literal \\n and \\\" are {undone}"
+    if columns.telling:
+        lines.append(
+            f"{shown(columns.telling)} may say the label, for each label has one value "
+            f"there: pass {argument('text_columns')} without it if it does"
+        )
     if label is None:
         lines.append("label: none")
     else:

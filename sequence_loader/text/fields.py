@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any
 
+from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.columns import Columns
 from sequence_loader.text.faults import EMPTY, NUL, Fault
@@ -73,9 +74,11 @@ def json_fields(
             text = record.get(key)
             if not isinstance(text, str):
                 what = f"an object without the key {key!r}"
+                mend = f"Pass {argument('text_columns')} that all have"
                 if key in record:
                     what = f"{shown(text)} as {key!r}, which must be a string"
-                return Fault("without a text", what)
+                    mend = ""
+                return Fault("without a text", what, mend)
             found.append(text)
         if any("\0" in text for text in found):
             return NUL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from sequence_loader.text.faults import Fault
 
 MANY_ROWS, SHOWN_LONE = 10, 3
 """Where the commonest class has so many rows, classes of one are named, so many."""
+NO_WIDTH = "\u200b\u200c\u200d\u200e\u200f\u2060"
+"""Characters that nobody sees at either end of a label."""
 MOST_CLASSES = 1 << 16
 """More different labels are taken for a column that is none."""
 
@@ -31,6 +34,13 @@ def class_number(text: str) -> int | None:
     """The class number that a label is, or `None`: ``"3"``, ``" 3"``, ``"3.0"``."""
     found = re.fullmatch(r"\s*([+-]?[0-9]{1,15})(?:\.0*)?\s*", text)
     return int(found[1]) if found else None
+
+
+def label_of(text: str) -> str:
+    """A label as it looks: composed (NFC), without blanks around, also of no width."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).strip().strip(NO_WIDTH)
+    return text.strip()
 
 
 class Labels:
@@ -59,6 +69,8 @@ class Labels:
         self._names = None if class_names is None else tuple(class_names)
         self._first_label = first_label
         self._places = {name: place for place, name in enumerate(self._names or ())}
+        for name, place in list(self._places.items()):
+            self._places.setdefault(label_of(name), place)
         numbers = sum(class_number(text) is not None for text in sample)
         named = any(self._place(text) is not None for text in sample)
         self.are_numbers = first_label in (0, 1)
@@ -80,6 +92,8 @@ class Labels:
             ValueError: There are too many different labels.
         """
         stripped = text.strip()
+        if stripped not in self._places:
+            stripped = label_of(text)
         if "\ufeff" in stripped:
             return Fault(
                 "with a mark of UTF-8",
@@ -209,7 +223,7 @@ class Labels:
             first = int(0 not in self._first_places)
         names, last = self._names, max(self._first_places, default=first)
         if names is None:
-            self._check_few(codes)
+            self.check_few(codes)
             names = tuple(map(str, range(first, last + 1)))
         elif last - first >= len(names):
             raise ValueError(
@@ -224,13 +238,13 @@ class Labels:
     def _settled_names(self, codes: Array) -> tuple[Array, tuple[str, ...], None]:
         if self._names is not None:
             return codes, self._names, None
-        self._check_few(codes)
+        self.check_few(codes)
         order = sorted(range(len(self._found)), key=self._found.__getitem__)
         places: Integers = np.argsort(np.array(order, np.int64))
         codes[:] = places[codes]
         return codes, tuple(self._found[place] for place in order), None
 
-    def _check_few(self, codes: Array) -> None:
+    def check_few(self, codes: Array) -> None:
         """Raises ValueError if labels are no classes: ids, or texts."""
         count = len(self._first_places)
         if len(codes) >= 20 and 2 * count > len(codes):

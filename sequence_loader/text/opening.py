@@ -70,12 +70,14 @@ def open_texts(
             default the one called ``label``, ``class``, ``category``, ``stars``, and
             so on, or the first one where there is no header.
         text_columns: Those of the texts, likewise. By default those called ``text``,
-            ``title``, ``description``, ``review``, and so on, or all others.
+            ``title``, ``description``, ``review``, and so on, or all others; but not
+            one that says the label, as ``label_text`` with one value for each does.
         class_names: What the integers in `y` stand for; or a text file with one name
             on each line. By default the ``classes.txt`` beside the files, if there is
             one; `None`: none. Labels that are names are looked up in it; without it
             they are numbered in the order of their text. A label that is not in it is
-            a fault. For other files of the same classes pass those of the first.
+            a fault. For other files of the same classes pass those of the first. Names
+            are compared as they look: composed (NFC), without blanks around them.
         first_label: Labels that are class numbers count from here: 0 or 1. By default
             from 0 if there is a 0 among them, from 1 otherwise, whatever the least of
             them is. `None`: labels are names, also if they are digits.

@@ -12,16 +12,11 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import ABSENT, shown
 from sequence_loader.progress import Advance, progress_bar
-from sequence_loader.text.columns import (
-    AUTO,
-    Columns,
-    csv_columns,
-    is_word,
-    json_columns,
-)
+from sequence_loader.text.columns import AUTO, Columns, csv_columns, json_columns
 from sequence_loader.text.faults import EMPTY, Fault, Faults
 from sequence_loader.text.fields import swallowing
 from sequence_loader.text.files import FirstReading, TextFiles
+from sequence_loader.text.header import may_be_name
 from sequence_loader.text.labels import Labels
 from sequence_loader.text.options import Options
 from sequence_loader.text.records import Block, Seen
@@ -139,7 +134,7 @@ class _Scan:
         if self._options.is_json:
             if before is not None:
                 label, texts = before.label, before.texts
-            columns = json_columns(sample[0], label, texts, path)
+            columns = json_columns(sample, label, texts, path)
         else:
             if before is not None and before.header is not None:
                 label, texts = before.names()
@@ -152,8 +147,9 @@ class _Scan:
                 f"{list(columns.names()[1])} in {path}. Pass them."
             )
         doubtful = self._options.header is None and columns.header is None
-        if doubtful and not self._options.is_json and all(map(is_word, sample[0])):
-            self._doubtful.append((path, sample[0]))
+        if doubtful and not self._options.is_json:
+            if all(map(may_be_name, sample[0])):
+                self._doubtful.append((path, sample[0]))
         return columns, sample[0] if columns.header is not None else None
 
     def _sample(self, reading: FirstReading, path: str) -> tuple[Any, list[Any]]:
@@ -283,6 +279,7 @@ class _Scan:
         labels = self._labels
         if labels is None or labels.are_numbers or self._options.class_names:
             return
+        labels.check_few(codes)
         at = next(each.label for each in self._columns if each is not None)
         for path, first in self._doubtful:
             code = labels.known.get(first[at]) if at < len(first) else None

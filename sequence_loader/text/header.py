@@ -1,0 +1,84 @@
+"""Whether a csv file begins with the names of its columns, and what those say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sequence_loader.arguments import argument
+from sequence_loader.checks import shown
+from sequence_loader.text.labels import class_number
+
+MOST_WORDS = 4
+"""Of the name of a column."""
+
+LABEL_NAMES = frozenset(
+    "label labels class classindex classid category target topic sentiment polarity "
+    "stars starrating rating overall intent y".split()
+)
+TEXT_NAMES = tuple(
+    "text texts title description content body review summary headline question answer "
+    "comment document sentence abstract tweet message article phrase subject".split()
+)
+"""How columns are called that are labels and texts, without case, blanks and strokes;
+the latter are also ends of names: ``question_title``, ``reviewText``."""
+
+
+def is_header(
+    first: list[str], others: Sequence[list[str]], label_column: Any, path: str
+) -> bool:
+    """Whether a first record is one of names."""
+    if first == list(map(str, range(len(first)))) and len(first) > 1 and others:
+        raise _in_doubt(path, "numbers of columns, as pandas writes them", "row", first)
+    if any(class_number(field) is not None for field in first):
+        return False
+    plain = list(map(plain_name, first))
+    has_text = any(
+        name.endswith(TEXT_NAMES) and may_be_name(field)
+        for name, field in zip(plain, first)
+    )
+    if label_column is None:
+        if has_text and not all(map(is_word, first)) and all(map(may_be_name, first)):
+            raise _in_doubt(path, "a header", "row", first)
+        return has_text and all(map(is_word, first))
+    named = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
+    below = [row for row in others if row != first and len(row) == len(first)]
+    if named and has_text:
+        # A label may be called like a column of labels: y, or target.
+        if all(row[at] != first[at] for row in below for at in named):
+            return True
+        if set(plain).intersection(TEXT_NAMES):
+            raise _in_doubt(path, "a header", "row", first)
+    label = label_column if isinstance(label_column, int) else 0
+    if not -len(first) <= label < len(first):
+        return False
+    labels = [row[label] for row in below if row[label]]
+    numbers = sum(class_number(text) is not None for text in labels)
+    if 2 * numbers <= len(labels):
+        return False
+    if len(set(first)) == len(first) and all(map(is_word, first)):
+        return True
+    raise _in_doubt(path, "a header", "row whose label is no number", first)
+
+
+def _in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:
+    return ValueError(
+        f"{path} may begin with {what}, or with a {row}: {shown(first)}. Pass "
+        f"{argument('header', True)} or {argument('header', False)}."
+    )
+
+
+def is_word(field: str) -> bool:
+    """Whether a field may be the name of a column, as far as its characters tell."""
+    return re.fullmatch(r"[^\W\d]\w*", field.strip()) is not None
+
+
+def may_be_name(field: str) -> bool:
+    """Whether a field may be such a name, also one of several words, or left out."""
+    is_plain = re.fullmatch(r"(?:[^\W\d][\w .()/#-]*)?", field.strip()) is not None
+    return is_plain and len(field.split()) <= MOST_WORDS
+
+
+def plain_name(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
