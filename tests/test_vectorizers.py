@@ -20,6 +20,7 @@ from sequence_loader import (
     SparseBatchSequence,
     WorkerError,
     open_store,
+    open_texts,
 )
 from sequence_loader.text import vectorizer_inputs
 from sequence_loader.text.vectorizer_files import VectorizerError, kind_in
@@ -352,6 +353,27 @@ def test_memory_raises_min_df_and_says_so():
     NgramVectorizer(select=None, memory=12 * 100_000).fit(texts)  # has room: no warning
 
 
+@pytest.mark.parametrize("kind", [NgramVectorizer, SequenceVectorizer])
+def test_a_part_may_end_without_a_word(tmp_path, kind):
+    texts, names = ["red one", "red two", "", "...", "blue one", ""], list("aabbbb")
+    made = kind(**{"min_df": 1} if kind is NgramVectorizer else {})
+    parts = [
+        made.fit_part([text], tmp_path / f"{row}.part", [name])
+        for row, (text, name) in enumerate(zip(texts, names))
+    ]
+    made.merge(parts)
+    expected = kind(**made._made_with()).fit(texts, names)
+    assert made._learned == expected._learned
+    store = made.write(parts[2], tmp_path / "2.store")
+    assert store.nnz == 0 and store.y.tolist() == [1]
+
+
+def test_stop_words_of_a_set_are_in_one_order():
+    orders = [["b", "a", "c"], {"c", "a", "b"}, ("a", "b", "c", "a")]
+    found = [NgramVectorizer(stop_words=each).options for each in orders]
+    assert found == found[:1] * 3 and found[0].stop_words == ("a", "b", "c")
+
+
 def test_classes_keep_their_numbers_by_name(tmp_path):
     texts = ["red one", "red two", "blue one", "blue two", "green one", "green two"]
     names = ["red", "red", "blue", "blue", "green", "green"]
@@ -361,11 +383,30 @@ def test_classes_keep_their_numbers_by_name(tmp_path):
     assert store.y.tolist() == [2, 2, 0, 0] and store.class_names == made.class_names
     with pytest.raises(ValueError, match="'yellow' of text 1"):
         made.write(texts[:2], tmp_path / "b.store", ["red", "yellow"])
+    for y, said in (([0, 3], "received 3 for text 1"), ([-1, 0], "-1 for text 0")):
+        with pytest.raises(ValueError, match=rf"\[0, 3\).*'blue'.*{said}"):
+            made.write(texts[:2], tmp_path / "b.store", y)
+    assert made.write(texts[:2], tmp_path / "c.store", [0, 2]).y.tolist() == [0, 2]
     parts = [
         made.fit_part(texts[:3], tmp_path / "1.part", names[:3]),
         made.fit_part(texts[3:], tmp_path / "2.part", names[3:]),
     ]
     assert NgramVectorizer(min_df=1).merge(parts).class_names == made.class_names
+
+
+def test_class_numbers_of_parts_are_in_order(tmp_path):
+    for name, numbers in (("a", range(8, 11)), ("b", range(4))):
+        lines = [f"{number},red one\n" for number in numbers for _ in range(3)]
+        (tmp_path / f"{name}.csv").write_text("".join(lines))
+    made = NgramVectorizer(min_df=1)
+    parts = [
+        made.fit_part(open_texts(tmp_path / f"{name}.csv"), tmp_path / f"{name}.part")
+        for name in "ab"
+    ]
+    whole = open_texts([tmp_path / "a.csv", tmp_path / "b.csv"])
+    merged = made.merge(parts).class_names
+    assert merged == tuple(map(str, range(11))) == whole.class_names
+    assert set(made.write(parts[0], tmp_path / "a.store").y) == {8, 9, 10}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ class NgramOptions:
         if isinstance(self.stop_words, str):
             one_of("stop_words", self.stop_words, ("english", None))
         elif self.stop_words is not None:
-            put("stop_words", tuple(map(str, self.stop_words)))
+            # In one order, also of a set: parts of several processes are compared.
+            put("stop_words", tuple(sorted(set(map(str, self.stop_words)))))
         one_of("norm", self.norm, ("l2", "l1", None))
         one_of("select", self.select, ("f_classif", "chi2", None))
         if self.max_features is not None:

@@ -120,7 +120,8 @@ class Spill:
         places = {}
         for name, values in arrays.items():
             values = np.ascontiguousarray(values)
-            self._end += -self._end % 8
+            if len(values):  # what is behind the last is not written, nor counted
+                self._end += -self._end % 8
             places[name] = self._end, len(values), values.dtype.str
             _write_at(self._file, self._end, values)
             self._end += values.nbytes

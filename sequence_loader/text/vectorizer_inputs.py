@@ -149,10 +149,25 @@ class Labels:
     Attributes:
         y: int64 array of shape (texts,), or `None`.
         class_names: What its integers stand for, or `None`.
+
+    Raises:
+        ValueError: An integer stands for no name.
     """
 
     y: Integers | None
     class_names: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        if self.y is None or self.class_names is None:
+            return
+        wrong = (self.y < 0) | (self.y >= len(self.class_names))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"{argument('y')} must be in [0, {len(self.class_names)}), the places "
+                f"of {shown(list(self.class_names))}; received {self.y[row]} for text "
+                f"{row}. Pass those, or the names."
+            )
 
     def like(self, class_names: tuple[str, ...] | None) -> Labels:
         """The same with the integers that `class_names` gives the names.
@@ -168,7 +183,7 @@ class Labels:
         names = self.class_names or ()
         y = np.array([places.get(name, -1) for name in names], np.int64)[self.y]
         if (y < 0).any():
-            row = int(np.argmin(y))
+            row = int(np.argmax(y < 0))
             raise ValueError(
                 f"the class {names[self.y[row]]!r} of text {row} is not one that the "
                 f"vectorizer was fitted with: {shown(list(class_names))}. Fit with "

@@ -114,8 +114,8 @@ class Part:
 def joined_labels(parts: Sequence[Labels]) -> Labels:
     """The labels of all parts, one behind the other.
 
-    Names of classes are brought together: sorted, if those of each part are, or else
-    in the order in which parts bring them.
+    Names of classes are brought together: sorted, as numbers or else as text, if those
+    of each part are, or else in the order in which parts bring them.
 
     Raises:
         VectorizerError: Some parts have labels, or names of classes, and some not.
@@ -131,8 +131,11 @@ def joined_labels(parts: Sequence[Labels]) -> Labels:
     if named == {True}:
         lists = [each.class_names or () for each in parts]
         names = tuple(dict.fromkeys(name for listed in lists for name in listed))
-        if all(list(listed) == sorted(listed) for listed in lists):
-            names = tuple(sorted(names))
+        keys: list[Any] = [int] * all(map(str.isdecimal, names)) + [str]
+        for key in keys:
+            if all(list(listed) == sorted(listed, key=key) for listed in lists):
+                names = tuple(sorted(names, key=key))
+                break
     ys = [each.like(names).y for each in parts]
     known = [y for y in ys if y is not None]
     return Labels(np.concatenate(known) if known else None, names)
