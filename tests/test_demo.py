@@ -30,7 +30,7 @@ from sequence_loader.demo.corpus import (
 )
 from sequence_loader.demo.guide import BATCH_SIZE, dense_batches, separable_cnn
 from sequence_loader.demo.speed import GENERATOR, SEQUENCE, Figure, Speeds
-from sequence_loader.demo.stores import opened
+from sequence_loader.demo.stores import opened, vectorize
 from sequence_loader.demo.training import confusion
 
 WORDS = " ".join(f"word{i}" for i in range(MIN_WORDS))
@@ -187,6 +187,24 @@ def test_files_of_a_user_become_stores_and_a_model_that_answers_for_raw_texts(
     rows = len(open_texts("train.csv"))
     assert (held_out.num_rows, train.num_rows) == (rows // 5, rows - rows // 5)
     assert train.class_names == held_out.class_names == tuple(CLASSES)
+
+
+def test_nothing_of_an_earlier_run_stands_beside_other_columns(tmp_path):
+    for name in ("train", "test"):
+        write_texts(tmp_path / f"{name}.csv", 60)
+    (tmp_path / "out" / "test.store").mkdir(parents=True)
+    (tmp_path / "out" / "test.store" / "notes").write_text("not a store")
+    with pytest.raises(FileExistsError, match="holds 'notes'"):
+        texts = opened(tmp_path / "train.csv", tmp_path / "test.csv", {})
+        vectorize(texts, tmp_path / "out", "ngrams", progress=False)
+    alone = opened(tmp_path / "train.csv", None, {})
+    vectorize(alone, tmp_path / "out", "ngrams", progress=False).close()
+    (tmp_path / "out" / "test.store" / "notes").unlink()
+    vectorize(texts, tmp_path / "out", "ngrams", progress=False).close()
+    (tmp_path / "out" / "model.keras").write_text("of these columns")
+    vectorize(alone, tmp_path / "out", "ngrams", progress=False).close()
+    left = sorted(each.name for each in (tmp_path / "out").iterdir())
+    assert left == ["train.store", "validation.store"]
 
 
 def test_held_out_rows_are_the_others_and_workers_read_the_same(tmp_path):

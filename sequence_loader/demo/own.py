@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sequence_loader.backends.quiet import quiet_tensorflow
 from sequence_loader.backends.which_keras import import_keras, keras_backend
-from sequence_loader.demo.stores import Vectorized, opened, vectorize
+from sequence_loader.demo.stores import MODEL, Vectorized, opened, vectorize
 from sequence_loader.demo.training import confusion, train
 
 HOW_TO_USE = """\
@@ -74,7 +74,7 @@ def demo_of_files(
         version = import_keras().__version__
     console.print(f"Training with Keras {version} on {keras_backend()}")
     trained = train(found, epochs, console)
-    model = out / "model.keras"
+    model = out / MODEL
     trained.model.save(model)
     console.print(confusion(found, trained.predicted))
     print(f"validation accuracy {trained.accuracy:.3f} after {trained.epochs} epochs")

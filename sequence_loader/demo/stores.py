@@ -8,6 +8,7 @@ choose; columns are learned from the training texts alone.
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.arrays import Integers
+from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.text.arguments import settings_for
 from sequence_loader.text.lengths import Lengths
@@ -23,7 +25,9 @@ from sequence_loader.text.ngram_vectorizer import NgramVectorizer
 from sequence_loader.text.opening import open_texts
 from sequence_loader.text.sequences import SequenceVectorizer
 from sequence_loader.text.texts import Texts
+from sequence_loader.text.vectorizer_passes import free
 
+MODEL = "model.keras"
 VALIDATION_SHARE = 0.2
 SEED = 7
 MIN_ROWS = 5
@@ -160,7 +164,8 @@ def vectorize(
 
     Args:
         texts: What to write.
-        folder: Where the stores are put; those of another run are replaced.
+        folder: Where the stores are put; those of another run are replaced, and its
+            model is removed.
         kind: ``"ngrams"``, ``"sequences"``, or `None` for what the guide would choose.
         metadata: Kept in the stores.
         workers: Processes that do it.
@@ -184,6 +189,11 @@ def vectorize(
         return store
 
     train = written(vectorizer.fit_write, texts.train, "train.store")
+    # Those of an earlier run have other columns, and nobody may mix them with these.
+    (folder / MODEL).unlink(missing_ok=True)
+    for name in ("validation.store", "test.store"):
+        if (folder / name / MANIFEST).exists():
+            shutil.rmtree(free(folder / name, overwrite=True))
     val = written(vectorizer.write, texts.val, "validation.store")
     test = None
     if texts.test is not None:
