@@ -163,6 +163,7 @@ class Doubled(SparseBatchSequence):
 def test_fit_tells_which_side_waits(kind, dataset):
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
+    model.fit(np.ones((4, FEATURES)), np.ones(4), verbose=0)  # TensorFlow compiles
     pause = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: time.sleep(PAUSE)
     )
@@ -177,4 +178,4 @@ def test_fit_tells_which_side_waits(kind, dataset):
         stats = sequence.stats() - before
         assert stats.rows >= ROWS
         shares.append(stats.waited_share)
-    assert shares[0] > 0.5 and shares[1] < 0.3, shares  # TensorFlow compiles first
+    assert shares[0] > 0.3 and shares[0] > 2 * shares[1], shares

@@ -200,6 +200,27 @@ def test_parts_may_keep_values_in_several_types(
         assert store.dtype == dtype
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("float64", 0.1), ("float64", 1.5), ("float32", 1.5), ("int64", 3)],
+)
+def test_a_part_of_ones_beside_one_of_other_values(
+    dtype: str, value: float, tmp_path: Path
+) -> None:
+    ones = sp.csr_array(np.eye(3, 4, dtype=dtype))
+    others = sp.csr_array(np.full((2, 4), value, dtype))
+    paths = [tmp_path / "0.store", tmp_path / "1.store"]
+    for path, part in zip(paths, (ones, others)):
+        written(path, part, dtype="smallest").close()
+    assert kept(paths[0])[0] != kept(paths[1])[0]
+    for memory in ("auto", 1):
+        with open_store(paths, memory) as store:
+            found = store.take([4, 0, 3, 2])
+            expected = sp.vstack([ones, others]).tocsr()[[4, 0, 3, 2]]
+            assert found.dtype == dtype
+            assert found.toarray().tolist() == expected.toarray().tolist()
+
+
 def test_where_nothing_is_narrower_older_releases_can_read_it(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     matrix = sp.random(50, 30, 0.2, "csr", dtype=np.float32, random_state=random)

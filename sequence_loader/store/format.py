@@ -251,7 +251,8 @@ class Manifest:
             raise ValueError(f"`indices` is {kind}, not {wanted}")
         kept = arrays["data"].dtype if "data" in arrays else None
         dtype = dtype_named(content["dtype"]) if narrowed else kept
-        if dtype is None or (narrowed and kept not in (None, *narrower(dtype))):
+        fits = not narrowed or kept is None or kept in narrower(dtype)
+        if dtype is None or not fits:
             raise ValueError(f"`data` is {kept}, which is not kept for {dtype}")
         names = _names(content["feature_names"])
         if names is not None and len(names) != features:

@@ -109,7 +109,8 @@ class StorePart(StoreFiles):
         self._fetch("indices", runs, indices)
         if data is None:
             return
-        if self.kept_as == data.dtype:
+        # NumPy calls None equal to float64.
+        if self.kept_as is not None and self.kept_as == data.dtype:
             self._fetch("data", runs, data)
             return
         begins, lengths, into = runs
