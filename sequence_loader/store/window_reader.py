@@ -10,6 +10,19 @@ of `BlockShuffleSampler` do, or in equal parts of one (`BatchPlan.stretch`). Whe
 reading is what takes the time, and a window of nearly the whole budget saves a second
 reading of the same rows, it is read by itself, with nothing beside it.
 
+What `look_ahead` does, by where the batch lies that is asked for:
+
+    in the first window     begins a second behind it, if there is none
+    behind it               lets go of those that end before; begins one here, if none
+                            is left
+    before all, or far      a jump, which scores: lets go of all, and begins a small
+    behind                  one here
+    before all, of a        nothing: it lags behind other threads, and reads by itself
+    thread never further
+    in another epoch        lets go of all, and begins a small one here
+
+Jumps in number, `PERMUTED_SCORE`, stop all this, until batches come in order again.
+
 Guarantees:
 - `read` gives the same rows whether a window holds them or not; windows only make
   it faster. What fails in a window is read again by itself, and fails there, in the
