@@ -1,10 +1,12 @@
 """What `SequenceCheckpoint` costs: `fit` with it beside `fit` without, in turns.
 
     python benchmarks/checkpoint.py                 # the guide's MLP, 15 MB of state
-    python benchmarks/checkpoint.py --units 2000 --every 500   # 480 MB of state
+    # 480 MB of state; a fit of 40 batches saves twice, its cost is told of every 500:
+    python benchmarks/checkpoint.py --units 2000 --batches 40 --every 20 --of 500
 
-Rounds alternate in one process; a ratio is of the medians. The one that saves has
-trained the same batches, of the same model; its last save is waited for.
+Rounds alternate in one process. The one that saves has trained the same batches, of the
+same model; its last save is waited for. Each pair of fits gives what a save costs, as a
+share of the batches between two saves; the median, the quartiles and the ends are told.
 """
 
 from __future__ import annotations
@@ -45,9 +47,10 @@ def made_model(units: int) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=400)
+    parser.add_argument("--batches", type=int, default=1000)
     parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--of", type=int, help="batches between saves, or --every")
+    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     rows = options.batches * BATCH
     rng = np.random.default_rng(1)
@@ -85,12 +88,19 @@ def main() -> None:
         int(np.prod(each.shape)) * 4
         for each in [*model.variables, *model.optimizer.variables]
     )
-    print(f"{state / 1e6:.0f} MB of state, every {options.every} batches of {BATCH}")
+    print(f"{state / 1e6:.0f} MB of state, batches of {BATCH}")
+    saves = -(-options.batches // options.every)
+    between = options.of or options.every
     for name, seconds in (("wall", wall), ("cpu", cpu)):
-        without, with_it = (statistics.median(seconds[s]) for s in (False, True))
+        pairs = list(zip(seconds[False], seconds[True]))
+        step = statistics.median(seconds[False]) / options.batches
+        each = statistics.median(b - a for a, b in pairs) / saves
+        shares = [(b / a - 1) * options.batches / saves / between for a, b in pairs]
+        low, middle, high = statistics.quantiles(shares, n=4)
         print(
-            f"{name}: {without:.2f} s without, {with_it:.2f} s with it, "
-            f"{with_it / without - 1:+.1%}"
+            f"{name}: {step * 1e3:.2f} ms a step, {each * 1e3:.1f} ms a save: every "
+            f"{between} batches {middle:+.2%} ({low:+.2%} to {high:+.2%}, all "
+            f"{min(shares):+.2%} to {max(shares):+.2%})"
         )
 
 
