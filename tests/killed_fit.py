@@ -72,10 +72,11 @@ def main(directory: Path, output: str, fed: str) -> None:
     random = np.random.default_rng(1)
     x = sp.random(ROWS, FEATURES, density=0.3, format="csr", random_state=random)
     y = (np.asarray(x.sum(axis=1)).ravel() > 4.5).astype("float32")
-    layers = keras.layers
+    layers, backend = keras.layers, keras.backend.backend()
+    sparse = output == "sparse" and backend != "torch"  # which has no such Input
     model = keras.Sequential(
         [
-            keras.Input((FEATURES,), sparse=output == "sparse"),
+            keras.Input((FEATURES,), sparse=sparse),
             layers.Dense(16, "relu"),
             layers.Dropout(0.4),
             layers.Dense(1, "sigmoid"),
@@ -84,7 +85,7 @@ def main(directory: Path, output: str, fed: str) -> None:
     rate = keras.optimizers.schedules.CosineDecay(0.05, 60)
     model.compile(
         keras.optimizers.Adam(rate), "binary_crossentropy", metrics=["accuracy", "auc"],
-        jit_compile=keras.backend.backend() == "jax",
+        jit_compile=backend == "jax",
     )  # fmt: skip
     options: Any = {"batch_size": 10, "output": output, "dtype": "float32"}
     train = SparseBatchSequence(x, y, shuffle=True, seed=3, **options)

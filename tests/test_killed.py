@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,17 @@ def test_killed_in_an_epoch_in_a_save_and_in_validation(tmp_path, kind):
     killed(tmp_path, "tensorflow", kind, kills)
 
 
+BACKENDS, OUTPUTS, FEEDS = "tensorflow jax", "dense sparse", "sequence dataset"
+KINDS = list(product(BACKENDS.split(), OUTPUTS.split(), FEEDS.split()))
+ON_TORCH = pytest.param("torch", "sparse", "sequence", marks=pytest.mark.torch)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("fed", ["sequence", "dataset"])
-@pytest.mark.parametrize("output", ["dense", "sparse"])
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize(("backend", "output", "fed"), [*KINDS, ON_TORCH])
 def test_killed_at_random_moments(tmp_path, backend, output, fed, pytestconfig):
     rng = random.Random(f"{backend} {output} {fed}")
     kills = []
-    # Of 4 kinds: 32 on each backend with --long, and 12 without.
+    # Of 4 kinds: 32 on each backend with --long, and 12 without; of one on torch.
     for _ in range(8 if pytestconfig.option.long else 3):
         word = rng.choice("bbbwrvd")
         most = {"b": 20, "v": 6, "w": 3, "r": 3, "d": 1}[word]
