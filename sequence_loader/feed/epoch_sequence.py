@@ -183,6 +183,10 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         not known: it then names the start of the epoch, in the middle of a pass that
         of the pass, else the one that comes next.
 
+        Data are known again by their shapes and a digest: of a store that of its
+        manifest, of arrays in memory of all values, up to 1 GiB each, of others that
+        of 64 rows.
+
         Args:
             batches: How many batches of the epoch were trained, for loops that read
                 ``sequence[i]`` or a dataset. By default as many as the `for` loop

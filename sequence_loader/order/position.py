@@ -16,7 +16,7 @@ from sequence_loader.order.permutation import ORDER_VERSION
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import Sampler, chosen_sampler
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -130,13 +130,13 @@ class CsrSource:
     @property
     def traits(self) -> Traits:
         """See `Traits`."""
-        mapped = _is_mapped(self.matrix.indices) or _is_mapped(self.matrix.data)
+        mapped = is_mapped(self.matrix.indices) or is_mapped(self.matrix.data)
         return Traits(True, True, threads_help=mapped, count_values=self._count_values)
 
     def _check(self) -> None:
         """Finds damage while the user is looking; `read` checks each batch again."""
         indices = self.matrix.indices
-        if _is_mapped(indices):
+        if is_mapped(indices):
             return  # checked batch by batch: a pass over it would read the file
         limit = unsigned_limit(indices, self.num_features)
         if len(indices) and int(unsigned(indices).max()) >= limit:
@@ -153,7 +153,7 @@ class CsrSource:
         return int((indptr[rows + 1] - indptr[rows]).sum())
 
 
-def _is_mapped(array: Any) -> bool:
+def is_mapped(array: Any) -> bool:
     """Whether an array lies in a file.
 
     Its type does not tell: scipy makes plain views of a `np.memmap`, and a copy of one
@@ -187,7 +187,7 @@ class DenseSource:
     @property
     def traits(self) -> Traits:
         """See `Traits`."""
-        mapped = _is_mapped(self.array)
+        mapped = is_mapped(self.array)
         return Traits(True, True, threads_help=mapped, count_values=lambda rows: 0)
 
     def read(self, rows: Integers) -> Array:
