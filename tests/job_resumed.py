@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -32,14 +33,20 @@ ROWS, FEATURES, GLOBAL_BATCH, EPOCHS, FAILS = 205, 30, 16, 3, 19
 
 
 class Draws(keras.callbacks.Callback):
-    """Draws from this process's own generators at each step, and fails at one."""
+    """Draws from this process's own generators at each step, and fails at one.
 
-    def __init__(self, fails: int) -> None:
+    Or it fills the disk of the first process.
+    """
+
+    def __init__(self, fails: int, fills: bool) -> None:
         super().__init__()
-        self.fails, self.drawn = fails, []
+        self.fails, self.drawn, self.fills = fails, [], fills and RANK == 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.drawn.append([random.random(), np.random.random()])
+        if self.fills:
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
         if len(self.drawn) == self.fails:
             raise InterruptedError
 
@@ -55,7 +62,9 @@ def sequence(output: str, rows: slice, **options: Any) -> SparseBatchSequence:
     )  # fmt: skip
 
 
-def train(path: Path, output: str, fails: int = 0, every: int = 4) -> dict[str, Any]:
+def train(
+    path: Path, output: str, fails: int = 0, every: int = 4, fills: bool = False
+) -> dict[str, Any]:
     """Trains a new model; what came of it."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -69,8 +78,9 @@ def train(path: Path, output: str, fails: int = 0, every: int = 4) -> dict[str, 
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     random.seed(RANK)
     np.random.seed(RANK)
-    data, draws = sequence(output, slice(None), shuffle=True, seed=3), Draws(fails)
-    saves = SequenceCheckpoint(path, data, every=every, keep=2)
+    draws = Draws(fails, fills)
+    data = sequence(output, slice(None), shuffle=True, seed=3)
+    saves = SequenceCheckpoint(path, data, every=every, keep=2, on_error="raise")
     try:
         history = model.fit(
             data, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[draws, saves],
@@ -87,10 +97,13 @@ def train(path: Path, output: str, fails: int = 0, every: int = 4) -> dict[str, 
 
 
 def refused(*arguments: Any, **options: Any) -> str:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         train(*arguments, **options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     return ""
 
 
@@ -110,6 +123,7 @@ def main(folder: Path) -> None:
         found["every"] = refused(folder / f"every {RANK}", "sparse", every=4 + RANK)
         own = folder / ("sparse" if RANK == 0 else "nowhere")
         found["elsewhere"] = refused(own, "sparse")
+        found["full"] = refused(folder / "full", "sparse", fills=True)
         resumed = train(folder / "sparse", "sparse")
         found.update({f"resumed {name}": value for name, value in resumed.items()})
     np.savez(folder / f"rank{RANK} of {COUNT}.npz", **found)

@@ -244,6 +244,9 @@ def test_a_job_that_fails_goes_on_as_two_processes_and_as_one(tmp_path):
     assert "one directory for all processes of a job" in str(second["elsewhere"])
     assert "process 1 of the job does not train" in str(first["elsewhere"])
     assert not (tmp_path / "sparse").exists()
+    # A save that raises in the one which writes ends both.
+    assert "File too large" in str(first["full"])
+    assert "process 0 of the job does not train, nor does this" in str(second["full"])
 
 
 README = Path(__file__).parent.parent / "README.md"

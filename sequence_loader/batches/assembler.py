@@ -87,6 +87,12 @@ class Assembler:
         # Indices and values of each.
         self.pool = BufferPool(spare=2 * len(leaves(inputs)))
 
+    @property
+    def dtypes(self) -> str:
+        """The dtype that is asked for of each input, or the one of floats."""
+        asked = leaves(self._dtypes)
+        return ", ".join(str(self._floats if each is None else each) for each in asked)
+
     def assemble(
         self, batch: Batch, seed: int, epoch: int, number: int
     ) -> Batch:

@@ -9,7 +9,8 @@ from typing import Any
 from sequence_loader.backends.keras_epochs import check_keras
 from sequence_loader.backends.which_keras import uses_legacy_keras
 from sequence_loader.checks import integer, one_of, shown
-from sequence_loader.feed.checkpoint_fit import Options, SavedFit
+from sequence_loader.feed.checkpoint_fit import SavedFit
+from sequence_loader.feed.checkpoint_files import Options
 from sequence_loader.feed.sequence import SparseBatchSequence
 
 if uses_legacy_keras():
@@ -42,8 +43,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     Keras says it ignores, permutes them no more. State that cannot be found is not
     saved: of operations such as ``tf.random.normal``, or Python numbers in a layer.
     What a layer draws, it should draw from a ``keras.random.SeedGenerator``. Another
-    learning rate, schedule, ``class_weight``, frozen layer or fewer ``epochs`` are
-    refused.
+    learning rate, schedule, ``class_weight``, frozen layer, `output`, `dtype` or seed
+    of Keras, or fewer ``epochs`` are refused; so is a `transform` or `augment` of
+    another name, but not one that does something else under its name.
 
     In a job of several processes, which JAX joins with `DataParallel`, all of them are
     given the callback, and one `path` that all can read; the first writes. As many
@@ -51,13 +53,15 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     batch, trains the same batches. Other distributions are refused.
 
     Args:
-        path: A directory for the checkpoints of this job alone.
+        path: A directory for the checkpoints of this `fit` alone: where a script has
+            several, each has its own.
         sequence: What `fit` trains from: it, or its `to_tf_dataset()`.
         every: Batches from save to save.
         keep: How many checkpoints are kept.
         delete_checkpoint: Whether they are deleted when `fit` has ended by itself.
         on_error: ``"warn"`` where a checkpoint cannot be written, on a full disk say,
-            and train on, with the last good one in place; or ``"raise"``.
+            and train on, with the last good one in place; or ``"raise"``, which ends
+            all processes of a job.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -65,6 +69,7 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
             whose layers draw from generators inside TensorFlow that cannot be read.
             `fit` raises it where a checkpoint is of another model, optimizer, order or
             data, where another job has the path, or for what cannot be resumed exactly.
+        OSError: `fit` raises it where `path` cannot be made or written to.
 
     Example:
         >>> train = SparseBatchSequence(x, y, batch_size=32, shuffle=True, seed=7)
@@ -105,9 +110,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
                 f"that, also where `fit` is given its to_tf_dataset()."
             )
         one_of("delete_checkpoint", delete_checkpoint, (False, True))
+        self._sequence = sequence
         self._options = Options(
-            Path(path),
-            sequence,
+            Path(path).absolute(),  # whatever the script changes to
             integer("every", every, minimum=1),
             integer("keep", keep, minimum=1),
             delete_checkpoint,
@@ -119,7 +124,9 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         last = _Last()
         last.set_model(self.model)
         last.set_params(self.params)
-        last.saved = SavedFit(self.model, self._options, [self, last])
+        last.saved = SavedFit(
+            self.model, self._sequence, self._options, [self, last]
+        )
         last.saved.begin()
 
 

@@ -17,6 +17,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,12 +30,22 @@ SUFFIX = ".checkpoint"
 _held: dict[str, CheckpointFolder] = {}  # by real path: locks of this process
 
 
+@dataclass(frozen=True)
+class Options:
+    """The arguments of SequenceCheckpoint."""
+
+    path: Path
+    every: int
+    keep: int
+    deletes: bool
+    raises: bool
+
+
 class CheckpointFolder:
     """Where the checkpoints of one `fit` are.
 
     Args:
-        path: A directory, which is made.
-        keep: How many checkpoints are kept.
+        options: Of them; the directory is made.
         writes: Whether this process writes here; others of its job only read.
         is_running: () -> whether the `fit` that writes here still runs. Another of
             this process may go on where it was left by an error.
@@ -45,9 +56,10 @@ class CheckpointFolder:
     """
 
     def __init__(
-        self, path: Path, keep: int, writes: bool, is_running: Callable[[], bool]
+        self, options: Options, writes: bool, is_running: Callable[[], bool]
     ) -> None:
-        self._path, self._keep, self.writes = path, keep, writes
+        self._options, self.writes = options, writes
+        self._path = path = options.path
         self.is_running = is_running
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -59,10 +71,18 @@ class CheckpointFolder:
             )
         if not writes:
             return
-        path.mkdir(parents=True, exist_ok=True)
-        self._claim()
-        for left in path.glob(f"*{SUFFIX}.tmp"):
-            left.unlink(missing_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            for left in path.glob(f"*{SUFFIX}.tmp"):
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            self.release()
+            raise OSError(
+                error.errno,
+                f"`path` must be a directory that can be written to; received {path} "
+                f"({error}). Pass another path.",
+            ) from error
 
     def _claim(self) -> None:
         real = os.path.realpath(self._path)
@@ -72,12 +92,13 @@ class CheckpointFolder:
                 raise ValueError(self._in_use("another `fit` of this process"))
             before.wait()
             before.release()
+        self._real = real
         while True:
             lock = open(self._path / "lock", "a+b")
             try:
                 # Of this process alone: children do not hold it on when it dies.
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except (BlockingIOError, PermissionError):
                 lock.seek(0)
                 owner = lock.read(99).decode("ascii", "replace") or "?"
                 lock.close()
@@ -89,9 +110,11 @@ class CheckpointFolder:
             if same:
                 break
             lock.close()  # of a job that ended meanwhile, and took it away
-        lock.truncate(0)
-        lock.write(str(os.getpid()).encode())
-        lock.flush()
+        try:
+            lock.truncate(0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
+        except OSError:
+            pass  # a full disk: only a message would tell of it
         self._lock = lock
         _held[real] = self
 
@@ -168,8 +191,9 @@ class CheckpointFolder:
             self._thread.join()
             self._thread = None
 
-    def tell_of_error(self, *, raises: bool) -> None:
-        """Warns that the last checkpoint was not written, if it was not; or raises."""
+    def tell_of_error(self) -> None:
+        """Waits; warns that the last checkpoint was not written, if so, or raises."""
+        self.wait()
         error, self._error = self._error, None
         if error is None:
             return
@@ -177,7 +201,7 @@ class CheckpointFolder:
             f"SequenceCheckpoint could not write a checkpoint to {self._path}: "
             f"{error}. What was saved before is still there."
         )
-        if raises:
+        if self._options.raises:
             number = getattr(error, "errno", None)
             told = (message,) if number is None else (number, message)
             raise OSError(*told) from error
@@ -201,7 +225,7 @@ class CheckpointFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-            _held.pop(os.path.realpath(self._path), None)
+            _held.pop(self._real, None)
 
     def _files(self) -> list[Path]:
         """The checkpoints, the oldest first."""
@@ -216,13 +240,15 @@ class CheckpointFolder:
         beside = path.with_name(path.name + ".tmp")
         try:
             with open(beside, "wb") as file:
-                np.save(file, np.frombuffer(_sealed(header, content), np.uint8))
-                np.save(file, content)
+                for array in np.frombuffer(_sealed(header, content), np.uint8), content:
+                    described = np.lib.format.header_data_from_array_1_0(array)
+                    np.lib.format.write_array_header_1_0(file, described)
+                    file.write(array.data)  # np.save would not tell why it cannot
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
             _sync_directory(self._path)
-            for old in self._files()[: -self._keep]:
+            for old in self._files()[: -self._options.keep]:
                 old.unlink(missing_ok=True)
         except Exception as error:  # nobody else is told of what ends this thread
             self._error = error

@@ -15,22 +15,26 @@ the metrics, and callbacks have begun an epoch again that had begun before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sequence_loader.backends.keras_epochs import FitBatches, running_fit
 from sequence_loader.backends.which_keras import keras_backend
-from sequence_loader.feed.checkpoint_files import CheckpointFolder
+from sequence_loader.feed.checkpoint_files import CheckpointFolder, Options
 from sequence_loader.feed.checkpoint_job import Job
-from sequence_loader.feed.checkpoint_match import check_same
-from sequence_loader.feed.checkpoint_refusals import check_epochs, check_fit
+from sequence_loader.feed.checkpoint_match import FORMAT, check_format, check_same
+from sequence_loader.feed.checkpoint_refusals import (
+    check_begun,
+    check_epochs,
+    check_fit,
+)
 from sequence_loader.feed.checkpoint_sequences import (
     epoch_of_fit,
     resume_in_fit,
     resume_validation,
+    served_as,
     state_of_validation,
     validation_of,
 )
@@ -50,27 +54,14 @@ from sequence_loader.feed.checkpoint_variables import (
     build_optimizers,
     built_optimizers,
     described_variables,
-    has_trained,
     is_beside,
     reset_global_generator,
+    seed_of_keras,
+    steps_of,
     values_of,
     variables_of,
 )
 from sequence_loader.feed.sequence import SparseBatchSequence
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of SequenceCheckpoint."""
-
-    path: Path
-    sequence: SparseBatchSequence
-    every: int
-    keep: int
-    deletes: bool
-    raises: bool
 
 
 class SavedFit:
@@ -78,13 +69,20 @@ class SavedFit:
 
     Args:
         model: What it trains.
+        sequence: What it trains from.
         options: Where and how often it is saved.
         own: Its callbacks that belong to this: nothing of them is saved.
     """
 
-    def __init__(self, model: Any, options: Options, own: list[Any]) -> None:
-        self._model, self._options, self._own = model, options, own
-        self._path, self._sequence = options.path, options.sequence
+    def __init__(
+        self,
+        model: Any,
+        sequence: SparseBatchSequence,
+        options: Options,
+        own: list[Any],
+    ) -> None:
+        self._model, self._sequence, self._own = model, sequence, own
+        self._options, self._path = options, options.path
         self._packer, self._job = Packer(), Job()
         self._fit = running_fit()
 
@@ -94,19 +92,22 @@ class SavedFit:
         Raises:
             ValueError: It is of another `fit`; or this one cannot be resumed.
         """
-        found = self._job.together(self._begin)
-        if len({every for every, _ in found}) > 1:
-            self._folder.release()
-            raise ValueError(
-                f"`every` must be the same in all processes of a job; received "
-                f"{[every for every, _ in found]}. Pass one value everywhere."
-            )
         try:
+            found = self._job.together(self._begin)
+            if len({every for every, _ in found}) > 1:
+                raise ValueError(
+                    f"`every` must be the same in all processes of a job; received "
+                    f"{[every for every, _ in found]}. Pass one value everywhere."
+                )
             self._job.together(lambda: self._compare(found[0][1]))
         except BaseException:
-            self._folder.release()
+            if hasattr(self, "_folder"):  # it came as far as that
+                self._folder.release()
             raise
-        self._fit.callbacks.append(self._own[-1])
+        callbacks, last = self._fit.callbacks, self._own[-1]
+        # A CallbackList of the user's own still has that of another `fit`.
+        callbacks[:] = [each for each in callbacks if type(each) is not type(last)]
+        callbacks.append(last)
 
     def _begin(self) -> tuple[int, int | None]:
         """Looks at this `fit`; returns `every`, and which checkpoint is the newest."""
@@ -115,14 +116,13 @@ class SavedFit:
         if keras_backend() == "tensorflow":  # others are built by now
             self._model._symbolic_build(data_batch=self._sequence._read_at(0, 0))
         self._since, self._stopped = 0, False
+        self._begun_at = {"steps": steps_of(self._model), "seed": seed_of_keras()}
         self._described = described(self._model)
-        self._settings = fit.settings
+        self._settings = {**fit.settings, **served_as(self._sequence)}
         self._batches = FitBatches(fit, len(self._sequence), self._trained)
         self._batches.read_in_order()
-        self._folder = CheckpointFolder(
-            *(self._path, self._options.keep, self._job.index == 0),
-            is_running=lambda: fit.is_running,
-        )
+        writes = self._job.index == 0
+        self._folder = CheckpointFolder(self._options, writes, lambda: fit.is_running)
         self._found = self._folder.load() if self._folder.writes else None
         return self._options.every, None if self._found is None else self._found[0]
 
@@ -147,8 +147,7 @@ class SavedFit:
     def save(self, epoch: int, step: int) -> None:
         """Saves, to go on at a step of an epoch of Keras."""
         self._since = 0
-        self._folder.wait()
-        self._folder.tell_of_error(raises=self._options.raises)
+        self._job.together(self._folder.tell_of_error)
         drawn = self._job.random_states()  # all processes at once
         if not self._folder.writes:
             return
@@ -163,6 +162,7 @@ class SavedFit:
             "epoch": epoch,
             "step": step,
             "stopped": self._stopped,
+            "begun": self._begun_at,
             **self._settings,
             "model": self._described,
             "variables": described_variables(variables),
@@ -192,12 +192,7 @@ class SavedFit:
 
     def _compared(self, header: dict[str, Any], content: Any) -> dict[str, Any]:
         """The header with its arrays; raises ValueError, if it is of another `fit`."""
-        if header.get("format") != FORMAT:
-            raise ValueError(
-                f"`path` must hold checkpoints of format {FORMAT}; {self._path} has "
-                f"one of format {header.get('format')}. Delete it, or use the version "
-                f"of sequence_loader that wrote it."
-            )
+        check_format(self._path, header)
         reset_global_generator(
             wanted=any("global seed" in name for name in header["variables"])
         )
@@ -209,34 +204,40 @@ class SavedFit:
         saved = [name for name, _ in state["callbacks"]]
         names = [name for name, *_ in held_by(self._fit.callbacks)]
         for what, there, here in (
-            ("settings of `fit`", settings, self._settings),
+            ("settings of `fit` and its sequence", settings, self._settings),
             ("model", *self._described_both(header["model"])),
             ("variables", listed[0], listed[1]),
             ("callbacks that hold a state", saved, names),
         ):
             check_same(self._path, what, there, here)
+        check_begun(header["begun"], self._begun_at, self._path)
         check_epochs(self._fit, header, self._path)
         self._sequence._moved_to(header["sequence"])  # raises where it differs
         validation = validation_of(self._fit)
         if validation is not None and state["validation"] is not None:
             validation._moved_to(state["validation"])
+        self._begun_at = header["begun"]
         return {**header, "state": state, "arrays": arrays}
 
     def _described_both(self, there: dict[str, str]) -> Any:
         """The model there, and this one, whose rate callbacks may have set."""
-        if not has_trained(self._model):
+        if not self._begun_at["steps"]:
             return there, self._described
         here, self._described = self._described, there
         return without_rates(there), without_rates(here)
 
     def resume(self) -> None:
         """At the end of all `on_train_begin`."""
-        header = self._resumed
+        self._is_resumed = self._resumed is not None
+        header, self._resumed = self._resumed, None  # a copy of all: let go of it soon
         if header is None:
             return
         build_optimizers(self._model, self._variables(), header["optimizers"])
-        variables = described_variables(self._variables())
-        check_same(self._path, "variables", header["variables"], variables)
+        variables = self._variables()
+        described = described_variables(variables)
+        check_same(self._path, "variables", header["variables"], described)
+        values = [(one, array) for (_, one), array in zip(variables, header["arrays"])]
+        again = partial(self._restore, values, header["state"])
         step, epoch = header["step"], header["epoch"]
         place = resume_in_fit(
             self._sequence,
@@ -246,23 +247,18 @@ class SavedFit:
         )
         self._begun: dict[str, Any] | None = None
         if place or step or self._settings["steps_per_epoch"]:
-            restore = self._restore if step else self._undo_draws
-            self._batches.begin_at(step, place, restore)
+            self._batches.begin_at(step, place, again if step else self._undo_draws)
         validation, saved = validation_of(self._fit), header["state"]["validation"]
         if validation is not None and saved is not None:
             resume_validation(validation, saved)
-        self._restore()
+        again()
         # It stopped, or had ended: there is no epoch left.
         last = max(epoch, self._fit.epochs) if header["stopped"] else epoch
         self._model._initial_epoch = last
 
-    def _restore(self) -> None:
-        header = self._resumed
-        if header is None:
-            return
-        for (_, variable), array in zip(self._variables(), header["arrays"]):
+    def _restore(self, values: list[tuple[Any, Any]], state: dict[str, Any]) -> None:
+        for variable, array in values:
             variable.assign(np.array(array))  # which the backend may make its own
-        state = header["state"]
         held = held_by(self._fit.callbacks)
         for (_, _, callback), (_, saved) in zip(held, state["callbacks"]):
             give_back(callback, saved)
@@ -281,7 +277,7 @@ class SavedFit:
 
     def epoch_begins(self, epoch: int) -> None:
         self._epoch = epoch
-        if self._resumed is not None and keras_backend() == "torch":
+        if self._is_resumed and keras_backend() == "torch":
             self._begun = random_states()
         self._model._initial_epoch = None  # or the next `fit` would begin there
 
@@ -296,4 +292,5 @@ class SavedFit:
         if self._options.deletes:
             self._folder.delete()
         self._folder.release()
-        self._folder.tell_of_error(raises=self._options.raises)
+        if not self._options.deletes:
+            self._folder.tell_of_error()

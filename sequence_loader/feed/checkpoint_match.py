@@ -7,7 +7,19 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+FORMAT = 2
+
 _AROUND_CHARACTERS = 60
+
+
+def check_format(path: Path, header: Mapping[str, Any]) -> None:
+    """Raises ValueError where another version wrote a checkpoint."""
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"`path` must hold checkpoints of format {FORMAT}; {path} has one of "
+            f"format {header.get('format')}. Delete it, or use the version of "
+            f"sequence_loader that wrote it."
+        )
 
 
 def check_same(

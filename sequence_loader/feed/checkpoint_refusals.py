@@ -68,6 +68,31 @@ def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
             )
 
 
+def check_begun(there: dict[str, Any], here: dict[str, Any], path: Path) -> None:
+    """Raises ValueError where a checkpoint is of another `fit` of the same script.
+
+    Args:
+        there: By the checkpoint: how many steps its model had made before, and the
+            seed that Keras was given, or `None`.
+        here: The same of this `fit`, which may be one that goes on with its model.
+        path: Where the checkpoint is.
+    """
+    if here["steps"] < there["steps"]:
+        raise ValueError(
+            f"`path` must belong to one `fit`; {path} is of one whose model had made "
+            f"{there['steps']} steps before, that of this one made {here['steps']}. "
+            f"Pass each `fit` of a script a path of its own, or delete the checkpoint."
+        )
+    seeds = there["seed"], here["seed"]
+    if None not in seeds and seeds[0] != seeds[1]:
+        raise ValueError(
+            f"`path` must belong to one `fit`; {path} is of one after "
+            f"keras.utils.set_random_seed({seeds[0]}), this one is after "
+            f"set_random_seed({seeds[1]}). Pass each `fit` of a script a path of its "
+            f"own, set the seed as it was, or delete the checkpoint."
+        )
+
+
 def check_epochs(fit: Fit, header: dict[str, Any], path: Path) -> None:
     """Raises ValueError where a `fit` has not the epoch in which a checkpoint goes on.
 

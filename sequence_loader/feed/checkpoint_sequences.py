@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sequence_loader.backends.keras_epochs import Fit
+from sequence_loader.batches.structures import leaves
 from sequence_loader.feed.sequence import SparseBatchSequence
 
 
@@ -22,6 +23,18 @@ def epoch_of_fit(sequence: SparseBatchSequence, consumer: Any) -> int:
             "SequenceCheckpoint cannot save it. Pass it the sequence itself."
         )
     return epoch
+
+
+def served_as(sequence: SparseBatchSequence) -> dict[str, str]:
+    """How its rows are served; functions by name, for what they do cannot be told."""
+    pipeline = sequence._pipeline
+    transforms = [each.transform for each in leaves(pipeline.reader.inputs)]
+    functions = {"transform": transforms, "augment": [pipeline.assembler.augment]}
+    found = {"output": sequence._output, "dtype": pipeline.assembler.dtypes}
+    for argument, some in functions.items():
+        names = (getattr(each, "__qualname__", type(each).__name__) for each in some)
+        found[argument] = ", ".join(names)
+    return found
 
 
 def resume_in_fit(

@@ -30,9 +30,14 @@ _ALIGNMENT_BYTES = 64
 
 
 _HELD = {
+    "MonitorCallback": ("best",),
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
     "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+    "OrbaxCheckpoint": (
+        *("_batches_seen_since_last_saving", "_last_batch_seen"),
+        "_total_batches_seen",
+    ),
     "SwapEMAWeights": ("_ema_weights_in_model",),
     "TensorBoard": ("_global_train_batch", "_global_test_batch"),
     "History": ("history", "epoch"),
@@ -135,6 +140,8 @@ def held_by(callbacks: list[Any]) -> Iterator[tuple[str, Any, Any]]:
     """(class, state, callback) of each callback that has a state to be kept."""
     for callback in callbacks:
         name = type(callback).__name__
+        if isinstance(getattr(callback, "monitor", None), str):
+            name += f" of {callback.monitor}"
         if callable(getattr(callback, "state_dict", None)) and callable(
             getattr(callback, "load_state_dict", None)
         ):

@@ -3,16 +3,18 @@
 Keras lists what layers and metrics have, and what optimizers do. What a loss, a
 regularizer or a schedule counts or draws from, a second optimizer, a variable of
 TensorFlow, or one that a callback changes is on none of its lists: it is found in
-attributes, in lists and dicts, and in what functions enclose.
+attributes, in lists and dicts, and in what functions and methods of the script enclose
+or read of its globals.
 """
 
 from __future__ import annotations
 
+import dis
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
-from types import CellType, FunctionType
+from functools import cache, lru_cache, partial
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import keras
@@ -30,6 +32,13 @@ _HOLDERS = (
     keras.optimizers.schedules.LearningRateSchedule, keras.callbacks.Callback,
 )  # fmt: skip
 
+_LIBRARIES = {
+    *("builtins", "numpy", "keras", "tensorflow", "torch", "jax", "sequence_loader")
+}
+"""Whose functions and methods read no globals of a script."""
+
+_has_more: dict[type, bool] = {}  # types of libraries, which are never defined anew
+
 _MOST_ELEMENTS = 10_000
 """Longer lists are of what a callback noted; to look at a million takes a second."""
 
@@ -41,6 +50,10 @@ def walked(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         named: Objects to begin with, with a name for each.
     """
     seen: dict[int, Any] = {}
+    kinds = (
+        *(*_HOLDERS, dict, list, tuple, *_stateful()),
+        *(FunctionType, MethodType, partial, CellType),
+    )
     pending = list(named)[::-1]
     while pending:
         path, one = pending.pop()
@@ -50,20 +63,77 @@ def walked(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         yield path, one
         inner: list[tuple[Any, Any]] = []
         if isinstance(one, _HOLDERS):
-            inner = list(vars(one).items())
-        elif isinstance(one, dict):
-            inner = list(one.items())
-        elif isinstance(one, list | tuple) and len(one) <= _MOST_ELEMENTS:
-            inner = list(enumerate(one))
+            inner = [*vars(one).items(), *_methods(type(one))]
+        elif isinstance(one, dict | list | tuple):
+            if len(one) <= _MOST_ELEMENTS:
+                inner = list(one.items() if isinstance(one, dict) else enumerate(one))
         elif isinstance(one, FunctionType):
-            inner = list(enumerate(one.__closure__ or ()))
+            inner = _read_by(one)
+        elif isinstance(one, MethodType):
+            held = one.__self__
+            if not isinstance(held, _HOLDERS):
+                held = getattr(held, "__dict__", None)
+            inner = [("self", held), ("", one.__func__)]
+        elif isinstance(one, partial):
+            inner = [("", one.func), ("", one.args), ("", one.keywords)]
         elif isinstance(one, CellType):
             try:
                 inner = [("", one.cell_contents)]
             except ValueError:
                 pass  # not assigned yet
-        wanted = [(f"{path}/{name}", each) for name, each in inner if _is_more(each)]
-        pending += wanted[::-1]
+        for name, each in reversed(inner):  # thousands
+            more = _has_more.get(type(each))
+            if more is None:
+                more = isinstance(each, kinds)
+                if _is_of_library(type(each)):
+                    _has_more[type(each)] = more
+            if more:
+                pending.append((f"{path}/{name}", each))
+
+
+def _is_of_library(one: Any) -> bool:
+    return (one.__module__ or "").partition(".")[0] in _LIBRARIES
+
+
+def _methods(kind: type) -> list[tuple[Any, Any]]:
+    """The methods of a class that a script defines."""
+    return [] if _is_of_library(kind) else [
+        (name, each)
+        for base in kind.__mro__
+        if not _is_of_library(base)
+        for name, each in vars(base).items()
+        if isinstance(each, FunctionType)
+    ]  # fmt: skip
+
+
+def _read_by(function: FunctionType) -> list[tuple[Any, Any]]:
+    """What a function encloses, and what one of a script reads of its globals.
+
+    Functions of other modules do not count: they would lead through whole libraries.
+    """
+    own = function.__globals__
+    found: list[tuple[Any, Any]] = list(enumerate(function.__closure__ or ()))
+    if _is_of_library(function):
+        return found
+    found += enumerate(function.__defaults__ or ())
+    found += (function.__kwdefaults__ or {}).items()
+    for name in sorted(_global_names(function.__code__) & own.keys()):
+        each = own[name]
+        if not isinstance(each, FunctionType) or each.__globals__ is own:
+            found.append((name, each))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _global_names(code: CodeType) -> set[str]:
+    """Which globals code reads, that of functions within it included."""
+    found = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "LOAD_GLOBAL"
+    }
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return found.union(*map(_global_names, inner))
 
 
 def variable_in(one: Any) -> Any:
@@ -83,18 +153,6 @@ def _stateful() -> tuple[type, ...]:
     if keras_backend() == "tensorflow":
         tf = sys.modules["tensorflow"]
         found = (*found, tf.random.Generator, tf.Variable)
-    return found
-
-
-_more: dict[type, bool] = {}
-
-
-def _is_more(one: Any) -> bool:
-    """Whether there may be a variable in it; asked of thousands at each save."""
-    found = _more.get(type(one))
-    if found is None:
-        kinds = (*_HOLDERS, dict, list, tuple, FunctionType, CellType, *_stateful())
-        found = _more[type(one)] = isinstance(one, kinds)
     return found
 
 
@@ -187,6 +245,14 @@ def optimizers_of(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
+def seed_of_keras() -> int | None:
+    """What ``keras.utils.set_random_seed`` was last given, if it was called."""
+    from keras.src.backend.common import global_state
+
+    seed: int | None = global_state.get_global_attribute("global_random_seed")
+    return seed
+
+
 def reset_global_generator(*, wanted: bool) -> None:
     """Makes what ``keras.random`` draws from without a seed, or lets go of it."""
     from keras.src.backend.common import global_state
@@ -198,12 +264,12 @@ def reset_global_generator(*, wanted: bool) -> None:
         global_state.set_global_attribute("global_seed_generator", None)
 
 
-def has_trained(model: Any) -> bool:
-    """Whether an optimizer has made a step: its rate may not be the script's."""
+def steps_of(model: Any) -> int:
+    """How many steps an optimizer has made, of several the one that made most."""
     steps = [optimizer.iterations for _, optimizer in optimizers_of(model)]
     # A tensor, where gradients are accumulated.
     values = [getattr(each, "value", each) for each in steps]
-    return any(keras.ops.convert_to_numpy(each) > 0 for each in values)
+    return max((int(keras.ops.convert_to_numpy(each)) for each in values), default=0)
 
 
 def unnumbered(text: str) -> str:

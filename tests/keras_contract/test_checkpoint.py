@@ -357,6 +357,10 @@ def test_initial_epoch_may_be_what_it_was_and_not_beyond(tmp_path):
 # Refusals
 
 
+def doubled(x: Any, rng: Any) -> Any:
+    return 2 * x
+
+
 def refuses(run: Run, *parts: str, **changed: Any) -> None:
     before = run.setting
     run.setting = {**before, **changed}
@@ -375,11 +379,13 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch, plain)
     refuses(run, "global_batch_size: 10 in the state, 5", sequence={"batch_size": 5})
     refuses(run, "data: ", data=(X, 1 - Y))
     refuses(run, "data: ", data=(X * 2, Y))
+    refuses(run, "augment: NoneType in", "doubled here", sequence={"augment": doubled})
+    refuses(run, "dtype: float32 in", "float64 here", sequence={"dtype": "float64"})
     refuses(run, "num_rows: 110 in the state, 109 here", data=(X[1:], Y[1:]))
     refuses(run, "model differ", "loss: ", "mean_squared", loss="mean_squared_error")
     refuses(run, "optimizer 0: ", "ExponentialDecay", schedule=False)
     if BACKEND != "torch":
-        refuses(run, "settings of `fit` differ", "steps_per_epoch: None in", steps=3)
+        refuses(run, "its sequence differ", "steps_per_epoch: None in", steps=3)
         refuses(run, "steps_per_execution: 1 in the checkpoint, 2 here", at_once=2)
     refuses(
         run, "callbacks that hold a state differ", "Stops",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ class Breaks(keras.callbacks.Callback):
         self.left -= 1
         if not self.left:
             raise Broken
+
+
+def wait_for_saves() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "sequence_loader-checkpoint":
+            thread.join()
 
 
 def small() -> Any:
@@ -82,9 +89,7 @@ def fitted(
         model.fit(train, callbacks=[saves, *callbacks, Breaks(after)], **options)
         assert not after
     except Broken:
-        for thread in threading.enumerate():  # the last save is written
-            if thread.name == "sequence_loader-checkpoint":
-                thread.join()
+        wait_for_saves()
     return model
 
 
@@ -164,6 +169,45 @@ def test_what_a_loss_draws_from_and_counts_and_what_a_callback_changes(tmp_path)
         anneals, model = Anneals(), small()
         model.compile("adam", Drawing(anneals))
         return model, [anneals]
+
+    same_when_broken_off(tmp_path, compiled, 3, 6)
+
+
+BETA: Any = None
+
+
+def scaled(beta: Any, y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1) * beta * BETA
+
+
+class Grows(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        BETA.assign(BETA * 1.1)
+
+
+class Wanes:
+    """No callback, but a method of it is called by one."""
+
+    def __init__(self, beta: Any) -> None:
+        self.held = [beta]
+
+    def wane(self, batch: int, logs: Any) -> None:
+        self.held[0].assign(self.held[0] * 0.8)
+
+
+@about("tensorflow", "torch")
+def test_globals_of_a_script_and_what_is_bound_to_functions(tmp_path):
+    def compiled() -> Any:
+        global BETA
+        model = small()
+        BETA, beta = (keras.Variable(1.0, trainable=False) for _ in range(2))
+
+        def loss(y_true: Any, y_pred: Any, call: Any = partial(scaled, beta)) -> Any:
+            return call(y_true, y_pred)
+
+        model.compile("adam", loss)
+        wanes = keras.callbacks.LambdaCallback(on_train_batch_end=Wanes(beta).wane)
+        return model, [Grows(), wanes]
 
     same_when_broken_off(tmp_path, compiled, 3, 6)
 
