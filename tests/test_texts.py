@@ -561,7 +561,7 @@ def test_records_that_may_be_lost_in_another_are_said(write):
     assert "begins with a label" not in open_texts(path).described()
 
 
-def test_quotes_behind_backslashes_are_read_once_mended(write, tmp_path):
+def test_quotes_behind_backslashes_are_read_once_mended(write, blocks):
     path = write('1,"a \\"b\\" c"\n2,"5\\" d, \\"e\\""\n')
     with pytest.raises(ValueError, match="sed") as raised:
         open_texts(path)
@@ -569,6 +569,11 @@ def test_quotes_behind_backslashes_are_read_once_mended(write, tmp_path):
     mended = subprocess.check_output(f"{command} {path}", shell=True)
     texts = open_texts(write(mended, "b.csv"))
     assert list(texts) == ['a "b" c', '5" d, "e"']
+    lines = ['1,"a \\"b\\"', '2,no row \\""', "2,x", '1,"c \\"d\\" e"', "1,y"]
+    for size in (1 << 20, 8):
+        blocks(size)
+        texts = cleanly(write("\n".join(lines), "c.csv"), on_error="skip")
+        assert list(texts) == ["x", "y"] and texts.num_skipped == 2
 
 
 def test_keys_are_those_of_all_first_objects(write):

@@ -31,6 +31,8 @@ from sequence_loader.text.records import (
 QUOTE = '"'
 ESCAPED = re.compile(r'\\"(?![",;|\t\r\n])')
 """A quote behind a backslash that neither is doubled nor ends a field."""
+MOST = 100
+"""Lines in which the end of a record with such quotes is looked for."""
 UNCLOSED = Fault("with a quote never closed", "a quote is opened that is never closed")
 
 
@@ -206,7 +208,12 @@ class CsvRecords:
             fault = None
             if loose and not self.exact:
                 if any(map(ESCAPED.search, texts[done:end])):
-                    fault, end = _escaped(), done + 1
+                    # Left out whole: to where it ends for who wrote it.
+                    lines = [line.replace('\\"', "  ") for line in texts[done:][:MOST]]
+                    whole = parse_record(lines, 0, self.delimiter, self.quotechar)
+                    if whole is None and len(lines) < MOST:
+                        break
+                    fault, end = _escaped(), done + (whole[1] if whole else 1)
                 elif end - done > 1:
                     fault, end = _swallowed(), done + 1
                 elif self.delimiter == "\t":

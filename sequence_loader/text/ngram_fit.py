@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +38,7 @@ from sequence_loader.text.vectorizer_terms import (
     names_at,
     raised,
 )
-from sequence_loader.text.vectorizer_workers import in_threads
+from sequence_loader.text.vectorizer_workers import Means, in_threads
 
 NAMED = 1 << 21
 """Terms whose names are held in memory: some 200 MB."""
@@ -75,9 +74,7 @@ class NgramFit:
         counter: What made them.
         spills: The blocks, in the order of the texts.
         labels: Of all texts.
-        scratch: A directory on a disk with room.
-        threads: That compute.
-        progress: Whether to show progress bars.
+        means: What to compute with.
     """
 
     def __init__(
@@ -85,15 +82,12 @@ class NgramFit:
         counter: NgramCounter,
         spills: Sequence[Spill],
         labels: Labels,
-        scratch: Path,
-        threads: int,
-        progress: bool = False,
+        means: Means,
     ) -> None:
         self.counter, self.options = counter, counter.options
         self.blocks = located(spills)
         self.num_texts = sum(each.block.rows for each in self.blocks)
-        self.labels, self._scratch, self._threads = labels, scratch, threads
-        self._progress = progress
+        self.labels, self._means, self._threads = labels, means, means.threads
         self._norms: Column | None = None
         self._links: Links
         self._chosen: Integers
@@ -116,9 +110,7 @@ class NgramFit:
         vocabulary, links = merge(
             self.blocks,
             lambda df: (df >= low) & (df <= high),
-            self._scratch,
-            self._threads,
-            progress=self._progress,
+            self._means,
         )
         if links is None or not len(vocabulary):
             raise ValueError(
@@ -234,7 +226,7 @@ class NgramFit:
         """Sums by class of some terms: one pass; the first also notes norms."""
         y = np.asarray(self.labels.y)
         codes = np.unique(y, return_inverse=True)[1].astype(np.int32)
-        norms = Column(np.float64, self._scratch)
+        norms = Column(np.float64, self._means.scratch)
 
         def part(block: Located, terms: Integers) -> tuple[Integers, Integers, Floats]:
             number, df, place = self._linked(block)
@@ -261,7 +253,7 @@ class NgramFit:
             parts = in_threads(
                 lambda block: part(block, terms), self.blocks, self._threads
             )
-            total, shown = self.num_texts, self._progress
+            total, shown = self.num_texts, self._means.progress
             with progress_bar("score", total, "texts", shown=shown) as advance:
                 for block, (column, code, values) in zip(self.blocks, parts):
                     scores.add(found, column, code, values)

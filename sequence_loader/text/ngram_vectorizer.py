@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from sequence_loader.text.vectorizer import TextVectorizer
 from sequence_loader.text.vectorizer_inputs import Labels, pieces
 from sequence_loader.text.vectorizer_ranges import located
 from sequence_loader.text.vectorizer_tasks import Rows
+from sequence_loader.text.vectorizer_workers import Means
 
 
 class NgramVectorizer(TextVectorizer):
@@ -223,16 +223,9 @@ class NgramVectorizer(TextVectorizer):
             )
 
     def _learn(
-        self,
-        spills: Sequence[Spill],
-        labels: Labels,
-        scratch: Path,
-        threads: int,
-        progress: bool,
+        self, spills: Sequence[Spill], labels: Labels, means: Means
     ) -> Rows:
-        work = NgramFit(
-            self._count_texts, spills, labels, scratch, threads, progress
-        )
+        work = NgramFit(self._count_texts, spills, labels, means)
         found = work.run()
         self._saved = None
         self._arrays = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from sequence_loader.text.vectorizer_terms import (
     merge,
     names_at,
 )
-from sequence_loader.text.vectorizer_workers import in_threads
+from sequence_loader.text.vectorizer_workers import Means, in_threads
 from sequence_loader.text.words import Hashes
 
 
@@ -116,17 +115,10 @@ class SequenceVectorizer(TextVectorizer):
         return WordCounter(source)
 
     def _learn(
-        self,
-        spills: Sequence[Spill],
-        labels: Labels,
-        scratch: Path,
-        threads: int,
-        progress: bool,
+        self, spills: Sequence[Spill], labels: Labels, means: Means
     ) -> Rows:
         blocks = located(spills)
-        vocabulary = merge(
-            blocks, _all, scratch, threads, link=False, progress=progress
-        )[0]
+        vocabulary = merge(blocks, _all, means, link=False)[0]
         number = _commonest(vocabulary, self.num_words - 1)
         if not len(number):
             raise ValueError(
@@ -138,7 +130,7 @@ class SequenceVectorizer(TextVectorizer):
         self._saved = None
         self._arrays = {"hashes": hashes, "columns": (order + 1).astype(np.int32)}
         places = vocabulary.place.pick(number[order])
-        names = names_at(blocks, places, _names, threads)
+        names = names_at(blocks, places, _names, means.threads)
         listed = [""] * len(names)
         for rank, name in zip(order, names):
             listed[rank] = name
@@ -146,7 +138,7 @@ class SequenceVectorizer(TextVectorizer):
         def longest(block: Located) -> int:
             return int(self._numbered(block)[1].max(initial=0))
 
-        most = max(in_threads(longest, blocks, threads))
+        most = max(in_threads(longest, blocks, means.threads))
         self._learned = {
             "num_texts": sum(each.block.rows for each in blocks),
             "length": min(self.max_length, most),
@@ -154,7 +146,7 @@ class SequenceVectorizer(TextVectorizer):
             "class_names": labels.class_names,
             "words": listed,
         }
-        return lambda: in_threads(self._of_block, blocks, threads)
+        return lambda: in_threads(self._of_block, blocks, means.threads)
 
     def _rows(self, texts: Sequence[str]) -> list[CsrRows]:
         made = []

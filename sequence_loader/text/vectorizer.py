@@ -33,6 +33,7 @@ from sequence_loader.text.vectorizer_passes import (
     with_settings,
 )
 from sequence_loader.text.vectorizer_tasks import Rows, TaskVectorizer
+from sequence_loader.text.vectorizer_workers import Means
 
 Self = TypeVar("Self", bound="TextVectorizer")
 
@@ -213,11 +214,11 @@ class TextVectorizer(TaskVectorizer):
         progress: bool,
         stack: ExitStack,
     ) -> tuple[Labels, Rows]:
-        workers = integer("workers", workers, minimum=1)
+        means = Means(scratch, integer("workers", workers, minimum=1), progress)
         spill = Spill.unnamed(scratch)
         stack.callback(spill.close)
         labels = self._count(source, y, spill, workers, progress)
-        return labels, self._learn([spill], labels, scratch, workers, progress)
+        return labels, self._learn([spill], labels, means)
 
     def _count(
         self, source: Any, y: Any, spill: Spill, workers: int, progress: bool

@@ -12,6 +12,7 @@ from sequence_loader.text.spill import Spill
 from sequence_loader.text.vectorizer_inputs import Labels
 from sequence_loader.text.vectorizer_learned import LearnedColumns, PathLike
 from sequence_loader.text.vectorizer_parts import Part, PartWriter, joined_labels
+from sequence_loader.text.vectorizer_workers import Means
 
 Rows = Callable[[], Iterator[CsrRows]]
 """The rows of each block, once the passes before have run."""
@@ -94,7 +95,8 @@ class TaskVectorizer(LearnedColumns):
         try:
             labels = joined_labels([part.labels for part in found])
             spills = [part.spill for part in found]
-            self._learn(spills, labels, found[0].path.parent, workers, progress)
+            means = Means(found[0].path.parent, workers, progress)
+            self._learn(spills, labels, means)
         finally:
             for part in found:
                 part.spill.close()
@@ -108,11 +110,6 @@ class TaskVectorizer(LearnedColumns):
 
     @abstractmethod
     def _learn(
-        self,
-        spills: Sequence[Spill],
-        labels: Labels,
-        scratch: Path,
-        threads: int,
-        progress: bool,
+        self, spills: Sequence[Spill], labels: Labels, means: Means
     ) -> Rows:
         """Learns from counted blocks: sets `_learned` and `_arrays`."""

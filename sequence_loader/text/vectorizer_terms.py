@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.progress import progress_bar
 from sequence_loader.text.spill import TERM_BYTES, Column
 from sequence_loader.text.vectorizer_ranges import Located, Merged, ranges
-from sequence_loader.text.vectorizer_workers import in_threads
+from sequence_loader.text.vectorizer_workers import Means, in_threads
 from sequence_loader.text.words import Hashes
 
 _COUNTED = 1 << 16
@@ -62,22 +61,19 @@ class Links:
 def merge(
     blocks: Sequence[Located],
     keep: Callable[[Array], Array],
-    scratch: Path,
-    threads: int = 1,
+    means: Means,
     link: bool = True,
-    progress: bool = False,
 ) -> tuple[Vocabulary, Links | None]:
     """Brings equal terms together.
 
     Args:
         blocks: All of them.
         keep: From df to a mask of what is kept.
-        scratch: A directory on a disk with room for 28 bytes for each term of the
-            vocabulary and 16 for each of a block.
-        threads: That sort and link.
+        means: With room for 28 bytes for each term of the vocabulary, and 16 for each
+            of a block.
         link: Whether to write links.
-        progress: Whether to show a progress bar.
     """
+    scratch = means.scratch
     often = np.uint32 if link else np.int64  # texts are fewer than words
     found = Vocabulary(
         *(Column(kind, scratch) for kind in (np.uint64, often, np.int64))
@@ -96,8 +92,8 @@ def merge(
         return _Linked(*columns, number, merged.slices)
 
     total = sum(each.num_terms for each in blocks)
-    with progress_bar("merge", total, "terms", shown=progress) as advance:
-        for each in ranges(blocks, linked, threads):
+    with progress_bar("merge", total, "terms", shown=means.progress) as advance:
+        for each in ranges(blocks, linked, means.threads):
             # What has to be done in order, and by one thread, is no more than this.
             np.add(each.number, len(found), out=each.number, where=each.number >= 0)
             if link:

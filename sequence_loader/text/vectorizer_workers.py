@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,20 @@ from sequence_loader.order.plan import PlannedBatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Means(NamedTuple):
+    """What a fit computes with.
+
+    Attributes:
+        scratch: A directory on a disk with room.
+        threads: How many.
+        progress: Whether to show progress bars.
+    """
+
+    scratch: Path
+    threads: int
+    progress: bool = False
 
 
 class TextJob(PlannedBatch):
