@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,9 @@ from sequence_loader import (
     StoreWriter,
     open_store,
 )
-from sequence_loader.bench import entropy, measure
+from sequence_loader.bench import entropy, measure, report
 from sequence_loader.bench.results import Results, choose
-from sequence_loader.bench.runs import Feed
+from sequence_loader.bench.runs import Feed, Run
 from sequence_loader.bench.settings import Setting
 from sequence_loader.bench.source import ReopenedStore, drop_pages, in_memory
 from sequence_loader.cli.main import main
@@ -64,7 +65,9 @@ def store(path: Path, rows: int = ROWS, y: object = "classes") -> str:
 def benched(capsys, *arguments: str, code: int = 0) -> dict:
     """What ``bench --json`` has printed."""
     assert main(["bench", *arguments, "--json", "--seconds", "0.1"]) == code
-    return json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "warning" not in said.err
+    return json.loads(said.out)
 
 
 def test_json_is_complete_and_its_line_runs(tmp_path, capsys):
@@ -142,7 +145,7 @@ def model(path: Path, features: int = FEATURES, units: int = 3) -> str:
     made = keras.Sequential(
         [keras.Input((features,)), keras.layers.Dense(units, "softmax")]
     )
-    made.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    made.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     made.save(path)
     return str(path)
 
@@ -280,6 +283,55 @@ def test_what_is_within_its_spread_is_a_tie_and_the_simpler_is_advised():
     assert choose(certain).advised == fast and not choose(certain).ties
 
 
+def test_what_limits_is_said_of_fit_as_well():
+    """A model that shares its processor with a feed is slower than alone."""
+    one, size = setting(), 64
+
+    def limit(fit: float, feed: float, alone: float) -> str | None:
+        rates = ([Run(int(rate), 1.0, 1.0, 0)] for rate in (fit, feed, alone))
+        fits, feeds, alones = rates
+        results = Results([], rounds={"warm": {one: fits}})
+        results.feeds["warm"] = {one: feeds}
+        results.models["sparse", size] = alones
+        return results.limit("warm", one)
+
+    assert limit(920, 2000, 1000) == "model"
+    assert limit(500, 50_000, 1000) == "model"
+    assert limit(500, 700, 1000) == "delivery"
+    assert limit(500, 700, 500) == "model"
+
+
+def test_the_chart_names_what_is_advised_and_shows_the_rates_of_the_tables():
+    fast, slow = setting(), setting(batch_size=32)
+    runs = {
+        rates: [Run(rate, 1.0, 1.0, 0) for rate in rates]
+        for rates in ((100, 140), (10, 30))
+    }
+    phase = {"warm": {slow: runs[10, 30], fast: runs[100, 140]}}
+    results = Results([], axes=phase, rounds=phase)
+    assert report._axis_bars(results, "warm") == [
+        (30, 10, 30, slow.name), (140, 100, 140, fast.name)
+    ]  # fmt: skip
+    assert report._turn_bars(results, "warm") == [
+        (120, 110, 130, fast.name + ", advised"), (20, 15, 25, slow.name)
+    ]  # fmt: skip
+    assert report._turn_bars(results, "cold") == []
+
+
+def test_what_is_late_makes_runs_shorter(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Feed, "run", lambda self, seconds, **_: asked.append(seconds))
+    bench = measure.Bench([store(tmp_path / "a.store")], seconds=1000)
+    bench._advance = lambda count: None
+    bench._mixing()
+    base = bench._space.base
+    bench.results.axes["warm"] = {base: [Run(1, 1.0, 1.0, 0)]}
+    for late, share in ((0, 1), (2000, 0.25)):
+        del asked[:]
+        bench._rounds("warm", time.perf_counter() - late)
+        assert asked and set(asked) == {share * 1000 / bench.steps}
+
+
 def test_pages_of_a_store_that_is_closed_are_dropped(tmp_path):
     source = ReopenedStore([store(tmp_path / "a.store", 3000)])
     feed = Feed(source, setting())
@@ -288,8 +340,7 @@ def test_pages_of_a_store_that_is_closed_are_dropped(tmp_path):
     assert feed.run(60, once=True).rows == 3000
     assert not source.reopen(cold=False)
     source.close()
-    drop_pages(source.store.paths)
-    assert not in_memory(source.store.paths)
+    assert drop_pages(source.store.paths)
 
 
 def test_nothing_that_mixes_badly_is_advised():

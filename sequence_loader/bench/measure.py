@@ -45,6 +45,9 @@ and how often; and how often at least, when time is up."""
 AXIS_SHARE = 0.5
 """When this part of the time has passed, values of axes get no second run."""
 
+LEAST_SHARE = 0.25
+"""What part of the planned length a run has at least, when time is short."""
+
 WARMING_SHARE = 0.2
 """What part of the time reading all files into memory may take, and 5 s at least."""
 
@@ -101,7 +104,7 @@ class Bench:
         # With a model: the finalists' feeds as well, and the model alone.
         extra = FINALISTS * (2 * states + 1) if self._model is not None else 0
         self.steps = states * (values * AXIS_RUNS + each) + extra
-        self._slice = seconds / self.steps
+        self._planned = self._slice = seconds / self.steps
 
     def run(self, advance: Callable[[int], None] = lambda count: None) -> None:
         """Measures everything; `results` has what there is at any time.
@@ -193,6 +196,12 @@ class Bench:
             self.candidates(), results.axes.get(state, {}), FINALISTS, trains=trains
         )
         found = results.rounds.setdefault(state, {one: [] for one in finalists})
+        places = [one for one in results.states if one in results.axes]
+        states = len(places) - places.index(state)  # that are to come
+        left = (self._seconds - (time.perf_counter() - began)) / states
+        # With a model: thrice without a loader, twice the feed, and once to compile.
+        fewest = (FEWEST_ROUNDS + 6 * trains) * max(len(finalists), 1)
+        self._slice = min(self._slice, max(left / fewest, LEAST_SHARE * self._planned))
         # The memory of the others' dense batches is not needed any more.
         self._feeds = {one: f for one, f in self._feeds.items() if one in finalists}
         if trains:
@@ -205,10 +214,8 @@ class Bench:
                 self._done()
             for setting in finalists:  # compiles
                 self._fit("warm", setting)
-        places = [one for one in results.states if one in results.axes]
         now = time.perf_counter()
-        left = self._seconds - (now - began)
-        until = now + left / (len(places) - places.index(state))
+        until = now + (self._seconds - (now - began)) / states
         for number in range(ROUNDS):
             if number >= FEWEST_ROUNDS and time.perf_counter() > until:
                 break

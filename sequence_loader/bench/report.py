@@ -13,6 +13,9 @@ from sequence_loader.bench.settings import Setting
 BAR = 16
 """Characters of the longest bar."""
 
+_Bar = tuple[float, float, float, str]
+"""Rows a second, from where to where they lie, and what was measured."""
+
 COLOURS = {"warm": "#d9a441", "cold": "#2f6f9f"}
 LIMITS = {
     "disk": "the disk",
@@ -132,32 +135,57 @@ def write_chart(results: Results, path: str) -> None:
         ImportError: matplotlib, of the extra ``plot``, is not installed.
     """
     pyplot = require_matplotlib()
+    turns = "fit" if results.models else "the feed"
     panels = [
-        (title, state, phase[state])
-        for title, phase in (("feed alone", results.axes), ("in turns", results.rounds))
+        (f"{state}: {what}, rows/s", state, found)
+        for what, bars in (
+            ("the feed alone", _axis_bars),
+            (f"{turns}, settings that took turns", _turn_bars),
+        )
         for state in results.states
-        if any(phase.get(state, {}).values())
+        if (found := bars(results, state))
     ]
     figure, axes = pyplot.subplots(
         max(len(panels), 1),
-        figsize=(9, 0.9 + sum(0.8 + 0.24 * len(runs) for *_, runs in panels)),
-        height_ratios=[3 + len(runs) for *_, runs in panels] or None,
+        figsize=(9, 0.9 + sum(0.9 + 0.24 * len(bars) for *_, bars in panels)),
+        height_ratios=[3 + len(bars) for *_, bars in panels] or None,
         squeeze=False,
         layout="constrained",
     )
-    for panel, (title, state, runs) in zip(axes[:, 0], panels):
-        figures = {one.name: Figure.of(found) for one, found in runs.items() if found}
-        for place, (low_mid_high) in enumerate(reversed(figures.values())):
-            median, low, high = low_mid_high
-            panel.barh(place, median, color=COLOURS[state])
+    for panel, (title, state, bars) in zip(axes[:, 0], panels):
+        for place, (rate, low, high, _) in enumerate(reversed(bars)):
+            panel.barh(place, rate, color=COLOURS[state])
             panel.plot((low, high), (place, place), color="#555555", linewidth=1)
-        panel.set_yticks(range(len(figures)), list(reversed(figures)), fontsize=7)
-        panel.set_title(f"{state}, {title}: rows/s", fontsize=9, loc="left")
+        panel.set_yticks(range(len(bars)), [one[-1] for one in bars[::-1]], fontsize=7)
+        panel.set_title(title, fontsize=9, loc="left")
         panel.tick_params(axis="x", labelsize=7)
+        panel.xaxis.set_major_formatter("{x:,.0f}")
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     figure.savefig(Path(path), dpi=110)
     pyplot.close(figure)
+
+
+def _axis_bars(results: Results, state: str) -> list[_Bar]:
+    """As in the table, the fastest run of each setting."""
+    rates = {
+        setting: [run.rate for run in runs]
+        for setting, runs in results.axes.get(state, {}).items()
+    }
+    return [(max(found), min(found), max(found), s.name) for s, found in rates.items()]
+
+
+def _turn_bars(results: Results, state: str) -> list[_Bar]:
+    """The fastest first."""
+    choice = results.choice(state)
+    return sorted(
+        (
+            (*Figure.of(runs), setting.name + ", advised" * (setting == choice.advised))
+            for setting, runs in results.rounds.get(state, {}).items()
+            if runs and choice
+        ),
+        reverse=True,
+    )
 
 
 def require_matplotlib() -> Any:

@@ -23,7 +23,8 @@ MOST_TIE = 0.05
 """Settings that are slower by more than this part are no tie, however they spread."""
 
 MODEL_SHARE = 0.9
-"""From this part of the model's own speed on, the model is what limits."""
+"""From this part of the model's own speed on, the model is what limits; and where the
+feed alone takes less than the rest of a step."""
 
 DISK_SHARE = 0.8
 """Below this part of the speed with all pages in memory, the disk is what limits."""
@@ -160,6 +161,8 @@ class Results:
         if alone and rate >= MODEL_SHARE * Figure.of(alone).median:
             return "model"
         feed = self.feeds.get(state, {}).get(setting) or runs
+        if alone and rate <= (1 - MODEL_SHARE) * Figure.of(feed).median:
+            return "model"
         if state == "cold":
             for phase in (self.feeds if self.models else self.rounds, self.axes):
                 warm = phase.get("warm", {}).get(setting)

@@ -32,9 +32,9 @@ QUIET_SECONDS, SETTLE_SECONDS = 0.02, 5.0
 """An iterator of TensorFlow that was let go makes what it was to keep ready: nothing
 is measured meanwhile, but for an iterator that takes very long."""
 
-DROP_ATTEMPTS = 5
-"""How often pages are dropped until they are gone: the kernel keeps those that it is
-just reading."""
+DROP_ATTEMPTS = 12
+"""How often pages are dropped until they are gone, in 0.7 s: the kernel keeps those
+that it is just reading, for longer where the machine is busy."""
 
 
 class ReopenedStore:
@@ -84,13 +84,7 @@ class ReopenedStore:
         with self._changed:
             self._changed.wait_for(lambda: not self._inside)
             self.store.close()
-            gone = False
-            for attempt in range(DROP_ATTEMPTS if cold else 0):
-                time.sleep(0.01 * attempt)
-                drop_pages(self.store.paths)
-                gone = not in_memory(self.store.paths)
-                if gone:
-                    break
+            gone = cold and drop_pages(self.store.paths)
             self.store = open_store(self._paths)
         return gone
 
@@ -132,8 +126,17 @@ class ReopenedStore:
         return counts() if counts is not None else ReadCounts()
 
 
-def drop_pages(folders: Sequence[Path]) -> None:
-    """Asks the kernel to forget what it has of files that nobody maps."""
+def drop_pages(folders: Sequence[Path]) -> bool:
+    """Has the kernel forget what it has of files that nobody maps; whether it did."""
+    for attempt in range(DROP_ATTEMPTS):
+        time.sleep(0.01 * attempt)
+        _ask_to_drop(folders)
+        if not in_memory(folders):
+            return True
+    return False
+
+
+def _ask_to_drop(folders: Sequence[Path]) -> None:
     for folder in folders:
         for file in folder.iterdir():
             handle = os.open(file, os.O_RDONLY)

@@ -7,6 +7,7 @@ Steps are timed inside one epoch of `fit`, from the end of its first
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def load_model(path: str) -> Any:
     import sequence_loader.layers  # noqa: F401  registers them
 
     try:
-        model = import_keras().saving.load_model(path)
+        with warnings.catch_warnings():
+            # Of a model that was saved before its optimizer had its variables.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optim")
+            model = import_keras().saving.load_model(path)
     except Exception as error:
         raise ValueError(
             f"`model` must be a model that Keras can load; of {path!r} it says: "
