@@ -8,6 +8,10 @@ The store is of the shape, sorted by class. Every setting that may be advised ta
 turns, --rounds times. The best of them by their medians, and the advised one, then meet
 again, so that the best is not the luckiest. What counts is the last ratio: what the
 advice gives, over the best. With --kept FILE, the turns may be taken in several runs.
+
+TEXT, warm, 2026-11-29, two cores: uniform, sparse, 1,024 rows, 2 workers was advised,
+the first of 60 settings, and the best again when they met. TEXT cold and CELLS have not
+been measured to their end.
 """
 
 from __future__ import annotations
