@@ -109,8 +109,8 @@ class Densify(keras.layers.Layer):  # type: ignore[misc]
     a small network on JAX and torch (50 ms for 128 rows of 20,000 features, where
     `SparseDropout` takes 0.1 to 0.5 ms).
 
-    On a CPU a step behind it takes 1.0 to 1.2 times what one from dense batches does.
-    On JAX that is a third of what `Dense` takes on sparse rows of 1,500 values, and
+    On JAX, on a CPU, a step behind it takes 1.0 to 1.2 times what one from dense
+    batches does: a third of what `Dense` takes on sparse rows of 1,500 values, and
     twice what it takes on rows of 86 (`benchmarks/densify.py`).
 
     The output is dense, of the shape of the input and the layer's `compute_dtype`. A

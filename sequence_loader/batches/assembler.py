@@ -93,9 +93,7 @@ class Assembler:
         asked = leaves(self._dtypes)
         return ", ".join(str(self._floats if each is None else each) for each in asked)
 
-    def assemble(
-        self, batch: Batch, seed: int, epoch: int, number: int
-    ) -> Batch:
+    def assemble(self, batch: Batch, seed: int, epoch: int, number: int) -> Batch:
         """Assembles one batch.
 
         Args:
