@@ -7,6 +7,7 @@ TensorFlow has made of that, stay.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -129,6 +130,8 @@ class ReopenedStore:
 def drop_pages(folders: Sequence[Path]) -> bool:
     """Has the kernel forget what it has of files that nobody maps; whether it did."""
     for attempt in range(DROP_ATTEMPTS):
+        if attempt == 1:
+            gc.collect()  # a map that only a cycle refers to keeps its pages
         time.sleep(0.01 * attempt)
         _ask_to_drop(folders)
         if not in_memory(folders):

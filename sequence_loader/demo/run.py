@@ -64,7 +64,7 @@ class Scale:
     timed_seconds: float
 
 
-FULL = Scale(every=1, epochs=8, timed_steps=20, timed_seconds=20)
+FULL = Scale(every=1, epochs=5, timed_steps=20, timed_seconds=20)
 QUICK = Scale(every=5, epochs=4, timed_steps=6, timed_seconds=4)
 
 
