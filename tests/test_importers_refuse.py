@@ -415,6 +415,7 @@ def test_arguments(tmp_path: Path) -> None:
     (tmp_path / "a.svm").write_text("1 1:1\n")
     (tmp_path / "a.csv").write_text("1,2\n")
     np.save(tmp_path / "objects.npy", np.array(["a"] * 20, object))
+    opened = np.load(path)
     for source, message, options in (
         (tmp_path / "no.npz", "`source` must name files; there is no", {}),
         ([path, marked(2, 2)], "must hold paths or blocks, not both", {}),
@@ -428,7 +429,7 @@ def test_arguments(tmp_path: Path) -> None:
         ([pd.DataFrame({"a": [1.0]})], "a DataFrame of shape (1, 1)", {}),
         ([(pd.DataFrame({"a": [1.0]}), [1])], "a DataFrame of shape (1, 1)", {}),
         ({"x": marked(2, 2)}, "for a mapping, list(its values)", {}),
-        (np.load(path), "for an AnnData, or another file that is open, its path", {}),
+        (opened, "for an AnnData, or another file that is open, its path", {}),
         ((marked(2, 2), (0, 1)), "Pass [(x, y)], or x and y=y", {}),
         ((marked(2, 2), None), "Pass [(x, y)], or x and y=y", {}),
         ((marked(2, 2), [0, 1]), "Pass [(x, y)], or x and y=y", {}),
@@ -459,6 +460,7 @@ def test_arguments(tmp_path: Path) -> None:
         (path, "`feature_names` must have 6", {"feature_names": ["a"]}),
     ):
         refused(source, tmp_path, message, **options)
+    opened.close()
 
 
 def test_an_existing_store_is_kept_and_seen_before_the_work(tmp_path: Path) -> None:
