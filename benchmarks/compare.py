@@ -21,6 +21,12 @@ An epoch of `fit` is timed without what lies between it and the next one, which 
 shown apart, as the longest pause seen: see `EpochClock` in `feeds.py`. Peak memory
 is measured in a process for each feed: private bytes during `fit` above those
 before the feed is made.
+
+Half of a sparse step in `fit` is none of a feed's: glibc hands the memory of gradients
+back to the system, and 16 MB (SGD) or 33 MB (Adam) of it come as fresh pages with the
+next step. Where MALLOC_TOP_PAD_=67108864 is in the environment from the start, steps
+took 17 to 23 ms instead of 30 to 41 with SGD, and 26 to 33 instead of 37 to 65 with
+Adam, on two cores.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ class BalancedSampler:
     epoch after epoch.
 
     It takes 16 bytes a row. An epoch has as many draws as there are rows, unless
-    `num_draws` or `max_repeats` says otherwise.
+    `num_draws` or `max_repeats` says otherwise. Beside it, ``class_weight`` of `fit`
+    would weigh the classes a second time.
 
     Args:
         labels: Array-like of shape (rows,), or scipy sparse of one column, of
