@@ -119,9 +119,13 @@ def test_a_disk_that_is_full_at_the_end_matters_where_checkpoints_are_kept(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with files_that_may_not_grow(now=False) as fill:
-            ends = keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: fill() if epoch == 2 else None
-            )
+
+            def fills(epoch: int, logs: Any) -> None:
+                if epoch == 2:
+                    wait_for_saves()  # that of the epoch before is written
+                    fill()
+
+            ends = keras.callbacks.LambdaCallback(on_epoch_end=fills)
             model = fitted(
                 tmp_path, lambda: (compiled()[0], [ends]), every=99, delete=delete
             )
