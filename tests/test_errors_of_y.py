@@ -195,10 +195,10 @@ def test_weights_of_classes():
             "weights of classes are the class_weight of fit",
             call=lambda: sequence(X, Y % 2, weights),
         )
-    weights = {0: 1.0, 1: 5.0}
+    weights = {0: 1, 1: 2.5}
     y = Y % 2
-    found = sequence(X, y, np.vectorize(weights.get)(y))[0]  # the mend
-    assert found[2].tolist() == [1, 5, 1]
+    found = sequence(X, y, np.vectorize(weights.get, otypes=[float])(y))[0]  # the mend
+    assert found[2].tolist() == [1, 2.5, 1]
 
 
 def test_lists_that_name_the_tuple():

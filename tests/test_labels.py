@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +69,7 @@ def test_numbers_as_classes_from_every_source(tmp_path: Path) -> None:
         (labels, marked(4, 3)),
         (tmp_path / "y.txt", marked(4, 3)),
         (np.array(labels, float), marked(4, 3)),
+        (np.array(labels, ml_dtypes.bfloat16), marked(4, 3)),
         (None, [(marked(4, 3)[:2], labels[:2]), (marked(4, 3)[2:], labels[2:])]),
     ):
         store = convert(

@@ -326,6 +326,14 @@ def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_pa
         writer.append(np.array([[5, 6]]))
     found = open_store(tmp_path / "a.store")[:].toarray()
     assert found[-2:].tolist() == [[2, 4], [5, 6]]
+    names = ["a", "b"]
+    with StoreWriter(tmp_path / "b.store", 2, feature_names=names) as writer:
+        said = "`block` must have its columns in the order of `feature_names`, ['a', "
+        refused(ValueError, said, call=lambda: writer.append(two))
+        writer.append(one)
+    assert open_store(tmp_path / "b.store")[:].toarray().tolist() == [[1, 3], [2, 4]]
+    with StoreWriter(tmp_path / "c.store", 2, feature_names=["c", "d"]) as writer:
+        writer.append(two)  # they are called otherwise
     kinds = pd.DataFrame({"kind": ["x", "y", "z", "x"]})
     seq = sequence(
         kinds, transform=lambda rows: pd.get_dummies(rows["kind"]), batch_size=2

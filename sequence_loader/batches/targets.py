@@ -73,7 +73,8 @@ def weight_sources(
             f"`sample_weight` must hold a weight for each row; received "
             f"{shown(sample_weight)}, one number for each of "
             f"{len(sample_weight)}. Pass an array; weights of classes are the "
-            f"class_weight of fit, or sample_weight=np.vectorize(weights.get)(y)."
+            f"class_weight of fit, or "
+            f"sample_weight=np.vectorize(weights.get, otypes=[float])(y)."
         )
     if nested and not same_shape(targets, sample_weight):
         raise ValueError(

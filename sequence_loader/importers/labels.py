@@ -66,6 +66,8 @@ def named(values: Any, *, numbers: bool = False) -> Named | Array:
     if array.dtype.kind == "S":
         texts = np.char.decode(np.ma.getdata(array), "utf-8")
         array = np.ma.array(texts, mask=np.ma.getmaskarray(array))
+    if numbers and array.dtype.name == "bfloat16":  # NumPy calls it void
+        array = array.astype(np.float32)
     if array.dtype.kind == "U" or (numbers and array.dtype.kind in "biuf"):
         present = ~np.ma.getmaskarray(array)  # what stands under a mask is no class
         found, places = np.unique(np.ma.getdata(array)[present], return_inverse=True)

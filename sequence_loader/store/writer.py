@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sequence_loader.checks import integer
+from sequence_loader.checks import integer, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.blocks import (
@@ -141,6 +141,7 @@ class StoreWriter:
         with self._in_turn():
             self._check_open()
             check_columns(block, self._columns, self.block_name)
+            self._check_order()
             self._targets.add(y)
             rows = as_csr(block, self.num_features, self.block_name)
             extras = {
@@ -232,6 +233,17 @@ class StoreWriter:
             raise ValueError(
                 f"the writer of {self.path} is {self._state}, and takes no more rows. "
                 f"Write the store again with a new StoreWriter."
+            )
+
+    def _check_order(self) -> None:
+        """Raises ValueError where a table has the features' names in another order."""
+        names, found = self._names[0], self._columns[0] if self._columns else ()
+        if names and found != names and sorted(found) == sorted(names):
+            self._columns.clear()
+            raise ValueError(
+                f"`{self.block_name}` must have its columns in the order of "
+                f"`feature_names`, {shown(list(names))}; this table has "
+                f"{shown(list(found))}. Pass block[feature_names]."
             )
 
     def _check_dtype(self, rows: CsrRows) -> None:
