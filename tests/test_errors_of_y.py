@@ -9,8 +9,9 @@ import scipy.sparse as sp
 from encoded import csr
 from refusals import SCIPY, X, Y, put, refused, sequence
 
-from sequence_loader import SparseBatchSequence
+from sequence_loader import SparseBatchSequence, StoreWriter, open_store
 from sequence_loader.rows.csr import DamagedRows
+from sequence_loader.rows.values import DoesNotFit
 
 # y and sample_weight
 
@@ -185,6 +186,20 @@ def test_numbers_that_are_missing_are_found_at_construction(dtype):
     rows = np.flatnonzero(~np.isnan(np.asarray(y, float)))  # the mend
     served = [batch[1].tolist() for batch in sequence(X, y, rows=rows)]
     assert served == [[0, 2, 3], [5, 6]]
+
+
+def test_integer_weights_are_not_rounded(tmp_path):
+    weights = np.array([1, 2, 3, 2**24 + 1, 5, 6, 2**24])
+    seq = sequence(X, Y, weights, shuffle=False, batch_size=2)
+    assert seq[0][2].tolist() == [1, 2] and seq[0][2].dtype == np.float32
+    said = "`sample_weight` holds 16777217 in row 3, which float32 cannot hold. Pass f"
+    refused(DoesNotFit, said, call=lambda: seq[1])
+    with StoreWriter(tmp_path / "a.store", X.shape[1]) as writer:
+        refused(DoesNotFit, said, call=lambda: writer.append(X, Y, weights))
+        writer.append(X, Y, weights.astype(float))  # the mend
+    assert open_store(tmp_path / "a.store").sample_weight.tolist() == weights.tolist()
+    seq = sequence(X, Y, weights.astype(float), shuffle=False, batch_size=2)
+    assert seq[1][2].tolist() == [3, 2**24 + 1]
 
 
 def test_weights_of_classes():

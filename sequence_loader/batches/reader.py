@@ -38,6 +38,7 @@ from sequence_loader.rows.sources import (
     count_values,
     traits_of,
 )
+from sequence_loader.rows.values import DoesNotFit
 
 
 class BatchReader:
@@ -150,7 +151,10 @@ class BatchReader:
         weights, padding = None, batch.weights
         if self._weights is not None:
             weights = self._numbers("sample_weight", self._weights, rows)
-            weights = map_structure(floating, weights)
+            try:
+                weights = map_structure(floating, weights)
+            except DoesNotFit as error:
+                raise error.of_rows(rows) from None
             if padding is not None:
                 weights = map_structure(lambda w: w * _like(padding, w), weights)
         elif padding is not None:

@@ -29,6 +29,7 @@ from sequence_loader.rows.tables import (
     is_table,
     numbers_of,
 )
+from sequence_loader.rows.values import DoesNotFit, cast
 
 
 def target_sources(y: Any, num_rows: int) -> Structure | None:
@@ -175,9 +176,14 @@ def numbers(block: Block) -> Array:
 
 
 def floating(block: Block) -> Array:
-    """Rows of weights as a floating array."""
+    """Rows of weights as a floating array, integers without a loss."""
     weights = numbers(block)
-    return weights if weights.dtype.kind == "f" else weights.astype(np.float32)
+    if weights.dtype.kind == "f":
+        return weights
+    try:
+        return cast(weights, np.dtype(np.float32))
+    except DoesNotFit as error:
+        raise error.named("sample_weight", weights, "Pass floats.") from None
 
 
 def _sources(argument: str, value: Any) -> Structure:

@@ -189,7 +189,12 @@ def checked_weights(values: Any, num_rows: int) -> Array | None:
             f"{argument('sample_weight')} must be of shape (rows,); received "
             f"{array.shape}. Pass one number for each row."
         )
-    return array if array.dtype.kind == "f" else array.astype(np.float32)
+    if array.dtype.kind == "f":
+        return array
+    try:
+        return cast(array, np.dtype(np.float32))
+    except DoesNotFit as error:
+        raise error.named("sample_weight", array, "Pass floats.") from None
 
 
 def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
