@@ -23,7 +23,6 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.batches.targets import (
     check_numbers,
-    floating,
     read_numbers,
     target_sources,
     weight_sources,
@@ -38,7 +37,7 @@ from sequence_loader.rows.sources import (
     count_values,
     traits_of,
 )
-from sequence_loader.rows.values import DoesNotFit
+from sequence_loader.rows.values import DoesNotFit, floating
 
 
 class BatchReader:

@@ -29,7 +29,6 @@ from sequence_loader.rows.tables import (
     is_table,
     numbers_of,
 )
-from sequence_loader.rows.values import DoesNotFit, cast
 
 
 def target_sources(y: Any, num_rows: int) -> Structure | None:
@@ -173,17 +172,6 @@ def numbers(block: Block) -> Array:
     block = np.asarray(block)
     # No backend takes the other byte order.
     return block.astype(block.dtype.newbyteorder("="), copy=False)
-
-
-def floating(block: Block) -> Array:
-    """Rows of weights as a floating array, integers without a loss."""
-    weights = numbers(block)
-    if weights.dtype.kind == "f":
-        return weights
-    try:
-        return cast(weights, np.dtype(np.float32))
-    except DoesNotFit as error:
-        raise error.named("sample_weight", weights, "Pass floats.") from None
 
 
 def _sources(argument: str, value: Any) -> Structure:

@@ -112,6 +112,16 @@ def _how(given: np.dtype[Any], dtype: np.dtype[Any]) -> str:
     return "round" if floats and told else "check"
 
 
+def floating(weights: Array) -> Array:
+    """Weights as a floating array; raises DoesNotFit where an integer is rounded."""
+    if weights.dtype.kind == "f":
+        return weights
+    try:
+        return cast(weights, np.dtype(np.float32))
+    except DoesNotFit as error:
+        raise error.named("sample_weight", weights, "Pass float64 weights.") from None
+
+
 def check_fits(values: Array, dtype: np.dtype[Any]) -> None:
     """Raises DoesNotFit where `cast` would; in one or two passes over the values."""
     if holds_all(values.dtype, dtype) or _are_small(values, dtype):

@@ -19,7 +19,7 @@ from sequence_loader.checks import check_real, check_unmasked, is_floating, show
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import from_objects, is_table, numbers_of
-from sequence_loader.rows.values import DoesNotFit, cast, position, wider
+from sequence_loader.rows.values import DoesNotFit, cast, floating, position, wider
 from sequence_loader.store.dtypes import DTYPES, SMALLEST, dtype_named
 from sequence_loader.store.format import ARRAYS
 
@@ -189,12 +189,7 @@ def checked_weights(values: Any, num_rows: int) -> Array | None:
             f"{argument('sample_weight')} must be of shape (rows,); received "
             f"{array.shape}. Pass one number for each row."
         )
-    if array.dtype.kind == "f":
-        return array
-    try:
-        return cast(array, np.dtype(np.float32))
-    except DoesNotFit as error:
-        raise error.named("sample_weight", array, "Pass floats.") from None
+    return floating(array)
 
 
 def checked_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:

@@ -123,7 +123,8 @@ class StoreWriter:
                 summed (in the dtype of the block, as scipy does), and explicit zeros
                 are kept. Of the dtype of the store, floats are rounded, and what it
                 cannot hold, as an integer that a float would round, is refused. A
-                pandas, polars or pyarrow table of numbers is a block as well.
+                pandas, polars or pyarrow table of numbers is a block as well; columns
+                that have the names of `feature_names` must have their order.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row.
             sample_weight: Array of shape (rows,), with every block or with none.
