@@ -22,13 +22,14 @@ from store_data import marked, same
 from sequence_loader import StoreWriter, convert
 from sequence_loader.cli.main import main
 from sequence_loader.importers.labels import Named, named, names_of, placed
+from sequence_loader.rows.values import DoesNotFit
 
 NAMES = st.lists(st.sampled_from(["T", "B", "NK", "", "10", "9", "é"]), min_size=1)
 
 
-def labels_of(store: Any) -> list[str]:
+def labels_of(store: Any) -> list[Any]:
     """The class of each row by its name."""
-    return [store.class_names[place] for place in store.y]
+    return np.array(store.class_names, object)[store.y].tolist()
 
 
 @given(labels=NAMES, kind=st.sampled_from(["array", "object", "category"]),
@@ -409,8 +410,27 @@ def test_objects_that_are_large_integers_stay_integers() -> None:
     assert named(np.array(large, object)).tolist() == large
     lacking = named(np.array([2**53 + 1, None], object))
     assert lacking[0] == 2**53 + 1 and lacking.mask.tolist() == [False, True]
-    mixed = np.array([2**53 + 1, 0.5], object)  # no dtype has both
-    assert named(mixed) is mixed or named(mixed).dtype == object
+    with pytest.raises(DoesNotFit, match="`y` holds 9007199254740993 in row 0"):
+        named(np.array([2**53 + 1, 0.5], object))  # no dtype has both
+
+
+def test_columns_of_tables_are_labels_as_pandas_are(tmp_path: Path) -> None:
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    large, texts = [2**53 + 1, None, 3], ["a", None, "b"]
+    options = {"missing_labels": "zero-weight", "overwrite": True}
+    for kind in (pl.Series, pa.array, lambda v: pa.chunked_array([v]), pd.array):
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=kind(large), **options)
+        assert store.y.tolist() == [2**53 + 1, 0, 3]
+        assert store.sample_weight.tolist() == [1, 0, 1]
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=kind(texts), **options)
+        assert labels_of(store) == ["a", "a", "b"] and store.y.tolist() == [0, 0, 1]
+    for table in (pd.DataFrame, pl.DataFrame, pa.table):
+        y = table({"a": [2**53 + 1, 2, 3], "b": [4, 5, 6]})
+        store = convert([(marked(3, 2), y)], tmp_path / "a.store", overwrite=True)
+        assert store.y.tolist() == [[2**53 + 1, 4], [2, 5], [3, 6]]
+        y = table({"a": ["x", "y", "x"], "b": ["y", "x", "x"]})
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=y, overwrite=True)
+        assert labels_of(store) == [["x", "y"], ["y", "x"], ["x", "x"]]
 
 
 def test_categories_that_are_numbers_are_called_by_their_digits(tmp_path: Path) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from encoded import csr, dense, plain
+from hypothesis import example, given
+from hypothesis import strategies as st
 from refusals import refused
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
 from sequence_loader import SparseBatchSequence, StoreWriter, open_store
 from sequence_loader.rows.sources import CsrSource, as_row_source
-from sequence_loader.rows.tables import from_objects, is_table, numbers_of
+from sequence_loader.rows.objects import from_objects
+from sequence_loader.rows.tables import is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit
 
 ROWS = 7
@@ -295,9 +301,6 @@ def test_a_sparse_frame_stays_one_for_a_transform():
 
 
 def test_numbers_in_an_array_of_objects():
-    from decimal import Decimal
-    from fractions import Fraction
-
     for items, expected in (
         ([1, 2**62 + 1], "int64"),
         ([1, 2**63], "uint64"),
@@ -306,15 +309,126 @@ def test_numbers_in_an_array_of_objects():
         ([Decimal("0.5"), Fraction(1, 4)], "float64"),
         ([np.float32(0.5), np.int8(3)], "float64"),
     ):
-        found = from_objects(np.array(items, object))
+        found = from_objects(np.array(items, object), "x")
         assert found.dtype == expected
         assert found.tolist() == [type(f)(i) for f, i in zip(found.tolist(), items)]
-    found = from_objects(np.array([[1, None], [pd.NA, 2.5]], object))
+    found = from_objects(np.array([[1, None], [pd.NA, 2.5]], object), "x")
     assert np.array_equal(found, [[1, np.nan], [np.nan, 2.5]], equal_nan=True)
-    for items in (["a", 1], [None, None], [2**64, 1], [2**53 + 1, 0.5], [[1], [2, 3]]):
+    for items in (["a", 1], [None, None], [[1], [2, 3]]):
         array = np.empty(2, object)
         array[:] = items
-        assert from_objects(array) is array
+        assert from_objects(array, "x") is array
+
+
+def objects_of(values):
+    """The same numbers in each container that keeps them as objects or decimals."""
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    array = np.empty(len(values), object)
+    array[:] = values
+    yield array
+    yield pd.Series(array)
+    yield pl.Series(values, dtype=pl.Object)
+    exact = [None if v is None else Decimal(v) for v in values]
+    yield pd.Series(exact, dtype=object)
+    yield pd.Series(exact, dtype=pd.ArrowDtype(pa.decimal128(30, 2)))
+    yield pl.Series(exact, dtype=pl.Decimal(30, 2))
+    for kind in (pa.decimal128(30, 2), pa.decimal256(60, 2)):
+        yield pa.array(exact, kind)
+        yield pa.chunked_array([pa.array(exact, kind)])
+
+
+@pytest.mark.parametrize("beside", [None, "0.5", 0.5], ids=["None", "decimal", "float"])
+def test_whole_numbers_among_objects_are_not_rounded(beside, tmp_path):
+    """As float32 2**24 + 1 is its neighbour; as float64, as targets are, 2**53 + 1."""
+    given = Decimal(beside) if isinstance(beside, str) else beside
+    for column in objects_of([2**24 + 1, given, 3]):
+        said = "`x` holds 16777217"
+        refused(DoesNotFit, said, "float32", call=lambda: sequence(column))
+        table = {"x['t']": {"t": column}}
+        for name, x in table.items():
+            refused(DoesNotFit, f"`{name}` holds 1677", call=lambda: sequence(x))
+        if beside is not None:
+            found = sequence(np.eye(3), column)[0][1]
+            assert found.tolist() == [2**24 + 1, 0.5, 3]
+    for column in objects_of([2**53 + 1, given, 3]):
+        said = "`y` holds 9007199254740993"
+        refused(DoesNotFit, said, "float64", call=lambda: sequence(np.eye(3), column))
+        with StoreWriter(tmp_path / "a.store", 3) as writer:
+            refused(DoesNotFit, said, call=lambda: writer.append(np.eye(3), column))
+            writer.append(np.eye(3))
+        shutil.rmtree(tmp_path / "a.store")
+    for column in objects_of([2**24, given, 3]):
+        expected = [2**24, np.nan if beside is None else 0.5, 3]
+        found = whole(sequence(column))
+        assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_the_mend_for_whole_numbers_among_objects():
+    ids = pd.Series([2**24 + 1, None, 3], dtype=object)
+    said = "Pass integers as int64, with what is missing filled; or all as float64, whe"
+    refused(DoesNotFit, said, call=lambda: sequence(ids))
+    assert whole(sequence(ids.fillna(0).astype("int64"))).tolist() == [2**24 + 1, 0, 3]
+    found = whole(sequence(ids.astype("float64"), dtype="float64"))
+    assert np.array_equal(found, [2**24 + 1, np.nan, 3], equal_nan=True)
+
+
+def test_whole_numbers_in_blocks_and_what_a_transform_returns(tmp_path):
+    block = np.array([[2**24 + 1, None], [1, 2]], object)
+    lists = [[2**24 + 1, 0.5], [1, 2]]
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        for wrong in (block, lists, pd.DataFrame(block)):
+            said = "`block` holds 16777217 in row 0, "
+            refused(DoesNotFit, said, call=lambda: writer.append(wrong))
+        writer.append(np.array([[1, Decimal("0.5")]], object)).append([[2**24, 0.5]])
+    found = open_store(tmp_path / "a.store")[:].toarray()
+    assert found.tolist() == [[1, 0.5], [2**24, 0.5]]
+    for change in (lambda x: block, lambda x: pd.DataFrame(block)):
+        seq = sequence(np.eye(2), transform=change)
+        said = "`transform(x)` holds 16777217 in row 0, "
+        refused(DoesNotFit, said, call=lambda: seq[0])
+    seq = sequence(np.eye(3), [2**53 + 2, 0.5, 1])
+    assert seq[0][1].tolist() == [2**53 + 2, 0.5, 1]
+    for y in ([2**53 + 1, 0.5, 1], [2**63 + 1, -1, 1]):  # of which NumPy makes floats
+        said = f"`y` holds {y[0]} in row 0, "
+        refused(DoesNotFit, said, call=lambda: sequence(np.eye(3), y))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.integers(-(2**70), 2**70),
+            st.integers(2**24 - 2, 2**24 + 2),
+            st.decimals(allow_nan=None, places=1),
+            st.fractions(),
+            st.integers(-(2**63), 2**63 - 1).map(np.int64),
+        ),
+        min_size=1,
+    ),
+    st.sampled_from(["x", "y"]),
+)
+@example([np.int64(2**53 + 1), None], "y")
+@example([Decimal("1e400"), None], "y")
+@example([Fraction(10**400, 3)], "y")
+@example([Decimal("sNaN"), Decimal("Infinity")], "x")
+@example([2**63, -1], "y")
+def test_whole_numbers_stay_what_they_are_or_are_refused(items, name):
+    array = np.empty(len(items), object)
+    array[:] = items
+    if all(item is None for item in items):
+        return
+    floats = np.float32 if name == "x" else np.float64
+    try:
+        found = from_objects(array, name)
+    except DoesNotFit as error:
+        wrong = error.value
+        integral = isinstance(wrong, int | np.integer)
+        assert not integral or int(floats(int(wrong))) != int(wrong)
+        return
+    for item, number in zip(items, found.tolist()):
+        if isinstance(item, int | np.integer):
+            served = number if found.dtype.kind in "iu" else float(floats(number))
+            assert int(served) == int(item)
 
 
 def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_path):

@@ -24,6 +24,7 @@ from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
+from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import check_columns, is_table, numbers_of
 
 Transform = Callable[[Any], Any]
@@ -143,6 +144,8 @@ def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
             f"rows as one of those, or as a table of numbers."
         )
     check_unmasked(f"transform({name})", result)
+    if not sp.issparse(result):
+        result = from_objects(result, f"transform({name})")
     check_real(f"transform({name})", result.dtype)
     if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
         raise ValueError(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from decimal import Decimal
-from numbers import Number, Real
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,9 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.objects import array_of, from_objects, is_missing
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
-from sequence_loader.rows.tables import (
-    from_objects,
-    is_missing,
-    is_table,
-    numbers_of,
-)
+from sequence_loader.rows.tables import is_table, numbers_of
 
 
 def target_sources(y: Any, num_rows: int) -> Structure | None:
@@ -183,7 +178,7 @@ def _sources(argument: str, value: Any) -> Structure:
             leaf = leaf if matrix is None else matrix
         own = isinstance(leaf, RowSource) and leaf.numeric  # a store, for example
         if not sp.issparse(leaf) and (not own or isinstance(leaf, np.ndarray)):
-            leaf = from_objects(as_array(leaf, name))
+            leaf = from_objects(as_array(leaf, name), name)
             if leaf.dtype.kind in "OUST":
                 mend = "Pass one number for each row"
                 if argument == "y":
@@ -191,12 +186,7 @@ def _sources(argument: str, value: Any) -> Structure:
                         f"Encode labels as integers, for example with "
                         f"np.unique({name}, return_inverse=True)[1]"
                     )
-                    if all(isinstance(item, Real | Decimal) for item in leaf.flat):
-                        mend = (
-                            f"Convert them to floats, which rounds those beyond 64 "
-                            f"bits: np.asarray({name}, float)"
-                        )
-                    elif any(is_missing(item) or item != item for item in leaf.flat):
+                    if any(is_missing(item) or item != item for item in leaf.flat):
                         mend = (
                             f"Leave out rows without a label, with rows=, and encode "
                             f"the others: pd.factorize({name})[0] is -1 where there "
@@ -235,7 +225,7 @@ def as_array(value: Any, name: str) -> Array:
     if isinstance(value, np.ndarray):
         return value
     try:
-        return np.asarray(value)
+        return array_of(value, name)
     except ValueError:
         raise ValueError(
             f"`{name}` must hold rows of one shape; received {shown(value)}, whose "

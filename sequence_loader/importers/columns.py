@@ -13,6 +13,7 @@ from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
 from sequence_loader.importers.column_files import read_column
 from sequence_loader.importers.labels import Named, named, names_of, placed
+from sequence_loader.rows.tables import is_table
 from sequence_loader.store.blocks import DenseTargets
 
 
@@ -52,7 +53,7 @@ class Column:
             if isinstance(given, str | os.PathLike):
                 self._file = os.fspath(given)
                 found = read_column(name, self._file)
-            elif not hasattr(given, "dtype"):
+            elif not hasattr(given, "dtype") and not is_table(given):
                 found = _listed(given, name)
             if not isinstance(found, Named):
                 if np.ndim(found) == 0:
@@ -60,7 +61,7 @@ class Column:
                         f"{argument(name)} must have one entry for each row; received "
                         f"{shown(given)}. Pass an array of shape (rows, ...)."
                     )
-                found = named(found, numbers=classes)
+                found = named(found, numbers=classes, name=name)
             if name == "y" and isinstance(found, Named):
                 names = names_of([found]) if class_names is None else class_names
                 self.class_names, found = names, placed(found, names)

@@ -19,7 +19,8 @@ import scipy.sparse as sp
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, one_of, shown
-from sequence_loader.rows.tables import from_objects
+from sequence_loader.rows.objects import from_objects
+from sequence_loader.rows.tables import entries_of, is_table
 
 MISSING = ("refuse", "zero-weight")
 """What can be done with rows whose label is missing."""
@@ -40,18 +41,24 @@ class Named:
     numbers: bool = False
 
 
-def named(values: Any, *, numbers: bool = False) -> Named | Array:
+def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Array:
     """Tells classes from numbers.
 
     Args:
-        values: Array of shape (rows, ...) of text, objects or numbers; a pandas
-            Categorical, or a Series of one.
+        values: Array of shape (rows, ...) of text, objects or numbers; a table, or a
+            column of one; a pandas Categorical.
         numbers: Whether numbers are classes as well.
+        name: The argument they came in.
 
     Returns:
         Classes; or numbers, masked where one is missing. Objects that are neither
         text nor numbers are returned as they are.
+
+    Raises:
+        DoesNotFit: An integer would be rounded beside fractions.
     """
+    if is_table(values):
+        values = entries_of(values, name)
     if not isinstance(getattr(values, "dtype", None), np.dtype):
         values = getattr(values, "array", values)  # of a Series, with what NumPy lacks
     if hasattr(values, "categories"):
@@ -62,7 +69,7 @@ def named(values: Any, *, numbers: bool = False) -> Named | Array:
     array: Array = np.asarray(values, object) if nullable else np.asanyarray(values)
     if array.dtype.kind in "OT":
         absent, objects = np.ma.getmaskarray(array), np.ma.getdata(array).astype(object)
-        array = _of_objects(np.where(absent, np.array(None), objects))
+        array = _of_objects(np.where(absent, np.array(None), objects), name)
     if array.dtype.kind == "S":
         texts = np.char.decode(np.ma.getdata(array), "utf-8")
         array = np.ma.array(texts, mask=np.ma.getmaskarray(array))
@@ -271,7 +278,7 @@ def _one_whole_number_a_row(y: Array) -> bool:
     return y.dtype.kind != "f" or not np.any(np.floor(y) < y)
 
 
-def _of_objects(array: Array) -> Array:
+def _of_objects(array: Array, name: str) -> Array:
     """Text or numbers out of objects: masked where one is missing."""
     pandas: Any = sys.modules.get("pandas")  # or there is no NA
     if pandas is not None:
@@ -283,7 +290,7 @@ def _of_objects(array: Array) -> Array:
     texts = present.size and all(isinstance(value, str) for value in present)
     kind = np.dtype(str) if texts else np.dtype(float)
     if present.size and not texts:
-        kind = from_objects(present).dtype
+        kind = from_objects(present, name).dtype
         if kind.kind not in "biuf":
             return array
     filled = array.copy()

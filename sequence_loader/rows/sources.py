@@ -26,6 +26,7 @@ from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.rows.read_counts import ReadCounts
+from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import is_table, numbers_of, take
 
 Block: TypeAlias = CsrRows | Array | Any
@@ -249,6 +250,8 @@ def as_row_source(
         check_not_empty(name, (value.num_rows,))
         return value
     check_unmasked(name, value)
+    if isinstance(value, np.ndarray) and transform is None:
+        value = from_objects(value, name)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
     if (

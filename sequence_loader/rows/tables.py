@@ -1,4 +1,4 @@
-"""Tables of named columns (pandas, polars, pyarrow), and objects: rows, and numbers.
+"""Tables of named columns (pandas, polars, pyarrow): rows, and numbers.
 
 None of these is imported: a table is known by what it offers. A column by itself, a
 Series say, is a table of one axis.
@@ -6,9 +6,6 @@ Series say, is a table of one axis.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from decimal import Decimal
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,11 +14,8 @@ import scipy.sparse as sp
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.rows.csr import ends_of
+from sequence_loader.rows.objects import WHOLE, from_objects, whole_for
 from sequence_loader.rows.values import DoesNotFit, cast, check_fits
-
-WHOLE = np.dtype(np.float32)
-"""What the integers of a column must fit that becomes floats beside others: it is
-what models are given."""
 
 
 def is_table(value: Any) -> bool:
@@ -80,6 +74,33 @@ def numbers_of(table: Any, name: str) -> Any:
     return matrix
 
 
+def entries_of(table: Any, name: str) -> Any:
+    """A table of labels, be they numbers or text, as an array.
+
+    Args:
+        table: What `is_table` knows.
+        name: The argument it came in, for error messages.
+
+    Returns:
+        Array of numbers (see `numbers_of`), or of objects, as they are where some are
+        missing; a column of pandas as it is, with its categories.
+    """
+    columns = _columns(table)
+    if columns is not None:
+        matrix = numbers_of(table, name)
+        if matrix is not None:
+            return matrix
+        return np.column_stack([_objects(column) for _, column in columns])
+    if hasattr(table, "iloc"):
+        return table
+    return _objects(table) if _missing(table) else np.asarray(table)
+
+
+def _objects(column: Any) -> Array:
+    to_list = getattr(column, "to_pylist", None) or column.to_list
+    return np.array(to_list(), object)
+
+
 def check_columns(table: Any, seen: list[tuple[str, ...]], name: str) -> None:
     """Raises ValueError where a table has other columns than the first one had.
 
@@ -111,41 +132,6 @@ def _is_plain(table: Any) -> bool:
     return len(dtypes) == 1 and isinstance(first, np.dtype) and first.kind in "biuf"
 
 
-def from_objects(array: Array) -> Array:
-    """Numbers in an array of objects as an array of numbers.
-
-    Returns:
-        Of integers if all are, otherwise of float64, with NaN for what is missing;
-        `array` itself if it holds something else, or no number.
-    """
-    if array.dtype.kind != "O":
-        return array
-    items = array.ravel().tolist()
-    missing = [is_missing(item) for item in items]
-    if all(missing) or not all(
-        gone or isinstance(item, Real | Decimal | np.bool_)
-        for item, gone in zip(items, missing)
-    ):
-        return array
-    if not any(missing) and all(isinstance(i, Integral | np.bool_) for i in items):
-        for kind in (np.array(items).dtype, np.int64, np.uint64):
-            with suppress(OverflowError):
-                if np.dtype(kind).kind in "biu":
-                    return np.array(items, kind).reshape(array.shape)
-        return array  # no 64 bits hold all of them
-    numbers = [float("nan") if gone else float(i) for i, gone in zip(items, missing)]
-    rounded = any(
-        isinstance(item, Integral) and number != item
-        for item, number in zip(items, numbers)
-    )
-    return array if rounded else np.array(numbers).reshape(array.shape)
-
-
-def is_missing(item: Any) -> bool:
-    """Whether it stands for no value: `None`, or pandas's ``NA`` and ``NaT``."""
-    return item is None or type(item).__name__ in ("NAType", "NaTType")
-
-
 def _package(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
 
@@ -173,13 +159,14 @@ def _numbers(column: Any, label: Any, name: str) -> Array:
     if filled is not None:  # they become floats, for no integer is missing
         _check_filled(filled, label, name)
     if _package(column) == "pyarrow" and not hasattr(column, "chunks"):
-        return np.asarray(column.to_numpy(zero_copy_only=False))
+        array = np.asarray(column.to_numpy(zero_copy_only=False))
+        return from_objects(array, name, label)
     kind = getattr(column.dtype, "numpy_dtype", None) if _is_pandas(column) else None
     if isinstance(kind, np.dtype) and kind.kind in "biuf":  # it may have a mask
         if column.isna().any():
             return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan))
         return np.asarray(column.to_numpy(dtype=kind))
-    return from_objects(np.asarray(column.to_numpy()))
+    return from_objects(np.asarray(column.to_numpy()), name, label)
 
 
 def _filled(column: Any) -> Array | None:
@@ -189,16 +176,19 @@ def _filled(column: Any) -> Array | None:
         return None
     if _is_pandas(column):
         return np.asarray(column.fillna(0)) if column.isna().any() else None
+    return np.asarray(column.fill_null(0)) if _missing(column) else None
+
+
+def _missing(column: Any) -> int:
+    """How many entries a column of polars or pyarrow lacks."""
     count = column.null_count  # of polars a method
-    count = count() if callable(count) else count
-    return np.asarray(column.fill_null(0)) if count else None
+    return int(count() if callable(count) else count)
 
 
 def _check_filled(array: Array, label: Any, name: str) -> None:
     """Raises DoesNotFit where an integer would be rounded, since others are missing."""
-    served = not name.startswith(("y", "sample_weight"))  # which stay as they are
     try:
-        check_fits(array, WHOLE if served else np.dtype(np.float64))
+        check_fits(array, whole_for(name))
     except DoesNotFit as error:
         where = "" if label is None else f" of column {label!r}"
         raise error.named(

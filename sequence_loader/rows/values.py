@@ -61,7 +61,9 @@ class DoesNotFit(ValueError):
     def __str__(self) -> str:
         where = "" if self._row is None else f" in row {self._row}{self._column}"
         mend = self._mend or "Use a wider dtype."
-        return f"`{self._name}` holds {self.value}{where}, {self._rule}. {mend}"
+        value = str(self.value)
+        value = value if len(value) <= 40 else f"{value[:37]}..."
+        return f"`{self._name}` holds {value}{where}, {self._rule}. {mend}"
 
 
 def position(block: CsrRows | Array, place: int) -> tuple[int, str | None]:

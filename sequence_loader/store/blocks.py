@@ -18,7 +18,8 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, check_unmasked, is_floating, shown
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.tables import from_objects, is_table, numbers_of
+from sequence_loader.rows.objects import array_of, from_objects
+from sequence_loader.rows.tables import is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit, cast, floating, position, wider
 from sequence_loader.store.dtypes import DTYPES, SMALLEST, dtype_named
 from sequence_loader.store.format import ARRAYS
@@ -38,7 +39,8 @@ def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
     if isinstance(block, CsrRows):
         shape: tuple[int, ...] = (block.num_rows, block.num_features)
     else:
-        block = block if sp.issparse(block) else np.asarray(block)
+        if not sp.issparse(block):
+            block = from_objects(array_of(block, name), name)
         shape = block.shape
     if len(shape) != 2 or shape[1] != num_features:
         raise ValueError(
@@ -150,12 +152,13 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     if sp.issparse(values):
         values = values.toarray()
     try:
-        array = from_objects(np.asarray(values))
+        array = array_of(values, name)
     except ValueError:
         raise ValueError(
             f"{argument(name)} must hold rows of one shape; received {shown(values)}, "
             f"whose rows differ. Pad them to one length."
         ) from None
+    array = from_objects(array, name)
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
             f"{argument(name)} must have one entry for each of the {num_rows} rows of "
