@@ -18,7 +18,7 @@ from refusals import refused
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from sequence_loader import SparseBatchSequence, StoreWriter, open_store
+from sequence_loader import SparseBatchSequence, StoreWriter, convert, open_store
 from sequence_loader.rows.sources import CsrSource, as_row_source
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import is_table, numbers_of
@@ -454,3 +454,83 @@ def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_pa
     )
     assert seq[0][0].tolist() == [[1, 0], [0, 1]]
     refused(ValueError, "`transform(x)` must have the same", call=lambda: seq[1])
+
+
+class Frames:
+    """A source of the user's own that reads tables, with the columns of `order`."""
+
+    num_rows, numeric = 4, True
+
+    def __init__(self, columns, order=slice(None, None, -1)):
+        self.frame = pd.DataFrame(np.arange(8).reshape(4, 2), columns=columns)
+        self.order = order
+
+    def read(self, rows):
+        frame = self.frame.iloc[rows]
+        return frame[frame.columns[self.order]] if rows[0] else frame
+
+
+NAMES = {
+    "texts": ["a", "b"],
+    "numbers": [0, 1],
+    "both": ["a", 0],
+    "levels": pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]),
+}
+
+
+@pytest.mark.parametrize("columns", NAMES.values(), ids=NAMES)
+def test_columns_with_names_of_any_kind_do_not_trade_places(columns, tmp_path):
+    said = "must have the same columns, in the same order, each time; this table has ("
+    x, source = np.eye(4), Frames(columns)
+    for seq, name, place in (
+        (sequence(source, batch_size=2), "x", None),
+        (sequence({"t": source}, batch_size=2), "x['t']", None),
+        (sequence(x, source, batch_size=2), "y", 1),
+        (
+            sequence(x, {"l": x}, sample_weight={"l": source}, batch_size=2),
+            *("sample_weight['l']", 2),
+        ),
+    ):
+        first = seq[0] if place is None else seq[0][place]
+        first = first[0] if isinstance(first, tuple) else first
+        first = next(iter(first.values())) if isinstance(first, dict) else first
+        assert first.tolist() == [[0, 1], [2, 3]]
+        refused(ValueError, f"`{name}` {said}", call=lambda: seq[1])
+    change = Frames(columns, slice(None))
+    for seq in (sequence(change, batch_size=2), sequence(x, change, batch_size=2)):
+        found = [plain(batch[-1]) for batch in seq]  # the mend
+        assert np.concatenate(found).tolist() == source.frame.values.tolist()
+    one, two = source.read(np.array([0, 1])), source.read(np.array([2, 3]))
+    seq = sequence(
+        x, transform=lambda rows: two if rows[0].sum() and rows[0, 2] else one,
+        batch_size=2,
+    )
+    assert plain(seq[0][0]).tolist() == [[0, 1], [2, 3]]
+    refused(ValueError, f"`transform(x)` {said}", call=lambda: seq[1])
+    with StoreWriter(tmp_path / "a.store", 4) as writer:
+        writer.append(x[:2], one)
+        refused(ValueError, f"`y` {said}", call=lambda: writer.append(x[2:], two))
+        writer.append(x[2:], two.to_numpy())  # without names, by position
+    expected = [[0, 1], [2, 3], [5, 4], [7, 6]]
+    assert open_store(tmp_path / "a.store").y.tolist() == expected
+    with StoreWriter(tmp_path / "b.store", 2) as writer:
+        with pytest.raises(ValueError, match="`y` must have one entry for each"):
+            writer.append(one, two[:1])
+        writer.append(two)  # what was refused has said nothing
+        refused(ValueError, f"`block` {said}", call=lambda: writer.append(one))
+    blocks = [(x[:2], one), (x[2:], two)]
+    refused(
+        ValueError, f"`y` {said}", call=lambda: convert(blocks, tmp_path / "c.store")
+    )
+    blocks[1] = x[2:], two[one.columns]  # the mend
+    store = convert(blocks, tmp_path / "c.store")
+    assert store.y.tolist() == source.frame.values.tolist()
+
+
+def test_names_that_are_numbers_have_the_order_of_feature_names(tmp_path):
+    frame = pd.DataFrame([[1, 2]], columns=[1, 0])
+    with StoreWriter(tmp_path / "a.store", 2, feature_names=["0", "1"]) as writer:
+        said = "`block` must have its columns in the order of `feature_names`, ['0', "
+        refused(ValueError, said, call=lambda: writer.append(frame))
+        writer.append(frame[[0, 1]])
+    assert open_store(tmp_path / "a.store")[:].toarray().tolist() == [[2, 1]]

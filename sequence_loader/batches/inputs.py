@@ -25,7 +25,7 @@ from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
 from sequence_loader.rows.objects import from_objects
-from sequence_loader.rows.tables import check_columns, is_table, numbers_of
+from sequence_loader.rows.tables import is_table, numbers_alike
 
 Transform = Callable[[Any], Any]
 
@@ -39,7 +39,8 @@ class InputReader:
         source: Where rows come from; `None` where they are handed over.
         transform: What turns a block of them into numbers, or `None`.
         container: What sparse rows are handed to the transform as.
-        columns: Those of the first table that the transform gave, if it gives tables.
+        columns: Those of the first table that the source or the transform gave, if it
+            gives tables.
     """
 
     name: str
@@ -61,11 +62,12 @@ class InputReader:
         if block is None:
             block = self.take(rows)
         if self.transform is None:
+            block = numbers_alike(block, self.columns, self.name)
             return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
             block = block.widened().to_scipy(self.container)
         result = self.transform(block)
-        check_columns(result, self.columns, f"transform({self.name})")
+        result = numbers_alike(result, self.columns, f"transform({self.name})")
         return _checked_result(result, len(rows), self.name)
 
     @property
@@ -134,9 +136,6 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
 
 def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
     """What a transform gave, as rows that nothing else refers to."""
-    if is_table(result):
-        matrix = numbers_of(result, f"transform({name})")
-        result = result if matrix is None else matrix
     if not sp.issparse(result) and not isinstance(result, np.ndarray):
         raise TypeError(
             f"`transform` of `{name}` must return a scipy sparse matrix or an array; "

@@ -21,12 +21,8 @@ from sequence_loader.batches.structures import (
     map_structure,
     names,
 )
-from sequence_loader.batches.targets import (
-    check_numbers,
-    read_numbers,
-    target_sources,
-    weight_sources,
-)
+from sequence_loader.batches.targets import Seen, check_numbers, read_numbers
+from sequence_loader.batches.targets import target_sources, weight_sources
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
@@ -90,7 +86,7 @@ class BatchReader:
             make_reader, self._features, self.names, transform
         )
         self._widths: dict[str, tuple[int, ...]] = {}
-        self._told: set[str] = set()
+        self._seen = Seen()
         # By identity: a store may be features and targets as well.
         read = {id(each): each for each in (*self.sources, *leaves(self._targets))}
         traits = [traits_of(source) for source in read.values()]
@@ -162,7 +158,7 @@ class BatchReader:
 
     def _numbers(self, argument: str, sources: Structure, rows: Integers) -> Structure:
         return map_structure(
-            lambda source, name: read_numbers(source, name, rows, self._told),
+            lambda source, name: read_numbers(source, name, rows, self._seen),
             sources,
             names(argument, sources),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
+from dataclasses import dataclass, field
 from numbers import Number
 from typing import Any
 
@@ -23,7 +25,22 @@ from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.objects import array_of, from_objects, is_missing
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
-from sequence_loader.rows.tables import is_table, numbers_of
+from sequence_loader.rows.tables import is_table, numbers_alike, numbers_of
+
+
+@dataclass
+class Seen:
+    """What has been seen of targets and weights.
+
+    Attributes:
+        told: Names of which a warning has been given.
+        columns: For each name, those of the first table, if its source gives tables.
+    """
+
+    told: set[str] = field(default_factory=set)
+    columns: dict[str, list[tuple[str, ...]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
 
 def target_sources(y: Any, num_rows: int) -> Structure | None:
@@ -86,7 +103,7 @@ def weight_sources(
 
 
 def read_numbers(
-    source: RowSource, name: str, rows: Integers, told: set[str]
+    source: RowSource, name: str, rows: Integers, seen: Seen
 ) -> Array:
     """Rows of targets or weights as an array, once it is seen that they have numbers.
 
@@ -94,7 +111,7 @@ def read_numbers(
         source: Where they come from.
         name: What the user calls them.
         rows: int64 array of shape (n,), row ids.
-        told: Names of which a warning has been given.
+        seen: What has been seen of other rows.
 
     Raises:
         ValueError: A row has no number.
@@ -103,7 +120,7 @@ def read_numbers(
         UserWarning: Of several numbers a row has, some are missing: a loss may mask
             those.
     """
-    block = source.read(rows)
+    block = numbers_alike(source.read(rows), seen.columns[name], name)
     values = block.data if isinstance(block, CsrRows) else np.asarray(block)
     array = numbers(block)
     # The largest of some is NaN if one of them is; no array of answers is made.
@@ -111,7 +128,7 @@ def read_numbers(
         with np.errstate(invalid="ignore"):  # bfloat16 warns of NaN
             largest = values.max()
         if largest != largest:
-            _tell_of_missing(np.isnan(array), name, rows, told)
+            _tell_of_missing(np.isnan(array), name, rows, seen.told)
     return array
 
 
@@ -133,7 +150,7 @@ def check_numbers(
             for start in range(0, count, _CHECKED_ROWS):
                 some = np.arange(start, min(start + _CHECKED_ROWS, count))
                 some = some if rows is None else rows[some]
-                read_numbers(source, name, some, set())
+                read_numbers(source, name, some, Seen())
 
 
 _CHECKED_ROWS = 1 << 16

@@ -28,6 +28,7 @@ from sequence_loader.importers.source import (
 )
 from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
+from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
@@ -272,12 +273,13 @@ def _write(
     rule: LabelRule,
     looked_up: bool,
 ) -> None:
-    sparse = DenseTargets()
+    sparse, columns = DenseTargets(), list[tuple[str, ...]]()
     for block in blocks:
         start, stop = writer.num_rows, writer.num_rows + block.num_rows
         labels = y.part(start, stop, block.y)
         weights = sample_weight.part(start, stop, block.sample_weight)
         sparse.add(labels)
+        check_columns(labels, columns, "y")
         if labels is not None:
             if not looked_up and not sp.issparse(labels):
                 labels = rule.looked_up(labels)

@@ -101,19 +101,35 @@ def _objects(column: Any) -> Array:
     return np.array(to_list(), object)
 
 
+def numbers_alike(rows: Any, seen: list[tuple[str, ...]], name: str) -> Any:
+    """Rows, of which a table becomes a matrix; raises as `check_columns`.
+
+    Args:
+        rows: What a source or a transform of the user's gave.
+        seen: The columns of the first, or nothing, to be filled in.
+        name: What it is.
+    """
+    if not is_table(rows):
+        return rows
+    check_columns(rows, seen, name)
+    matrix = numbers_of(rows, name)
+    return rows if matrix is None else matrix
+
+
 def check_columns(table: Any, seen: list[tuple[str, ...]], name: str) -> None:
     """Raises ValueError where a table has other columns than the first one had.
 
     Its numbers are taken by position: columns in another order would trade places.
 
     Args:
-        table: Anything; only tables of columns with names are looked at.
+        table: Anything; only tables of several axes are looked at. Numbers and tuples
+            are names as texts are.
         seen: The columns of the first, or nothing, to be filled in.
         name: What the table is, for the error message.
     """
     columns = _columns(table) if is_table(table) else None
-    names = tuple(label for label, _ in columns or ())
-    if not names or not all(isinstance(label, str) for label in names):
+    names = tuple(str(label) for label, _ in columns or ())
+    if not names:
         return
     if not seen:
         seen.append(names)

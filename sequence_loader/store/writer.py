@@ -91,7 +91,8 @@ class StoreWriter:
             checked_names("class_names", class_names, None),
         )
         self._metadata = checked_metadata(metadata)
-        self._columns: list[tuple[str, ...]] = []  # of the first table
+        # Those of the first table of each argument.
+        self._columns: dict[str, list[tuple[str, ...]]] = {}
         self._targets = DenseTargets()
         self.block_name = "block"  # for messages; `convert` says which file
         self._lock = threading.Lock()
@@ -126,7 +127,8 @@ class StoreWriter:
                 pandas, polars or pyarrow table of numbers is a block as well; columns
                 that have the names of `feature_names` must have their order.
             y: Numbers of shape (rows, ...), with every block or with none. The
-                first block decides the dtype and the shape of a row.
+                first block decides the dtype and the shape of a row, and of tables
+                the columns and their order.
             sample_weight: Array of shape (rows,), with every block or with none.
 
         Returns:
@@ -141,8 +143,10 @@ class StoreWriter:
         """
         with self._in_turn():
             self._check_open()
-            check_columns(block, self._columns, self.block_name)
-            self._check_order()
+            columns = {name: list(seen) for name, seen in self._columns.items()}
+            check_columns(block, columns.setdefault("block", []), self.block_name)
+            check_columns(y, columns.setdefault("y", []), "y")
+            self._check_order(*columns["block"])
             self._targets.add(y)
             rows = as_csr(block, self.num_features, self.block_name)
             extras = {
@@ -154,6 +158,7 @@ class StoreWriter:
             self._check_dtype(rows)
             more = rows, extras, self.dtype, self.block_name
             self._guarded(lambda: self._files.write(*more))
+            self._columns = columns
         return self
 
     @property
@@ -236,15 +241,14 @@ class StoreWriter:
                 f"Write the store again with a new StoreWriter."
             )
 
-    def _check_order(self) -> None:
+    def _check_order(self, found: tuple[str, ...] = ()) -> None:
         """Raises ValueError where a table has the features' names in another order."""
-        names, found = self._names[0], self._columns[0] if self._columns else ()
+        names = self._names[0]
         if names and found != names and sorted(found) == sorted(names):
-            self._columns.clear()
             raise ValueError(
                 f"`{self.block_name}` must have its columns in the order of "
                 f"`feature_names`, {shown(list(names))}; this table has "
-                f"{shown(list(found))}. Pass block[feature_names]."
+                f"{shown(list(found))}. Pass them in that order."
             )
 
     def _check_dtype(self, rows: CsrRows) -> None:
