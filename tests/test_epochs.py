@@ -530,7 +530,9 @@ class Epochs(RuleBasedStateMachine):
             self.moved(epoch, Fit(True, True, False))
         if to_the_end:
             self.tracker.iterated(iteration)
-            if not is_inside:
+            if by_keras:
+                self.over = self.over or not is_inside  # the next pass moves it on
+            elif not is_inside:
                 self.moved(epoch + 1)
 
     @rule(epoch=st.integers(0, 10))

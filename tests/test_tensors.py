@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from encoded import csr, dense
@@ -70,9 +72,13 @@ def test_jax(dtype):
 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 @pytest.mark.torch
-def test_torch():
-    tensor = torch.sparse_csr(rows())
-    assert (tensor.to_dense().numpy() == ENCODED).all()
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int8"])
+def test_torch(dtype):
+    block = rows()
+    block = replace(block, data=block.data.astype(dtype))
+    tensor = torch.sparse_csr(block)
+    assert str(tensor.dtype) == f"torch.{dtype}"
+    assert (tensor.to_dense().double().numpy() == ENCODED).all()
 
 
 def test_recycled_memory_shows_nothing_of_the_batch_before():

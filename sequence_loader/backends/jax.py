@@ -76,8 +76,8 @@ def check_columns(num_features: int) -> None:
 
 
 def held_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What the backend makes of a dtype of integers, and on JAX cuts them to."""
-    if dtype.itemsize < 8 or dtype.kind not in "iu" or keras_backend() != "jax":
+    """What the backend makes of a dtype: JAX knows no numbers of 64 bits."""
+    if dtype.itemsize < 8 or dtype.kind not in "iuf" or keras_backend() != "jax":
         return dtype
     import jax
 

@@ -16,10 +16,15 @@ def sparse_csr(block: CsrRows) -> Any:
     import torch
 
     _take_notice(torch)
+    values = np.ascontiguousarray(block.data)
+    if values.dtype.name == "bfloat16":  # of a package that torch does not know
+        data = torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    else:
+        data = torch.from_numpy(values)
     return torch.sparse_csr_tensor(
         torch.from_numpy(block.indptr),
         torch.from_numpy(block.indices.astype(np.int64)),
-        torch.from_numpy(np.ascontiguousarray(block.data)),
+        data,
         size=(block.num_rows, block.num_features),
         check_invariants=False,
     )

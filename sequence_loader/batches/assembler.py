@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from sequence_loader.arrays import Array
 from sequence_loader.batches.batch import Batch
+from sequence_loader.batches.dtypes import checked_dtype, checked_dtypes, mend_for
 from sequence_loader.batches.structures import (
     Structure,
     described,
@@ -67,8 +68,8 @@ class Assembler:
     ) -> None:
         self.output: str = one_of("output", output, OUTPUTS)
         self._inputs = inputs
-        self._floats = _checked_dtype(floats)
-        self._dtypes = _checked_dtypes(dtype, inputs)
+        self._floats = checked_dtype(floats)
+        self._dtypes = checked_dtypes(dtype, inputs)
         self._held_as = held_as
         self._kept: dict[str, np.dtype[Any]] = {}  # of arrays, by name
         for each in leaves(self._dtypes):
@@ -122,8 +123,9 @@ class Assembler:
             rng = np.random.Generator(np.random.Philox(key=key[:2]))
             features = self._augmented(self.augment, features, rng)
         map_structure(self._check_held, features, self._inputs)
-        if batch.targets is not None:
-            map_structure(self._check_held, batch.targets, names("y", batch.targets))
+        for name, given in ("y", batch.targets), ("sample_weight", batch.weights):
+            if given is not None:
+                map_structure(self._check_held, given, names(name, given))
         return Batch(features, batch.targets, batch.weights)
 
     def _assemble_input(
@@ -134,6 +136,8 @@ class Assembler:
         dense: bool,
     ) -> CsrRows | Array:
         dtype = self._default(block, name) if asked is None else asked
+        if dtype.kind == "f":  # integers are looked at before they are floats
+            self._check_held(block, name, "iu", dtype)
         try:
             if dense or not isinstance(block, CsrRows):
                 return to_dense(block, dtype, self.pool)
@@ -141,7 +145,8 @@ class Assembler:
                 return block
             return replace(block, data=cast(block.data, dtype))
         except DoesNotFit as error:
-            raise error.named(name, block, _mend(block, error)) from None
+            mend = mend_for(block, error, self._held_as)
+            raise error.named(name, block, mend) from None
 
     def _default(self, block: CsrRows | Array, name: str) -> np.dtype[Any]:
         """The dtype to serve where none was asked for: that of the first batch."""
@@ -161,21 +166,38 @@ class Assembler:
             )
         return dtype
 
-    def _check_held(self, block: CsrRows | Array, name: str) -> None:
-        """Raises DoesNotFit where the engine would keep other values."""
+    def _check_held(
+        self,
+        block: CsrRows | Array,
+        name: str,
+        kinds: str = "iuf",
+        served: np.dtype[Any] | None = None,
+    ) -> None:
+        """Raises DoesNotFit where the engine would keep other values.
+
+        Args:
+            block: The values.
+            name: What the user calls them.
+            kinds: Of which kinds of dtype they are looked at.
+            served: Their dtype where the engine gets them, if it is another.
+        """
         values = block.data if isinstance(block, CsrRows) else block
-        held = self._held_as(values.dtype)
-        if held == values.dtype:
+        dtype = served or values.dtype
+        held = self._held_as(dtype)
+        if held == dtype or values.dtype.kind not in kinds:
             return
         try:
             check_fits(values, held)
         except DoesNotFit as error:
-            mend = (
-                f"Number what they stand for from 0, as np.unique({name}, "
-                f"return_inverse=True)[1] does, or set jax_enable_x64 before anything "
-                f"is imported."
-            )
-            rule = f"and JAX, which makes {held} of {values.dtype}, cannot hold it"
+            mend = "Scale them down"
+            if values.dtype.kind != "f":
+                mend = (
+                    f"Number what they stand for from 0, as np.unique({name}, "
+                    f"return_inverse=True)[1] does, convert them to floats first, "
+                    f"where they are amounts"
+                )
+            mend += ", or set jax_enable_x64 before anything is imported."
+            rule = f"and JAX, which makes {held} of {dtype}, cannot hold it"
             raise error.named(name, block, mend, rule) from None
 
     def _augmented(
@@ -252,48 +274,3 @@ def to_dense(
             block = replace(block, data=cast(block.data, dtype))
         return block.to_dense(pool.zeros(shape, dtype))
     return cast(block, dtype, pool.empty(block.shape, dtype))
-
-
-def _mend(block: CsrRows | Array, error: DoesNotFit) -> str:
-    values = block.data if isinstance(block, CsrRows) else block
-    given, dtype = values.dtype.newbyteorder("="), error.dtype
-    other = wider(given, dtype, error.value)
-    mend = f"Pass dtype={other!r} for this input"
-    if dtype.kind == "b":
-        mend = "Convert it yourself: x != 0 is what it is in NumPy"
-    elif given.kind == "f" and dtype.kind in "iu":
-        mend = "Convert it yourself, with np.rint say, or pass dtype='float32'"
-    elif given.kind in "iu" and dtype.kind == "f":
-        mend += ", or convert it to floats first, where it is an amount"
-    return f"{mend}."
-
-
-def _checked_dtypes(dtype: Structure, inputs: Structure) -> Structure:
-    """A dtype, or `None`, for each input."""
-    if isinstance(inputs, tuple) and isinstance(dtype, list):
-        dtype = tuple(dtype)
-    if not isinstance(dtype, dict | tuple):
-        whole = None if dtype is None else _checked_dtype(dtype)
-        return map_structure(lambda _: whole, inputs)
-    if not same_shape(inputs, dtype):
-        raise ValueError(
-            f"`dtype` must be one dtype, or have the structure of `x`, "
-            f"{described(inputs)}; received {described(dtype)}. Pass one dtype (or "
-            f"None) for each input."
-        )
-    return map_structure(
-        lambda each, _: None if each is None else _checked_dtype(each), dtype, inputs
-    )
-
-
-def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        found = np.dtype(dtype)
-        check_real("dtype", found)
-    except TypeError:
-        raise TypeError(
-            f"`dtype` must name a NumPy dtype of real numbers; received "
-            f"{shown(dtype)}. Pass for example dtype='float32'."
-        ) from None
-    native: np.dtype[Any] = found.newbyteorder("=")  # no backend takes the other
-    return native

@@ -67,7 +67,8 @@ class EpochTracker:
         self._passes: weakref.WeakKeyDictionary[Any, Pass] = (
             weakref.WeakKeyDictionary()
         )
-        self._iterations: dict[int, Pass] = {}
+        self._unmet: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._iterations: dict[int, tuple[Pass, bool]] = {}
         self._iterations_begun = 0
         self._said = False
         self.after_fork()
@@ -120,6 +121,7 @@ class EpochTracker:
                 return
             self._current.move(epoch)
             self._loop.place = None
+            self._unmet.clear()
             for each in (self._loop.way, *self._passes.values()):
                 each.stale = True
 
@@ -187,6 +189,9 @@ class EpochTracker:
         with self._lock:
             found = self._passes[consumer] = Pass(self._num_batches)
             found.is_guest = self._is_inside(around, consumer)
+            before = self._unmet.pop(consumer, None)
+            if before is not None and not found.is_guest:
+                self._current.move(before)
 
     def entered(self, reader: Reader) -> int:
         """The epoch that a reader is served, where it reads on from here."""
@@ -304,7 +309,7 @@ class EpochTracker:
             found.is_hooked = True  # it is over when its last batch was handed out
             self._iterations_begun += 1
             found.iteration = self._iterations_begun
-            self._iterations[found.iteration] = found
+            self._iterations[found.iteration] = found, call.consumer is None
             if len(self._iterations) > _KEPT_ITERATIONS:
                 del self._iterations[min(self._iterations)]
             if first == self._num_batches:  # none is left, which would say so
@@ -314,15 +319,29 @@ class EpochTracker:
     def iterated(self, iteration: int) -> None:
         """A dataset has handed out the last batch of an iteration."""
         with self._lock:
-            found = self._iterations.pop(iteration, None)
-            if found is None or found.iteration != iteration or found.stale:
+            if iteration not in self._iterations:
+                return
+            found, by_loop = self._iterations.pop(iteration)
+            if found.iteration != iteration or found.stale:
                 return
             found.is_finished, found.is_open = True, False
             if not found.is_guest and self._current.epoch == found.epoch:
-                self._current.move(found.epoch + 1)
+                if by_loop:
+                    self._current.move(found.epoch + 1)
+                else:
+                    self._current.over = True
 
     def _is_inside(self, around: Iterable[Any], consumer: Any = None) -> bool:
-        return any(one is not consumer and one in self._passes for one in around)
+        """Whether a call is running that reads this sequence.
+
+        A callback may read before its `fit` asks a dataset for the first batch. That
+        it was a guest is known later, by `meet`, which begins where it did.
+        """
+        others = [one for one in around if one is not consumer]
+        for one in others:
+            if one not in self._passes:
+                self._unmet.setdefault(one, self._current.upcoming)
+        return any(one in self._passes for one in others)
 
     def _enter(self, found: Pass, reader: Reader, batch: int) -> int:
         """Begins what a read begins; returns the epoch that it is served."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,80 @@ def test_fit_trains_batch_after_batch(output: str, workers: int) -> None:
     )
     assert trained.steps == batches
     assert trained.epochs == [10, 20, 30]
-    assert sequence.epoch == 3
+    assert sequence.epoch == 2  # until the next pass begins
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_batch_rows_tells_which_rows_were_predicted(output: str) -> None:
+    sequence = sequence_of(output)
+    model = counting_model(ROWS, sparse=output == "sparse")
+    model.set_weights([np.arange(ROWS, dtype="float32").reshape(-1, 1)])
+    orders = []
+    for given in (sequence, sequence.to_tf_dataset(), sequence.to_tf_dataset()):
+        found = model.predict(given, verbose=0).ravel().tolist()
+        rows = [sequence.batch_rows(i) for i in range(len(sequence))]
+        assert np.concatenate(rows).tolist() == found
+        orders.append(found)
+    assert orders[0] != orders[1] != orders[2]
+    assert sequence.state_dict()["epoch"] == 3
+
+
+class Reads(keras.callbacks.Callback):
+    """Reads a whole epoch before the first batch is asked for."""
+
+    def __init__(self, hook: str, read: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.read, self.done = read, False
+        setattr(self, hook, self.once)
+
+    def once(self, *_: Any, **__: Any) -> None:
+        if not self.done:
+            self.done = True
+            self.read(self.model)
+
+
+@pytest.mark.parametrize("reader", ["sequence", "dataset", "evaluate", "loop"])
+@pytest.mark.parametrize(
+    "hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin"]
+)
+def test_what_a_callback_reads_first_does_not_move_fit(hook: str, reader: str) -> None:
+    sequence = sequence_of()
+    batches = expected(sequence, 3)
+    reads: dict[str, Callable[[Any], Any]] = {
+        "sequence": lambda model: model.predict(sequence, verbose=0),
+        "dataset": lambda model: model.predict(sequence.to_tf_dataset(), verbose=0),
+        "evaluate": lambda model: model.evaluate(sequence, verbose=0),
+        "loop": lambda _: list(sequence.to_tf_dataset()),
+    }
+    trained = Trained()
+    model = counting_model(ROWS)
+    for epochs in (2, 1):
+        model.fit(
+            sequence.to_tf_dataset(),
+            epochs=epochs,
+            callbacks=[Reads(hook, reads[reader]), trained],
+            shuffle=False,
+            verbose=0,
+        )
+    assert trained.steps == batches
+
+
+def test_what_a_callback_sets_before_fit_reads_is_served() -> None:
+    sequence = sequence_of()
+    batches = expected(sequence, 3)
+
+    def read(model: Any) -> None:
+        model.predict(sequence.to_tf_dataset(), verbose=0)
+        sequence.set_epoch(2)
+
+    trained = Trained()
+    counting_model(ROWS).fit(
+        sequence.to_tf_dataset(),
+        callbacks=[Reads("on_train_begin", read), trained],
+        shuffle=False,
+        verbose=0,
+    )
+    assert trained.steps == batches[20:]
 
 
 def test_a_model_that_is_built_by_the_first_batch() -> None:

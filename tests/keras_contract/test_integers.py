@@ -63,6 +63,39 @@ def test_ids_beyond_what_int32_holds() -> None:
         assert served[0].dtype == np.int64 and (served[0] == edge).all()
 
 
+@pytest.mark.parametrize("output", ["dense", "sparse", "csr"])
+def test_integers_that_are_served_as_float64(output: str) -> None:
+    """JAX keeps float32 of it, as a model of that dtype does."""
+    ids = sp.csr_array([[16777216], [16777217]])
+    sequence = SparseBatchSequence(ids, dtype="float64", output=output)
+    if BACKEND != "jax":
+        (found,) = sequence[0]
+        assert as_array(found).ravel().tolist() == [16777216, 16777217]
+        return
+    with pytest.raises(DoesNotFit, match="`x` holds 16777217 in row 1, column 0, and"):
+        sequence[0]
+    with pytest.raises(DoesNotFit, match="dtype='float64' .* and set jax_enable_x64"):
+        SparseBatchSequence(ids, output=output)[0]
+    floats = ids.astype("float64")  # which are rounded: an amount, not an id
+    (found,) = SparseBatchSequence(floats, dtype="float64", output="sparse")[0]
+    assert as_array(found).ravel().tolist() == [16777216, 16777216]
+
+
+def test_floats_that_jax_would_make_infinite() -> None:
+    x, large = one_hot(2), np.array([1.0, 1e300])
+    for name, given in (
+        ("x", (sp.csr_array(large.reshape(-1, 1)),)),
+        ("y", (x, large)),
+        ("sample_weight", (x, np.ones(2), large)),
+    ):
+        sequence = SparseBatchSequence(*given, dtype="float64")
+        if BACKEND == "jax":
+            with pytest.raises(DoesNotFit, match=rf"`{name}` holds 1e\+300 in row 1"):
+                sequence[0]
+        else:
+            assert as_array(sequence[0][-1]).ravel().tolist() == large.tolist()
+
+
 def test_rows_of_two_to_the_31_columns() -> None:
     """JAX counts columns in int32; Keras makes its BCOO of a dataset as well."""
     for columns, served in ((2**31 - 1, True), (2**31, BACKEND != "jax")):
