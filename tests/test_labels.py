@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -170,6 +171,7 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "bytes.txt").write_bytes(b"a\0\n")
     (tmp_path / "latin.txt").write_bytes(b"\xe9\n")
     (tmp_path / "one.csv").write_text("y\n1\n2\n3\n")
+    (tmp_path / "words.csv").write_text("y\na\nb\na\n")
     for name, said in (
         ("t.csv:no", "it has 0 columns 'no': ['id', 'cell, type', 'n']. Name one of"),
         ("t.csv", "it has several columns: "),
@@ -178,7 +180,8 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
         ("large.txt", "integers beyond int64"),
         ("bytes.txt", "it is no text"),
         ("latin.txt", "can't decode byte 0xe9"),
-        ("one.csv", "one.csv:NAME if its first line is a name."),
+        ("one.csv", "line 1: 'y' is no number, as most entries are. Write a number"),
+        ("words.csv", "words.csv:NAME if its first line is a name."),
         ("no.csv:y", "there is no"),
     ):
         with pytest.raises((ValueError, OSError)) as caught:
@@ -193,10 +196,12 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
 def test_weights_must_be_known_numbers(tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_text("1\n\n2\n")
     (tmp_path / "x.txt").write_text("1\nhigh\n2\n")
+    (tmp_path / "y.txt").write_text("low\nhigh\n2\n")
     for weights, said in (
         (tmp_path / "w.txt", "must be known for each row; row 1, counted from 0, has"),
         ([1, None, 2], "must be known for each row; row 1, counted from 0, has none"),
-        (tmp_path / "x.txt", "must hold numbers; received .'1', '2', 'high'."),
+        (tmp_path / "y.txt", "must hold numbers; received .'2', 'high', 'low'."),
+        (tmp_path / "x.txt", "must.* line 2: 'high' is no .*. Write a number.$"),
         (["a", "b", "c"], "must hold numbers; received .'a', 'b', 'c'."),
         ([1, np.nan, 2], "must be known for each row; that of row 1 of the block is"),
     ):
@@ -382,8 +387,108 @@ def test_text_is_a_number_where_it_is_one_to_anybody(tmp_path: Path) -> None:
         assert store.y.tolist() == numbers and store.class_names is None
     for texts in (["1_0", "1_1", "10"], ["\uff11", "2", "3"], ["0x1", "1", "2"]):
         path.write_text("\n".join(texts))
-        store = convert([marked(3, 2)], tmp_path / "a.store", y=path, overwrite=True)
+        options = {"y": path, "overwrite": True, "classes": texts[0] != "1_0"}
+        store = convert([marked(3, 2)], tmp_path / "a.store", **options)
         assert labels_of(store) == texts
+
+
+@pytest.mark.parametrize("suffix", ["txt", "txt.gz", "csv:n"])
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        (["1", "?", "2"], 2),
+        (["1", "2", "1_0", "nan"], 3),
+        (["3", "1,5", "?"], 2),  # which has a decimal comma
+        (["1,5", "2,25", "0,1"], 1),
+        (["-1,5e", ".5", "1."], 1),
+        (["1D2", "nan", "3.5d-1"], 1),  # as Fortran writes them
+        (["", "2", "3", "x"], 4),
+    ],
+)
+def test_a_word_among_numbers_is_refused(
+    texts: list[str], line: int, suffix: str, tmp_path: Path
+) -> None:
+    name, _, column = suffix.partition(":")
+    path, rows = tmp_path / f"y.{name}", [f'"{text}"' for text in texts]
+    text = "\n".join([*(["id;n"] * bool(column)), *rows])
+    text = text.replace('\n"', '\n0;"') if column else text.replace('"', "")
+    path.write_bytes(gzip.compress(text.encode()) if "gz" in name else text.encode())
+    y, x = f"{path}:{column}" if column else path, [marked(len(texts), 2)]
+    word = texts[line - 1]
+    said = f"line {line + bool(column)}: {word!r} is no number, as most entries are. "
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        convert(x, tmp_path / "a.store", y=y)
+    assert str(caught.value).endswith("; or pass classes=True, if all are classes.")
+    options = {"missing_labels": "zero-weight", "overwrite": True}
+    store = convert(x, tmp_path / "a.store", y=y, classes=True, **options)
+    kept = [text for text in texts if text not in ("", "nan")]
+    present = store.sample_weight == 1
+    assert np.array(store.class_names)[store.y[present]].tolist() == kept
+    options["class_names"] = ["z", *kept]
+    store = convert(x, tmp_path / "a.store", y=y, **options)
+    assert store.y[present].tolist() == [*range(1, len(kept) + 1)]
+
+
+def test_words_that_are_as_many_as_numbers_are_classes(tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
+    path.write_text("1\na\n2\nb\n")
+    store = convert([marked(4, 2)], tmp_path / "a.store", y=path)
+    assert labels_of(store) == ["1", "a", "2", "b"]
+    path.write_text("7\n" * 70_000 + "x\n" + "7\n" * 70_000)
+    table = tmp_path / "t.csv"
+    table.write_text("n\n" + path.read_text())
+    for y, line in ((path, 70_001), (f"{table}:n", 70_002)):
+        with pytest.raises(ValueError, match=f"line {line}: 'x' is no number"):
+            convert([marked(4, 2)], tmp_path / "b.store", y=y)
+
+
+def test_numbers_in_text_that_no_float_holds(tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
+    for text, said in (
+        ("1\n1e400\n2", "line 2: '1e400' is beyond float64. Write inf, if"),
+        ("1\n-1e999\nnan", "line 2: '-1e999' is beyond float64"),
+        (f"1\n{2**53 + 1}\n0.5", "line 2: '9007199254740993' is an integer that fl"),
+        (f"{2**53 + 1}\n" * 300_000 + ".5", "9007199254740993 is an integer that flo"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            convert([marked(3, 2)], tmp_path / "a.store", y=path)
+    for text, numbers in (
+        ("1\ninf\n-Infinity", [1, np.inf, -np.inf]),
+        (f"1\n{2**53 + 1}\n3", [1, 2**53 + 1, 3]),
+        (f".5\n{2**54}\n1e20", [0.5, 2**54, 1e20]),
+    ):
+        path.write_text(text)
+        store = convert([marked(3, 2)], tmp_path / "a.store", y=path, overwrite=True)
+        assert store.y.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "numbers"),
+    [
+        ("5,1\n6,2\n7,3\n", "1", [1, 2, 3]),  # no names, though one is called 1
+        ("1,5\n0,2\n0,3\n", "1", [5, 2, 3]),
+        ("0,1\n5,2\n5,3\n5,4\n", "1", [2, 3, 4]),  # as pandas names columns
+        ("1,0\n2,5\n3,5\n4,5\n", "0", None),  # names, or a row: the length tells
+        ("2019,2020\n1,2\n3,4\n5,6\n", "2020", [2, 4, 6]),
+        ("1,a\n2,7\n3,8\n4,9\n", "1", [2, 3, 4]),
+    ],
+)
+def test_columns_without_names_go_by_number(
+    text: str, column: str, numbers: list[int] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    y = f"{tmp_path}/t.csv:{column}"
+    if numbers is None:
+        with pytest.raises(ValueError, match="3 in all; received 4"):
+            convert([marked(3, 2)], tmp_path / "a.store", y=y)
+        return
+    store = convert([marked(3, 2)], tmp_path / "a.store", y=y)
+    assert store.y.tolist() == numbers
+
+
+def test_text_that_says_that_a_label_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
     path.write_text("a\nNone\nb")
     with pytest.raises(ValueError, match="`y` must be known for each row; row 1, cou"):
         convert([marked(3, 2)], tmp_path / "b.store", y=path)

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -330,12 +331,48 @@ def test_packed_text_without_its_suffix(
     assert store[:].toarray().tolist() == [[1]]
 
 
+@pytest.mark.parametrize("multilabel", [None, True], ids=["", "multilabel"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1 1:1e400", "'1e400' is beyond float64. Write inf, if that is meant"),
+        ("-1e999 1:1", "'-1e999' is beyond float64"),
+        ("1 2:1 1:1e400", "'1e400' is beyond float64"),  # not in order
+        (f"1 1:{2**53 + 1}", "'9007199254740993' is an integer that float64"),
+        (f"{2**53 + 1}.0 1:1", "'9007199254740993.0' is an integer that float64"),
+        ("1 1_0:5", "'1_0:5' is no column:value"),
+        ("1 10:1_5", "'10:1_5' is no column:value; it looks like a value that is no"),
+        ("1_0 1:5", "'1_0' is no label"),
+        ("1 qid:1_0 1:5", "'qid:1_0' is no query"),
+    ],
+)
+def test_numbers_that_python_reads_otherwise(
+    line: str, said: str, multilabel: bool | None, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.svm", f"1 1:1 # 1_0 1e400\n0 2:1\n{line}\n")
+    with pytest.raises(SourceError, match=re.escape(f"line 3: {said}")):
+        convert(path, tmp_path / "a.store", multilabel=multilabel, query_ids=None)
+
+
+def test_numbers_that_are_meant_to_be_large_or_none(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.svm", "inf 1:inf 2:-Infinity # 1_0\n1e20 1:1e20 2:1e-400\n"
+    )
+    store = convert(path, tmp_path / "a.store", dtype="float64")
+    assert store[:].toarray().tolist() == [[np.inf, -np.inf], [1e20, 0]]
+    assert store.y.tolist() == [np.inf, 1e20]
+
+
 def test_labels_that_would_be_read_as_their_neighbours(tmp_path: Path) -> None:
     path = written(tmp_path / "a.svm", f"1 1:1\n{2**53 + 1} 1:1\n")
-    with pytest.raises(SourceError, match="the label 9007199254740992 would be read"):
-        convert(path, tmp_path / "a.store", classes=True)
-    with pytest.raises(SourceError, match="the label 9007199254740992 would be read"):
-        convert(path, tmp_path / "a.store", multilabel=True)
+    for options in ({}, {"classes": True}, {"multilabel": True}):
+        with pytest.raises(SourceError, match="line 2: '9007199254740993' is an in"):
+            convert(path, tmp_path / "a.store", **options)
+    written(path, f"1 1:1\n{2**53} 1:1\n")
+    assert convert(path, tmp_path / "b.store").y.tolist() == [1, 2**53]
+    for options in ({"classes": True}, {"multilabel": True}):
+        with pytest.raises(SourceError, match="the label 9007199254740992 would be"):
+            convert(path, tmp_path / "a.store", **options)
     written(path, f"1 1:1\n{2**53 - 1} 1:1\n")
     store = convert(path, tmp_path / "a.store", classes=True)
     assert store.class_names == ("1", str(2**53 - 1))

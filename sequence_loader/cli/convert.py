@@ -41,7 +41,8 @@ def add_convert(commands: Subparsers) -> None:
         "--y",
         metavar="FILE",
         help="targets, one for each row: a .npy, a text with one on each line (.gz, "
-        ".bz2, .xz), or TABLE.csv:COLUMN; text becomes classes",
+        ".bz2, .xz), or TABLE.csv:COLUMN (its name, or without names its number, from "
+        "0); text becomes classes, a word where most entries are numbers is refused",
     )
     parser.add_argument(
         "--sample-weight", metavar="FILE", help="weights, one for each row, as --y"
@@ -50,7 +51,8 @@ def add_convert(commands: Subparsers) -> None:
         "--classes",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="labels that are numbers are classes, too, such as -1 and 1, or 1 to k",
+        help="labels that are numbers are classes, too, such as -1 and 1, or 1 to k; "
+        "and so are words among them",
     )
     parser.add_argument(
         "--missing-labels",

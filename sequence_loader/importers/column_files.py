@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,32 +23,29 @@ from sequence_loader.arrays import Array
 from sequence_loader.checks import ABSENT, shown
 from sequence_loader.importers.labels import Named
 from sequence_loader.importers.source import PACKED, lines, open_text
+from sequence_loader.importers.text_numbers import INTEGER, MEANT, REAL, beyond
+from sequence_loader.rows.values import DoesNotFit, cast
 
 ROWS = 1 << 16
 """Records of a csv that are made an array at a time."""
 SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
-INTEGER = re.compile(r"[+-]?[0-9]+\Z")
-NUMBER = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
-    r"|nan|inf|infinity)\Z",
-    re.IGNORECASE,
-)
-"""What is a number to anybody; Python also reads ``1_0``, which may be a class."""
 
 
-def read_column(name: str, given: str) -> Array | Named:
+def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
     """Reads what `y` or `sample_weight` names.
 
     Args:
         name: The argument.
         given: A ``.npy`` file; a text file with an entry on each line; or
             ``table.csv:column``, with the name of a column in the first line, or its
-            number, from 0, in a table without such a line.
+            number, from 0, in a table without such a line: one whose first line is
+            of numbers, other than 0, 1, 2 and so on, which pandas writes as names.
+        classes: Whether entries are classes, so that words may be among numbers.
 
     Returns:
         An array of shape (rows, ...), mapped where the file is ``.npy``, of text
         masked where an entry is missing; or classes, where there is other text than
-        numbers.
+        numbers. Of a text in which most entries are numbers, all must be.
 
     Raises:
         OSError: The file cannot be read.
@@ -69,7 +66,7 @@ def read_column(name: str, given: str) -> Array | Named:
     if magic[:4] == b"PK\3\4" or magic == b"\x93NUMPY" or path.suffix == ".npy":
         return _npy(name, path)
     try:
-        numbers = _numbers(_texts(path, column))
+        numbers = _numbers(_texts(path, column), path, None if classes else name)
         return _names(_texts(path, column)) if numbers is None else numbers
     except (ValueError, csv.Error, EOFError) as error:
         raise ValueError(
@@ -109,30 +106,37 @@ def _is_npy_of_values(path: Path) -> bool:
     return False
 
 
-def _texts(path: Path, column: str) -> Iterator[list[str]]:
+Entries = tuple[Sequence[int], list[str]]
+"""Numbers of lines, from 1, and what is in them."""
+
+
+def _texts(path: Path, column: str) -> Iterator[Entries]:
     """The entries, in lists of bounded size."""
     suffixes = [each.lower() for each in path.suffixes if each.lower() not in PACKED]
     if column or suffixes[-1:] in ([".csv"], [".tsv"]):
         yield from _records(path, column)
         return
     with open_text(path) as file:
-        decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
         for piece in lines(file):
             if b"\0" in piece:
                 raise ValueError("it is no text. Write it with numpy.save, or as text")
             text = decoder.decode(piece).removesuffix("\n")
-            yield [each.strip() for each in text.split("\n")]
+            entries = [each.strip() for each in text.split("\n")]
+            yield range(line, line + len(entries)), entries
+            line += len(entries)
 
 
-def _records(path: Path, column: str) -> Iterator[list[str]]:
+def _records(path: Path, column: str) -> Iterator[Entries]:
     with io.TextIOWrapper(open_text(path), "utf-8-sig", newline="") as text:
         head = text.readline()
         text.seek(0)
         reader = csv.reader(text, delimiter=max(",;\t", key=head.count), strict=True)
         first = [each.strip() for each in next(reader, [])]
-        place = _place(path, column, first)
-        found = [first[place]] if column not in first else []
-        blank = 0
+        place, named = _place(path, column, first)
+        found, numbers, blank = [], [], 0
+        if not named:
+            found, numbers = [first[place]], [1]
         for record in reader:
             blank = blank or reader.line_num * (not record)
             if not record:  # as at the end of many files
@@ -145,20 +149,23 @@ def _records(path: Path, column: str) -> Iterator[list[str]]:
                     f"one {len(first)}. Complete it"
                 )
             found.append(record[place].strip())
+            numbers.append(reader.line_num)
             if len(found) >= ROWS:
-                yield found
-                found = []
-        yield found
+                yield numbers, found
+                found, numbers = [], []
+        yield numbers, found
 
 
-def _place(path: Path, column: str, first: list[str]) -> int:
-    """Where a column is, by its name in the first line or by its number."""
-    if first.count(column) == 1:
-        return first.index(column)
+def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
+    """Where a column is, and whether by its name in the first line, or its number."""
+    data = all(map(REAL.match, first)) and first != [*map(str, range(len(first)))]
+    numbered = column.isdecimal() and int(column) < len(first)
+    if first.count(column) == 1 and not (data and numbered):
+        return first.index(column), True
     if not column and len(first) == 1:
-        return 0
-    if column.isdecimal() and int(column) < len(first):
-        return int(column)
+        return 0, False
+    if numbered:
+        return int(column), False
     wrong = f"has {first.count(column)} columns" if column else "has several columns"
     raise ValueError(
         f"it {wrong}{f' {column!r}' if column else ''}: {shown(first)}. Name one of "
@@ -166,34 +173,73 @@ def _place(path: Path, column: str, first: list[str]) -> int:
     )
 
 
-def _numbers(pieces: Iterator[list[str]]) -> Array | None:
-    """The entries as an array, int64 if they allow it; `None` if one is no number."""
-    made, lacking, integral = [], [], True
-    for texts in pieces:
+def _numbers(
+    pieces: Iterator[Entries], path: Path, name: str | None
+) -> Array | None:
+    """The entries as an array, int64 if they allow it; `None` if some are words.
+
+    Args:
+        pieces: The entries.
+        path: Where they are from.
+        name: The argument that is of numbers if most entries are; `None` if all may be
+            classes.
+    """
+    made, lacking, integral = list[Array](), [], True
+    word, votes = "", 0
+    for lines_of, texts in pieces:
         absent = np.array([text in ABSENT for text in texts], bool)
         kept = [text for text in texts if text not in ABSENT]
-        if not all(map(NUMBER.match, kept)):
-            return None
+        words = [text for text in kept if REAL.match(text) is None]
+        meant = sum(MEANT.match(text) is not None for text in words)
+        votes += len(kept) - 2 * (len(words) - meant)
+        if words and not word:
+            word = _word(words[0], lines_of[texts.index(words[0])], path, name)
+        if word:
+            continue
         integral = integral and all(map(INTEGER.match, kept))
         values = np.zeros(len(texts), np.int64 if integral else np.float64)
         try:
             values[~absent] = np.array(kept, str).astype(values.dtype)
         except OverflowError:
             raise ValueError("it holds integers beyond int64. Count from 0") from None
+        if not integral:
+            for place in np.flatnonzero(np.abs(values) >= 2**53).tolist():
+                if (why := beyond(texts[place])) is not None:
+                    text = shown(texts[place], 40)
+                    raise ValueError(f"line {lines_of[place]}: {text} {why}")
         made.append(values)
         lacking.append(absent)
+    if word and votes > 0 and name is not None:
+        raise ValueError(word)
+    if word:
+        return None
     if not made:
         return np.zeros(0)
+    if not integral:  # those before the first fraction
+        try:
+            made = [cast(values, np.dtype(np.float64)) for values in made]
+        except DoesNotFit as error:
+            raise ValueError(f"{error.value} {beyond(str(error.value))}") from None
     array, mask = np.concatenate(made), np.concatenate(lacking)
     return np.ma.array(array, mask=mask) if mask.any() else array
 
 
-def _names(pieces: Iterator[list[str]]) -> Named:
+def _word(text: str, line: int, path: Path, name: str | None) -> str:
+    """What to say of a word among numbers."""
+    mend = "Write a number"
+    if line == 1 and MEANT.match(text) is None:
+        mend += f", or name the column, as {path}:{text}"
+    if name == "y":
+        mend += f"; or pass {argument('classes', True)}, if all are classes"
+    return f"line {line}: {shown(text, 40)} is no number, as most entries are. {mend}"
+
+
+def _names(pieces: Iterator[Entries]) -> Named:
     """The entries by name, the names in the order of their text."""
     places: dict[str, int] = {}
     codes = [
         np.array([places.setdefault(text, len(places)) for text in texts], np.int32)
-        for texts in pieces
+        for _, texts in pieces
     ]
     names = sorted(places)
     if any(map(SVMLIGHT.match, names)):

@@ -52,7 +52,8 @@ class Column:
             found: Any = given
             if isinstance(given, str | os.PathLike):
                 self._file = os.fspath(given)
-                found = read_column(name, self._file)
+                asked = classes or class_names is not None
+                found = read_column(name, self._file, asked)
             elif not hasattr(given, "dtype") and not is_table(given):
                 found = _listed(given, name)
             if not isinstance(found, Named):

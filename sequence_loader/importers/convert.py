@@ -86,7 +86,10 @@ def convert(
         y: Targets for all rows, in place of the labels in the source: array-like; or
             the path of a ``.npy`` file, of a text with a label on each line (packed
             or not), or ``"table.csv:column"``. Text and categories become integers,
-            the places of the labels in `class_names`.
+            the places of the labels in `class_names`. In a text file of which most
+            entries are numbers, one that is none is refused, unless `classes` or
+            `class_names` is given. A column goes by its name, or by its number, from
+            0, where the first line is of numbers.
         sample_weight: Numbers of shape (rows,), given as `y` is.
         dtype: Type of the stored values. By default that of the source, where it
             has one; of text, float32 for real, int32 for integer and bool for

@@ -21,7 +21,11 @@ import scipy.io
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
-from sequence_loader.importers.matrix_market_lines import are_plain, check_lines
+from sequence_loader.importers.matrix_market_lines import (
+    FORTRAN,
+    are_plain,
+    check_lines,
+)
 from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
 from sequence_loader.importers.source import (
     Advance,
@@ -57,8 +61,6 @@ CUT = re.compile(rb"[eEdD][+-]?\s*\Z")
 COMMENT = re.compile(rb"%[^\n]*")
 BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
 PLUS = re.compile(rb"(?<![^ \t\n])\+(?![+-])")
-FORTRAN = bytes.maketrans(b"dD", b"ee")
-"""1D3, which scipy reads as 1, is 1e3."""
 
 
 def read_matrix_market(
@@ -232,6 +234,8 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
         except (ValueError, OverflowError) as error:
             check_lines(whole, first, header.shape, header.field, header.dense)
             raise ValueError(f"in lines {first} to {number - 1}, {error}") from error
+        if part.value.dtype.kind == "f" and np.isinf(part.value).any():
+            check_lines(whole, first, header.shape, header.field, header.dense)
         yield Entries(part.column, part.row, part.value) if transpose else part
         read += count
     if read != header.count:

@@ -7,11 +7,10 @@ NumPy; only where something is odd are its lines read one by one, in Python.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from sequence_loader.checks import shown
+from sequence_loader.importers.text_numbers import INTEGER, REAL, beyond
 
 DIGIT, SIGN, POINT, EXPONENT, BLANK, OTHER = range(6)
 _KINDS = bytearray([OTHER] * 256)
@@ -31,12 +30,8 @@ _PAIRS = bytes(
     for following in those
 )
 
-INTEGER = re.compile(rb"[+-]?[0-9]+\Z")
-REAL = re.compile(
-    rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
-    rb"|nan|inf|infinity)\Z",
-    re.IGNORECASE,
-)
+FORTRAN = bytes.maketrans(b"dD", b"ee")
+"""1D3, which scipy reads as 1, is 1e3."""
 
 
 def are_plain(text: bytes, tokens: int, integers: bool) -> bool:
@@ -112,7 +107,7 @@ def _wrong(
         return f"{text} must be {needed} alone. Write one entry on a line"
     for name, size, token in zip(names, shape, tokens if not dense else ()):
         text = shown(token.decode("latin-1"), 40)
-        if INTEGER.match(token) is None:
+        if INTEGER.match(token.decode("latin-1")) is None:
             return f"{text} is no {name}. Write an integer, counted from 1"
         if not 1 <= int(token) <= size:
             return (
@@ -122,12 +117,15 @@ def _wrong(
     if names[-1] != "value":
         return None
     text = shown(tokens[-1].decode("latin-1"), 40)
+    value = tokens[-1].translate(FORTRAN).decode("latin-1")
     if "integer" not in field:
-        if REAL.match(tokens[-1]) is None:
+        if REAL.match(value) is None:
             comma = " with a decimal comma" if b"," in tokens[-1] else ""
             return f"{text} is no number{comma}. Write one like 1.5 or 2e-3"
-    elif INTEGER.match(tokens[-1]) is None:
-        real = REAL.match(tokens[-1]) is not None
+        if np.isinf(float(value)) and (why := beyond(value)) is not None:
+            return f"{text} {why}"
+    elif INTEGER.match(value) is None:
+        real = REAL.match(value) is not None
         mend = "Write real, not integer, in the first line" if real else "Write one"
         return f"{text} is no integer. {mend}"
     elif not -(2**63) <= int(tokens[-1]) < 2 ** (64 if "unsigned" in field else 63):

@@ -8,6 +8,7 @@ error says which token of which line it is, and what it looks like.
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,12 @@ import numpy as np
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
+from sequence_loader.importers.text_numbers import INTEGER, REAL, beyond
 
 PARSING = ValueError, IndexError, OverflowError
 """What scikit-learn raises at text that is not svmlight."""
+UNDERSCORE = re.compile(rb"[0-9]_[0-9]")
+COMMENT = re.compile(rb"#[^\n]*")
 MOST = 2**31 - 1
 """The largest column that scikit-learn reads."""
 QUERY = b"qid:"
@@ -69,9 +73,18 @@ def parsed(text: bytes, number: int, multilabel: bool) -> Piece:
         )
     except PARSING:
         return _in_python(text, number, multilabel)
-    if 0 < len(queries) < rows.shape[0]:
+    piece = _piece(rows.indptr, rows.indices, rows.data, labels, queries, multilabel)
+    some = 0 < len(queries) < rows.shape[0]
+    if some or _may_differ(text, piece.data) or _may_differ(b"", piece.labels):
         return _in_python(text, number, multilabel)
-    return _piece(rows.indptr, rows.indices, rows.data, labels, queries, multilabel)
+    return piece
+
+
+def _may_differ(text: bytes, values: Array) -> bool:
+    """Whether Python may have read other numbers than those that are written."""
+    if b"_" in text and UNDERSCORE.search(COMMENT.sub(b"", text)):
+        return True
+    return bool((np.abs(values) >= 2**53).any())
 
 
 def _in_python(text: bytes, number: int, multilabel: bool) -> Piece:
@@ -115,13 +128,9 @@ def _piece(
 
 def _labels(token: bytes, multilabel: bool) -> list[float]:
     """The label, or the labels, that a line begins with."""
-    try:
-        return [float(each) for each in token.split(b",")] if multilabel else [
-            float(token)
-        ]
-    except ValueError:
-        pass
     parts = token.split(b",")
+    if all(map(_is_number, parts if multilabel else [token])):
+        return list(map(_number, parts if multilabel else [token]))
     if token[:1] in b"{[<":
         look, mend = "JSON, XML or HTML", "Write rows as svmlight"
     elif len(parts) > 1 and not all(map(_is_number, parts)):
@@ -141,10 +150,10 @@ def _labels(token: bytes, multilabel: bool) -> list[float]:
 
 
 def _query(token: bytes) -> int:
-    try:
-        number = int(token.removeprefix(QUERY))
-    except ValueError:
-        raise _wrong("query", token, "no number", "Number the queries") from None
+    digits = token.removeprefix(QUERY).decode("latin-1")
+    if INTEGER.match(digits) is None:
+        raise _wrong("query", token, "no number", "Number the queries")
+    number = int(digits)
     if not -(2**63) <= number < 2**63:
         raise _wrong("query", token, "a hash beyond 64 bits", "Number the queries")
     return number
@@ -153,12 +162,9 @@ def _query(token: bytes) -> int:
 def _feature(token: bytes) -> tuple[int, float]:
     """Column and value of a token like ``3:0.5``."""
     column, colon, value = token.partition(b":")
-    try:
-        found = int(column), float(value)
-        if colon and 0 <= found[0] <= MOST:
-            return found
-    except ValueError:
-        pass
+    if INTEGER.match(column.decode("latin-1")) and _is_number(value):
+        if 0 <= int(column) <= MOST:
+            return int(column), _number(value)
     if not colon:
         look, mend = "a name", "Number the columns, and give each its value"
         if _is_number(column):
@@ -195,11 +201,15 @@ def _wrong(what: str, token: bytes, look: str, mend: str) -> ValueError:
 
 
 def _is_number(token: bytes) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
+    return REAL.match(token.decode("latin-1")) is not None
+
+
+def _number(token: bytes) -> float:
+    text = token.decode("latin-1")
+    why = beyond(text)
+    if why is not None:
+        raise ValueError(f"{shown(text, 40)} {why}")
+    return float(text)
 
 
 CONTROLS = bytes([*range(9), *range(14, 32)])
