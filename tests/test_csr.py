@@ -8,11 +8,12 @@ import scipy.sparse as sp
 from encoded import DTYPES, FORMATS, csr, dense
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refused
 
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows import gather as gathering
 from sequence_loader.rows.as_csr import from_scipy
-from sequence_loader.rows.csr import CsrRows, canonical, ones, unsigned
+from sequence_loader.rows.csr import CsrRows, DamagedRows, canonical, ones, unsigned
 from sequence_loader.rows.gather import gather
 from sequence_loader.rows.sources import CsrSource
 
@@ -307,6 +308,50 @@ def test_duplicate_booleans_and_small_integers_stay_what_they_are():
         )
         found = canonical(batch, "x").data
         assert found.dtype == dtype and found.tolist() == [expected]
+
+
+SUMS = {
+    "int8": [100, 27, 1],
+    "uint8": [200, 55, 1],
+    "int16": [2**14, 2**14 - 1, 1],
+    "uint32": [2**31, 2**31 - 1, 1],
+    "int64": [2**62, 2**62 - 1, 1],
+    "uint64": [2**63, 2**63 - 1, 1],
+    "float16": [6e4, 5e3, 1e4],
+    "float32": [2e38, 1e38, 1e38],
+}
+
+
+@pytest.mark.parametrize("dtype", SUMS)
+@pytest.mark.parametrize("fmt", ["rows", "csr", "coo"])
+def test_sums_that_a_dtype_cannot_hold_are_refused(dtype, fmt):
+    if fmt != "rows" and dtype == "float16":
+        pytest.skip("scipy does not know it")
+
+    def made(values):
+        values = np.array([5, *values], dtype)
+        place = np.array([0, *[1] * (len(values) - 1)])
+        if fmt == "coo":
+            return from_scipy(sp.coo_array((values, (place, place)), shape=(2, 3)), "x")
+        ends = np.array([0, 1, len(values)])
+        if fmt == "csr":
+            matrix = sp.csr_array((values, place, ends), shape=(2, 3))
+            return canonical(from_scipy(matrix, "x"), "x")
+        return canonical(CsrRows(ends, place, values, 3), "x", np.array([7, 9]))
+
+    *held, more = SUMS[dtype]
+    total = np.array(held, dtype).sum(dtype=dtype)
+    assert made(held).data.tolist() == [5, total]
+    row = 9 if fmt == "rows" else 1
+    refused(
+        DamagedRows,
+        f"`x` holds several values at one place in row {row}, whose sum, ",
+        f", {dtype} cannot hold. Convert it to a wider dtype first.",
+        call=lambda: made([*held, more]),
+    )
+    if dtype.startswith("float"):
+        infinite = [np.inf, *held]
+        assert made(infinite).data.tolist() == [5, np.inf]
 
 
 def test_more_features_than_int32_counts():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
+from sequence_loader.rows.csr import CsrRows, check_sums, unsigned, unsigned_limit
 
 
 def from_scipy(matrix: Any, name: str) -> CsrRows:
@@ -41,7 +43,12 @@ def from_scipy(matrix: Any, name: str) -> CsrRows:
     elif kind == "COO":
         _check_indices(matrix.row, 0, rows, name, kind)
         _check_indices(matrix.col, 1, features, name, kind)
-    matrix = matrix.tocsr()
+    given, matrix = matrix, matrix.tocsr()
+    if kind == "COO" and matrix.nnz < given.nnz and matrix.dtype.kind in "iuf":
+        with np.errstate(invalid="ignore"):  # of some NaN
+            near = given.astype("float64").tocsr()  # which scipy has summed
+        row = np.repeat(np.arange(rows), np.diff(near.indptr))
+        check_sums(matrix.data, near.data, name, row)
     stored = check_pointers(matrix, rows, name)
     return CsrRows(
         matrix.indptr, matrix.indices[:stored], matrix.data[:stored], features

@@ -161,7 +161,7 @@ def canonical(
         of the machine.
 
     Raises:
-        DamagedRows: A column index is out of range, or they must ascend and do not.
+        DamagedRows: Columns are out of range, or must ascend and do not, or sums wrap.
     """
     if not batch.data.dtype.isnative:
         native = batch.data.dtype.newbyteorder("=")
@@ -171,7 +171,7 @@ def canonical(
         _check(batch, name, rows, must_ascend)
     served = batch.indices.astype(index_type(batch.num_features), copy=False)
     checked = CsrRows(batch.indptr, served, batch.data, batch.num_features)
-    return checked if sound else _summed(checked)
+    return checked if sound else _summed(checked, name, rows)
 
 
 def is_canonical(batch: CsrRows) -> bool:
@@ -264,7 +264,8 @@ def unsigned_limit(indices: Array, limit: int) -> int:
     return min(limit, most + 1)
 
 
-def _summed(batch: CsrRows) -> CsrRows:
+@np.errstate(over="ignore", invalid="ignore")  # `check_sums` tells
+def _summed(batch: CsrRows, name: str, rows: Integers | None) -> CsrRows:
     """Sorts by (row, column) and sums values at the same place."""
     row = batch.row_of_each()
     order = np.lexsort((batch.indices, row))
@@ -274,7 +275,24 @@ def _summed(batch: CsrRows) -> CsrRows:
     first = np.flatnonzero(fresh)
     counts = np.bincount(row[first], minlength=batch.num_rows)
     summed = np.add.reduceat(data, first, dtype=data.dtype)
+    if data.dtype.kind in "iuf" and len(first) < len(data):
+        near = np.add.reduceat(data, first, dtype=np.float64)
+        check_sums(summed, near, name, row[first] if rows is None else rows[row[first]])
     return CsrRows(ends_of(counts), indices[first], summed, batch.num_features)
+
+
+@np.errstate(invalid="ignore")  # of two that are infinite
+def check_sums(summed: Array, near: Array, name: str, row: Integers) -> None:
+    """Raises DamagedRows where a sum is not nearly `near`: infinite, or wrapped."""
+    off = np.abs(near - summed.astype(np.float64))
+    half = np.inf if summed.dtype.kind == "f" else 2.0 ** (8 * summed.itemsize - 1)
+    if (off >= half).any():
+        place = int((off >= half).argmax())
+        raise DamagedRows(
+            f"`{name}` holds several values at one place in row {row[place]}, whose "
+            f"sum, {near[place]:.17g}, {summed.dtype} cannot hold",
+            "Convert it to a wider dtype first",
+        )
 
 
 def index_type(num_features: int) -> type[np.signedinteger[Any]]:

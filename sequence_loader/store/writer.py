@@ -121,11 +121,12 @@ class StoreWriter:
         Args:
             block: Matrix of shape (rows, num_features): scipy sparse of any format,
                 or an array. Column indices are sorted, values at the same place are
-                summed (in the dtype of the block, as scipy does), and explicit zeros
-                are kept. Of the dtype of the store, floats are rounded, and what it
-                cannot hold, as an integer that a float would round, is refused. A
-                pandas, polars or pyarrow table of numbers is a block as well; columns
-                that have the names of `feature_names` must have their order.
+                summed (in the dtype of the block, as scipy does; what that cannot hold
+                is refused), and explicit zeros are kept. Of the dtype of the store,
+                floats are rounded, and what it cannot hold, as an integer that a float
+                would round, is refused. A pandas, polars or pyarrow table of numbers is
+                a block as well; columns that have the names of `feature_names` must
+                have their order.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row, and of tables
                 the columns and their order.
