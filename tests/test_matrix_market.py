@@ -25,6 +25,35 @@ TOKENS = st.one_of(
 )
 
 
+@pytest.mark.parametrize("symmetry", ["symmetric", "skew-symmetric", "hermitian"])
+@pytest.mark.parametrize("field", ["real", "integer"])
+def test_one_side_of_a_diagonal_alone_is_mirrored(
+    symmetry: str, field: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where both are there, they would be summed to twice, or to nothing."""
+    monkeypatch.setattr("sequence_loader.importers.source.TEXT_BYTES", 8)
+    path, head = tmp_path / "a.mtx", f"%%MatrixMarket matrix coordinate {field}"
+    back = -1 if "skew" in symmetry else 1
+    for entries, expected in (
+        ("2 1 5\n3 1 6\n3 3 7\n", [[0, 5, 6], [5, 0, 0], [6, 0, 7]]),
+        ("1 2 5\n3 3 7\n1 3 6\n", [[0, 5, 6], [5, 0, 0], [6, 0, 7]]),
+    ):
+        path.write_text(f"{head} {symmetry}\n3 3 3\n{entries}")
+        store = convert(path, tmp_path / "a.store", overwrite=True)
+        signs = np.where(np.tri(3, k=-1), 1, back) if entries[0] == "2" else (
+            np.where(np.tri(3, k=-1), back, 1)
+        )
+        signs[2, 2] = 1
+        assert store[:].toarray().tolist() == (expected * signs).tolist()
+    both = "2 1 5\n3 3 7\n1 2 5\n"
+    path.write_text(f"{head} {symmetry}\n3 3 3\n{both}")
+    with pytest.raises(ValueError, match="up to line 5, it has entries on both s"):
+        convert(path, tmp_path / "b.store")
+    path.write_text(f"{head} general\n3 3 3\n{both}")  # the mend
+    store = convert(path, tmp_path / "b.store")
+    assert store[:].toarray().tolist() == [[0, 5, 0], [5, 0, 0], [0, 0, 7]]
+
+
 @pytest.mark.parametrize("layout", ["coordinate", "array"])
 def test_numbers_beyond_floats_and_exponents_of_fortran(
     layout: str, tmp_path: Path

@@ -26,7 +26,12 @@ from sequence_loader.importers.matrix_market_lines import (
     are_plain,
     check_lines,
 )
-from sequence_loader.importers.row_sort import Entries, entry_bytes, rows_of_entries
+from sequence_loader.importers.row_sort import (
+    Entries,
+    entry_bytes,
+    mirrored,
+    rows_of_entries,
+)
 from sequence_loader.importers.source import (
     Advance,
     Block,
@@ -200,7 +205,7 @@ class _Header:
 
 
 def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
-    read, number = 0, header.lines + 1
+    read, number, below, above = 0, header.lines + 1, False, False
     for text in lines(file):
         if text.translate(None, TEXT):
             # scipy's parser reads on past a NUL, and past the end of its memory.
@@ -236,6 +241,16 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
             raise ValueError(f"in lines {first} to {number - 1}, {error}") from error
         if part.value.dtype.kind == "f" and np.isinf(part.value).any():
             check_lines(whole, first, header.shape, header.field, header.dense)
+        if header.symmetry != "general":
+            below = below or bool((part.row > part.column).any())
+            above = above or bool((part.row < part.column).any())
+            if below and above:
+                raise ValueError(
+                    f"up to line {number - 1}, it has entries on both sides of the "
+                    f"diagonal, and is said to be {header.symmetry}, so that each is "
+                    f"there twice. Write general in the first line, or one side alone"
+                )
+            part = mirrored(part, header.symmetry == "skew-symmetric")
         yield Entries(part.column, part.row, part.value) if transpose else part
         read += count
     if read != header.count:
@@ -250,7 +265,7 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
     if header.dense:  # as a column of values
         kind, sizes = f"array {header.field} general", f"{count} 1"
     else:
-        kind = f"coordinate {header.field} {header.symmetry}"
+        kind = f"coordinate {header.field} general"  # `mirrored` does the rest
         sizes = f"{rows} {columns} {count}"
     banner = f"%%MatrixMarket matrix {kind}\n{sizes}\n"
     found: Any = scipy.io.mmread(io.BytesIO(banner.encode() + text))
@@ -261,14 +276,8 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
     values = values[values != 0]
     if header.symmetry == "general":
         return Entries(place % rows, place // rows, values)
-    skew = header.symmetry == "skew-symmetric"
-    row, column = _in_triangle(place, rows, below=int(skew))
-    off = row != column
-    return Entries(
-        np.concatenate([row, column[off]]),
-        np.concatenate([column, row[off]]),
-        np.concatenate([values, -values[off] if skew else values[off]]),
-    )
+    below = int(header.symmetry == "skew-symmetric")
+    return Entries(*_in_triangle(place, rows, below), values)
 
 
 def _in_triangle(place: Integers, size: int, below: int) -> tuple[Integers, Integers]:

@@ -79,6 +79,17 @@ def rows_of_entries(
     return _dealt(packed, (0, shape[0]), shape[1], expected, scratch, advance)
 
 
+def mirrored(part: Entries, skew: bool) -> Entries:
+    """Entries on one side of the diagonal, and on the other."""
+    row, column, values = part.row, part.column, part.value
+    off = row != column
+    return Entries(
+        np.concatenate([row, column[off]]),
+        np.concatenate([column, row[off]]),
+        np.concatenate([values, -values[off] if skew else values[off]]),
+    )
+
+
 def entry_bytes(shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
     """Bytes of an entry in a file."""
     return _record(shape, dtype).itemsize
