@@ -310,7 +310,8 @@ def test_the_command_line_says_its_own_names(tmp_path: Path, capsys: Any) -> Non
 @pytest.mark.parametrize(
     ("name", "format", "packed"),
     [("a.MTX", None, False), ("a.mtx.GZ", None, True), ("a.txt", "mtx", False),
-     ("b.SVM", None, False), ("b.txt", "libsvm", False), ("b.LibSVM.gz", None, True)],
+     ("b.SVM", None, False), ("b.txt", "libsvm", False), ("b.LibSVM.gz", None, True),
+     ("a.txt", "mm", False), ("a.txt", "MatrixMarket", True), ("b.txt", "SVM", False)],
 )  # fmt: skip
 def test_suffixes_and_names_of_formats(
     name: str, format: str | None, packed: bool, tmp_path: Path
@@ -318,6 +319,7 @@ def test_suffixes_and_names_of_formats(
     text = b"1 1:5 2:6\n"
     if name.startswith("a"):
         text = b"%%MatrixMarket matrix array real general\n1 2\n5\n6\n"
+    name += ".gz" * (packed and not name.lower().endswith("gz"))
     (tmp_path / name).write_bytes(gzip.compress(text) if packed else text)
     store = convert(tmp_path / name, tmp_path / "a.store", format=format)
     assert same(store[:], sp.csr_array(np.array([[5, 6]], "float32")))
@@ -475,6 +477,9 @@ def test_numbers_in_text_that_no_float_holds(
         ("1,0\n2,5\n3,5\n4,5\n", "0", None),  # names, or a row: the length tells
         ("2019,2020\n1,2\n3,4\n5,6\n", "2020", [2, 4, 6]),
         ("1,a\n2,7\n3,8\n4,9\n", "1", [2, 3, 4]),
+        ("5;1\n6;2\n7;3\n", "1", [1, 2, 3]),
+        ("0,5;1\n6,5;2\n7,5;3\n", "1", [1, 2, 3]),  # not 0, 6, 7 by the comma
+        ("a, b;n\nx;1\ny;2\nz;3\n", "n", [1, 2, 3]),
     ],
 )
 def test_columns_without_names_go_by_number(
@@ -488,6 +493,22 @@ def test_columns_without_names_go_by_number(
         return
     store = convert([marked(3, 2)], tmp_path / "a.store", y=y)
     assert store.y.tolist() == numbers
+
+
+def test_a_class_without_a_name_is_none(tmp_path: Path, capsys: Any) -> None:
+    """Else rows without a label would be of it."""
+    scipy_file, names = tmp_path / "x.npz", tmp_path / "names.txt"
+    sp.save_npz(scipy_file, sp.csr_matrix(np.eye(3)))
+    (tmp_path / "y.txt").write_text("a\n\nb\n")
+    start = ["convert", str(scipy_file), str(tmp_path / "a.store"), "--no-progress"]
+    start += ["--y", str(tmp_path / "y.txt"), "--class-names", str(names)]
+    names.write_text("a\nb\n\n")
+    assert main(start) == 1
+    assert "names.txt must have one name on each line; line 3 is empty. Remove it." in (
+        capsys.readouterr().err
+    )
+    names.write_text("a\nb\n")
+    assert main(start) == 1 and "row 1, counted from 0, has" in capsys.readouterr().err
 
 
 def test_text_that_says_that_a_label_is_missing(tmp_path: Path) -> None:

@@ -147,13 +147,13 @@ def add_convert(commands: Subparsers) -> None:
 def run_convert(args: argparse.Namespace) -> int:
     """Runs ``convert``."""
     from sequence_loader.importers.convert import convert
-    from sequence_loader.importers.feature_names import read_lines, read_names
+    from sequence_loader.importers.feature_names import read_listed, read_names
     from sequence_loader.store.opening import open_store
 
     options = dict(vars(args))
     for name in ("run", "command", "traceback"):
         del options[name]
-    for name, read in (("feature_names", read_names), ("class_names", read_lines)):
+    for name, read in (("feature_names", read_names), ("class_names", read_listed)):
         if options[name] is not None:
             options[name] = read(Path(options[name]))
     with convert(**options) as store:

@@ -28,6 +28,7 @@ from sequence_loader.rows.values import DoesNotFit, cast
 
 ROWS = 1 << 16
 """Records of a csv that are made an array at a time."""
+COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+\Z")
 SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
 
 
@@ -131,7 +132,7 @@ def _records(path: Path, column: str) -> Iterator[Entries]:
     with io.TextIOWrapper(open_text(path), "utf-8-sig", newline="") as text:
         head = text.readline()
         text.seek(0)
-        reader = csv.reader(text, delimiter=max(",;\t", key=head.count), strict=True)
+        reader = csv.reader(text, delimiter=_delimiter(head), strict=True)
         first = [each.strip() for each in next(reader, [])]
         place, named = _place(path, column, first)
         found, numbers, blank = [], [], 0
@@ -156,9 +157,19 @@ def _records(path: Path, column: str) -> Iterator[Entries]:
         yield numbers, found
 
 
+def _delimiter(head: str) -> str:
+    """What stands between the columns, by the first line."""
+    fields = re.split("[;\t]", head.strip())
+    if len(fields) > 1 and any(map(COMMA.match, fields)):
+        head = head.replace(",", "")  # of decimals, as in 1,5;2
+    counts = {each: head.count(each) for each in ";\t,"}
+    return max(counts, key=counts.__getitem__) if any(counts.values()) else ","
+
+
 def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
     """Where a column is, and whether by its name in the first line, or its number."""
-    data = all(map(REAL.match, first)) and first != [*map(str, range(len(first)))]
+    data = all(REAL.match(text) or MEANT.match(text) for text in first)
+    data = data and first != [*map(str, range(len(first)))]
     numbered = column.isdecimal() and int(column) < len(first)
     if first.count(column) == 1 and not (data and numbered):
         return first.index(column), True

@@ -39,13 +39,27 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     if TABLE.search(path.name):
         return read_features(path).names
-    names = read_lines(path)
+    names = read_listed(path)
     for number, name in enumerate(names, 1):
         if "\t" in name:
             raise SourceError(
                 f"{path} must have one name on each line; line {number} is a row of a "
                 f"table: {name[:60]!r}. Write its column of names alone: cut -f1."
             )
+    return names
+
+
+def read_listed(path: Path) -> tuple[str, ...]:
+    """Reads a text with one name on each line; raises SourceError where one is empty.
+
+    A class without a name would be that of all rows without a label.
+    """
+    names = read_lines(path)
+    if "" in map(str.strip, names):
+        empty = [name.strip() for name in names].index("") + 1
+        raise SourceError(
+            f"{path} must have one name on each line; line {empty} is empty. Remove it."
+        )
     return names
 
 

@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
 """For each format its reader, the suffixes that name it, and the options it takes."""
 
 ALIASES = {"libsvm": "svmlight", "h5ad": "anndata", "mtx": "matrix-market"}
+ALIASES |= {"svm": "svmlight", "mm": "matrix-market", "matrixmarket": "matrix-market"}
 """How formats are called besides."""
 
 USES = {
