@@ -89,9 +89,18 @@ def check_unmasked(name: str, value: Any) -> None:
 def check_real(name: str, dtype: np.dtype[Any]) -> None:
     """Raises TypeError unless values of `dtype` are booleans or real numbers."""
     if not is_real(dtype):
+        mend = {
+            "c": f"np.real({name})",
+            "M": f"(np.asarray({name}) - np.datetime64(0, 's')) / "
+            f"np.timedelta64(1, 'D')",
+            "m": f"np.asarray({name}) / np.timedelta64(1, 's')",
+            "V": f"np.stack([{name}[each] for each in {name}.dtype.names], -1)"
+            if dtype.names
+            else f"{name}.view('float32'), of the type that it has",
+        }.get(dtype.kind, f"{name}.astype('float32')")
         raise TypeError(
             f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
-            f"example with {name}.astype('float32')."
+            f"example with {mend}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import UserDict
 
 import anndata
@@ -76,12 +77,16 @@ def test_nothing_in_x(value, shape, missing):
 
 @pytest.mark.parametrize("dtype", ["complex64", "M8[s]", "m8[s]", "f4,f4", "V4"])
 def test_arrays_that_are_not_of_real_numbers(dtype):
-    refused(
+    x = np.zeros((3, 2), dtype)
+    text = refused(
         TypeError,
         "`x` must hold real numbers; received dtype",
-        "x.astype('float32')",
-        call=lambda: sequence(np.zeros((3, 2), dtype)),
+        "Convert it, for example with ",
+        call=lambda: sequence(x),
     )
+    advice = re.search("example with (.*?)(, of the type.*)?\\.$", text)[1]
+    mended = eval(advice, {"np": np, "x": x})
+    assert not sequence(mended)[0][0].any()
 
 
 def test_sparse_matrices_that_are_not_of_real_numbers():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from decimal import Decimal
+
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from encoded import csr
 from refusals import SCIPY, X, Y, put, refused, sequence
 
-from sequence_loader import SparseBatchSequence, StoreWriter, open_store
+from sequence_loader import SparseBatchSequence, StoreWriter, convert, open_store
 from sequence_loader.rows.csr import DamagedRows
 from sequence_loader.rows.values import DoesNotFit
 
@@ -152,8 +157,125 @@ def test_labels_of_which_some_are_missing():
             TypeError,
             "`y` must hold numbers; received dtype object",
             "Leave out rows without a label, with rows=, and encode the others: "
-            "pd.factorize(y)[0] is -1 where there is none.",
+            "pd.factorize(np.ravel(y))[0] is -1 where there is none.",
             call=lambda: sequence(X, np.array(value, object)),
+        )
+
+
+def holders(values):
+    """The same in every container that takes it."""
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    array = np.empty(len(values), object)
+    array[:] = values
+    made = {
+        "array": lambda: array,
+        "column": lambda: array.reshape(-1, 1),
+        "list": lambda: list(values),
+        "Series": lambda: pd.Series(values),
+        "Series of objects": lambda: pd.Series(array, dtype=object),
+        "nullable": lambda: pd.Series(values).convert_dtypes(),
+        "arrow": lambda: pd.Series(values).convert_dtypes(dtype_backend="pyarrow"),
+        "DataFrame": lambda: pd.DataFrame({"a": values}),
+        "polars": lambda: pl.Series(values),
+        "polars frame": lambda: pl.DataFrame({"a": values}),
+        "pyarrow": lambda: pa.array(values),
+        "chunks": lambda: pa.chunked_array([values]),
+        "table": lambda: pa.table({"a": values}),
+    }
+    for name, make in made.items():
+        with suppress(Exception):  # not everything goes into everything
+            yield name, make()
+
+
+DAY, SECOND = pd.Timestamp("2020-01-02"), pd.Timedelta(1, "s")
+
+
+@pytest.mark.parametrize(
+    ("values", "mended"),
+    [
+        ([1, None, 3], [1, 3]),
+        ([1.5, np.nan, 3], [1.5, 3]),
+        ([1, pd.NA, 3], [1, 3]),
+        ([Decimal("0.5"), None, Decimal(3)], [0.5, 3]),
+        ([True, None, False], [1, 0]),
+        (["b", "a", "b"], [1, 0, 1]),
+        ([b"b", b"a", b"b"], [1, 0, 1]),
+        (["b", None, "a"], [0, -1, 1]),
+        (["b", pd.NA, "a"], [0, -1, 1]),
+        (["1.5", "2", "3"], [1.5, 2, 3]),
+        (["b", 1, "b"], [1, 0, 1]),
+        ([[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4], [5, 6]]),
+        ([DAY, DAY + SECOND * 43200, DAY], [18263, 18263.5, 18263]),
+        ([SECOND, SECOND * 2, SECOND], [1, 2, 1]),
+        ([1j, 2 + 1j, 1j], [0, 2, 0]),
+    ],
+    ids=str,
+)
+def test_the_mend_for_a_target_works_whatever_holds_it(values, mended):
+    """`y` is what the advice calls it; it is followed to the letter."""
+    x, tried, column = np.eye(3), 0, "a"  # noqa: F841
+    for name, y in holders(values):
+        try:
+            served = sequence(x, y)[0][1]  # of lists, NumPy makes rows
+        except (TypeError, ValueError) as error:
+            said = str(error)
+        else:
+            assert name == "list" and served.tolist() == mended
+            continue
+        advice = r"(rows=|with |array, |: )((np|pd|\(np|y\.).*?)( is -1.*)?\.$"
+        found = re.search(advice, said)
+        assert found, f"{name}: {said}"
+        made = eval(found[2])
+        if found[1] == "rows=":
+            served = sequence(x, y, rows=made)[0][1]
+        else:
+            served = sequence(x, made)[0][1]
+        expected = np.ravel(mended).tolist()
+        if "np.unique" in said:  # dates that are objects are labels like others
+            expected = np.unique(expected, return_inverse=True)[1].tolist()
+        assert np.ravel(served).tolist() == expected, (name, said)
+        tried += 1
+    assert tried > 3
+
+
+def test_sparse_targets_of_which_some_are_missing():
+    y = sp.csr_array([[1.0], [np.nan], [3]])
+    seq = sequence(np.eye(3), y)
+    said = refused(ValueError, "row 1 has none", call=lambda: seq[0])
+    rows = eval(re.search(r"with rows=(.*)\.$", said)[1])
+    assert sequence(np.eye(3), y, rows=rows)[0][1].tolist() == [[1], [3]]
+
+
+def test_a_table_that_is_still_to_be_computed(tmp_path):
+    pl = pytest.importorskip("polars")
+    y = pl.LazyFrame({"a": [1, 2, 3], "b": [4, 5, 6]})
+    x, said = y, " must be a table in memory; received a LazyFrame of polars. Pass "
+    with StoreWriter(tmp_path / "a.store", 2) as writer:
+        for name, call in (
+            ("x", lambda: sequence(x)),
+            ("x", lambda: sequence(x, transform=np.asarray)),
+            ("x['t']", lambda: sequence({"t": x})),
+            ("y", lambda: sequence(np.eye(3), y)),
+            ("sample_weight", lambda: sequence(np.eye(3), Y[:3], y)),
+            ("y", lambda: writer.append(np.eye(3, 2), y)),
+            ("block", lambda: writer.append(y)),
+            ("y", lambda: convert(np.eye(3), tmp_path / "b.store", y=y)),
+            ("y", lambda: convert([(np.eye(3), y)], tmp_path / "b.store")),
+        ):
+            refused(TypeError, f"`{name}`{said}{name}.collect().", call=call)
+        writer.append(y.collect(), y.collect())
+    assert sequence(np.eye(3), y.collect())[0][1].tolist() == [[1, 4], [2, 5], [3, 6]]
+
+
+def test_dates_are_refused_where_labels_may_be_missing(tmp_path):
+    y = np.array(["2020-01-01", "NaT", "2020-01-02"], "M8[D]")
+    for missing in ("refuse", "zero-weight"):
+        refused(
+            TypeError,
+            "`y` must hold real numbers; received dtype datetime64[D]",
+            call=lambda: convert(
+                np.eye(3), tmp_path / "a.store", y=y, missing_labels=missing
+            ),
         )
 
 

@@ -650,3 +650,18 @@ def test_sparse_targets_that_would_be_huge_are_refused_however_they_come(
         else:
             convert([rows], tmp_path / "a.store", y=y)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_mend_for_a_csv_works(tmp_path: Path) -> None:
+    path = tmp_path / "a.svm"
+    path.write_text("1,2,12:30\n")
+    with pytest.raises(ValueError, match="it looks like csv. Pass arrays from Python"):
+        convert(path, tmp_path / "a.store")
+    path.write_text("1,0.5,2\n0,1.5,3\n")
+    with pytest.raises(ValueError) as caught:
+        convert(path, tmp_path / "a.store")
+    found = re.search(r"Pass arrays from Python: (.*)\.$", str(caught.value))
+    assert found is not None
+    blocks = eval(found[1], {"pandas": pd, "path": path})
+    store = convert(blocks, tmp_path / "a.store")
+    assert store[:].toarray().tolist() == [[1, 0.5, 2], [0, 1.5, 3]]

@@ -18,7 +18,13 @@ from refusals import refused
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from sequence_loader import SparseBatchSequence, StoreWriter, convert, open_store
+from sequence_loader import (
+    SparseBatchSequence,
+    StoreWriter,
+    WorkerError,
+    convert,
+    open_store,
+)
 from sequence_loader.rows.sources import CsrSource, as_row_source
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import is_table, numbers_of
@@ -83,7 +89,7 @@ def test_whole_numbers_beside_floats_must_be_held(table):
             DoesNotFit,
             f"`{name}` holds 17000003 in row 1, in column 'id' beside floats, which "
             f"float32 cannot hold. Pass that column by itself",
-            "frame.astype('float64')",
+            "or if it is an amount, as float64.",
             call=lambda: sequence(x),
         )
     apart = {"id": made["id"], "share": made["share"]}
@@ -534,3 +540,20 @@ def test_names_that_are_numbers_have_the_order_of_feature_names(tmp_path):
         refused(ValueError, said, call=lambda: writer.append(frame))
         writer.append(frame[[0, 1]])
     assert open_store(tmp_path / "a.store")[:].toarray().tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+def test_columns_do_not_trade_places_from_worker_to_worker(processes):
+    """Each process may have seen one order alone."""
+
+    def change(block):
+        columns = ["a", "b"] if block[0, 0] % 2 else ["b", "a"]
+        return pd.DataFrame({"a": block[:, 0], "b": block[:, 1]})[columns]
+
+    x = np.repeat(np.arange(16), 2).reshape(16, 2)
+    options = {"workers": 2, "use_multiprocessing": processes, "batch_size": 1}
+    with sequence(x, transform=change, **options) as seq:
+        with pytest.raises(WorkerError, match="must have the same columns, in the sam"):
+            list(seq)
+    with sequence(x[1::2], transform=change, **options) as seq:
+        assert whole(seq).tolist() == x[1::2].tolist()

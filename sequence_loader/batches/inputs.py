@@ -24,8 +24,9 @@ from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
+from sequence_loader.rows.mends import as_lists
 from sequence_loader.rows.objects import from_objects
-from sequence_loader.rows.tables import is_table, numbers_alike
+from sequence_loader.rows.tables import check_names, is_table, numbers_alike
 
 Transform = Callable[[Any], Any]
 
@@ -69,6 +70,11 @@ class InputReader:
         result = self.transform(block)
         result = numbers_alike(result, self.columns, f"transform({self.name})")
         return _checked_result(result, len(rows), self.name)
+
+    def check_columns(self, others: list[tuple[str, ...]]) -> None:
+        """Compares with what the same reader has seen in another process."""
+        for columns in others:
+            check_names(columns, self.columns, f"transform({self.name})")
 
     @property
     def bytes_read(self) -> int:
@@ -119,12 +125,11 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
             vectorizer += f" with {name}=frame[column] of a column of texts"
         if hasattr(items, "obs"):  # an AnnData
             vectorizer = f"its matrix, {name}.X"
-        numbers = f"{name}.tolist()" if isinstance(items, np.ndarray) else name
         raise TypeError(
             f"`{name}` holds items that are not numbers, such as texts, and needs a "
             f"`transform` that turns them into numbers; received transform=None with "
             f"{type(items).__name__}{dtype}. Pass for example {vectorizer}, or lists "
-            f"of numbers as an array: np.array({numbers})."
+            f"of numbers as an array: np.array({as_lists(items, name)})."
         )
     if transform is not None and not callable(transform):
         raise TypeError(

@@ -23,7 +23,8 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.objects import array_of, from_objects, is_missing
+from sequence_loader.rows.mends import KNOWN, known_rows, label_mend
+from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
 from sequence_loader.rows.tables import is_table, numbers_alike, numbers_of
 
@@ -128,7 +129,8 @@ def read_numbers(
         with np.errstate(invalid="ignore"):  # bfloat16 warns of NaN
             largest = values.max()
         if largest != largest:
-            _tell_of_missing(np.isnan(array), name, rows, seen.told)
+            known = getattr(source, "known", KNOWN).format(name=name)
+            _tell_of_missing(np.isnan(array), name, rows, seen.told, known)
     return array
 
 
@@ -157,15 +159,15 @@ _CHECKED_ROWS = 1 << 16
 
 
 def _tell_of_missing(
-    missing: Array, name: str, rows: Integers, told: set[str]
+    missing: Array, name: str, rows: Integers, told: set[str], known: str
 ) -> None:
     each = missing.reshape(len(missing), -1)
     row, column = map(int, np.argwhere(each)[0])
-    mend = f"rows=np.flatnonzero(~np.isnan(np.asarray({name}, float)))"
     if each.shape[1] == 1:
         raise ValueError(
             f"`{name}` must have a number for each row, or the loss is NaN; row "
-            f"{rows[row]} has none. Leave those rows out, with {mend}."
+            f"{rows[row]} has none. Leave those rows out, with "
+            f"rows=np.flatnonzero({known})."
         )
     if name not in told:
         told.add(name)
@@ -189,7 +191,8 @@ def numbers(block: Block) -> Array:
 def _sources(argument: str, value: Any) -> Structure:
     """Wraps targets or weights, which must be numbers already."""
 
-    def wrap(leaf: Any, name: str) -> RowSource:
+    def wrap(given: Any, name: str) -> RowSource:
+        leaf = given
         if is_table(leaf):
             matrix = numbers_of(leaf, name)
             leaf = leaf if matrix is None else matrix
@@ -199,16 +202,7 @@ def _sources(argument: str, value: Any) -> Structure:
             if leaf.dtype.kind in "OUST":
                 mend = "Pass one number for each row"
                 if argument == "y":
-                    mend = (
-                        f"Encode labels as integers, for example with "
-                        f"np.unique({name}, return_inverse=True)[1]"
-                    )
-                    if any(is_missing(item) or item != item for item in leaf.flat):
-                        mend = (
-                            f"Leave out rows without a label, with rows=, and encode "
-                            f"the others: pd.factorize({name})[0] is -1 where there "
-                            f"is none"
-                        )
+                    mend = label_mend(given, leaf, name)
                 first = leaf[:3].tolist() if leaf.ndim else leaf.item()
                 raise TypeError(
                     f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
@@ -221,7 +215,11 @@ def _sources(argument: str, value: Any) -> Structure:
                     f"`{name}` must have one entry for each row of `x`; received "
                     f"the scalar {shown(leaf.item())}. Pass an array{hint}."
                 )
-        return as_row_source(leaf, name)
+        source = as_row_source(leaf, name)
+        if isinstance(source, DenseSource) and source.array.dtype == np.float64:
+            if np.isnan(source.array).any():
+                source.known = known_rows(given)
+        return source
 
     if not leaves(value):
         raise ValueError(

@@ -13,7 +13,7 @@ from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
 from sequence_loader.importers.column_files import read_column
 from sequence_loader.importers.labels import Named, named, names_of, placed
-from sequence_loader.rows.tables import is_table
+from sequence_loader.rows.tables import check_collected, is_table
 from sequence_loader.store.blocks import DenseTargets
 
 
@@ -45,6 +45,7 @@ class Column:
         self._name, self._file = name, ""
         self.class_names: tuple[str, ...] | None = None
         self._values: Any = None
+        check_collected(given, name)
         if sp.issparse(given):
             DenseTargets(name).add(given)
             self._values = given.tocsr()

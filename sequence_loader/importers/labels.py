@@ -269,7 +269,7 @@ class LabelRule:
         if sample_weight is not None:
             weights = np.array(sample_weight)
         weights[lacking] = 0
-        return np.where(absent, values.dtype.type(0), values), weights
+        return np.where(absent, np.zeros((), values.dtype), values), weights
 
 
 def _one_whole_number_a_row(y: Array) -> bool:

@@ -23,6 +23,10 @@ PARSING = ValueError, IndexError, OverflowError
 """What scikit-learn raises at text that is not svmlight."""
 UNDERSCORE = re.compile(rb"[0-9]_[0-9]")
 COMMENT = re.compile(rb"#[^\n]*")
+CSV = (
+    "Pass arrays from Python: (frame.to_numpy() for frame in pandas.read_csv(path, "
+    "header=None, chunksize=4096))"
+)
 MOST = 2**31 - 1
 """The largest column that scikit-learn reads."""
 QUERY = b"qid:"
@@ -134,7 +138,7 @@ def _labels(token: bytes, multilabel: bool) -> list[float]:
     if token[:1] in b"{[<":
         look, mend = "JSON, XML or HTML", "Write rows as svmlight"
     elif len(parts) > 1 and not all(map(_is_number, parts)):
-        look, mend = "csv", "Pass blocks of pandas.read_csv(path, chunksize=4096)"
+        look, mend = "csv", CSV
     elif len(parts) > 1:
         look = "several labels"
         mend = f"Pass {argument('multilabel', True)} for rows of several labels"
@@ -244,8 +248,7 @@ def look_of(head: bytes) -> str:
         return "it looks like JSON, XML or HTML. Write rows as svmlight"
     if any(b"," in token or b";" in token for row in rows for token in row):
         return (
-            "it looks like csv, or labels alone. Pass blocks of pandas.read_csv(path, "
-            "chunksize=4096) from Python, as arrays"
+            f"it looks like csv, or labels alone. {CSV}"
         )
     if all(len(row) == 1 for row in rows):
         return f"it holds labels alone. Pass it as {argument('y')}, beside the rows"

@@ -26,8 +26,9 @@ from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 from sequence_loader.rows.gather import read_rows
 from sequence_loader.rows.read_counts import ReadCounts
+from sequence_loader.rows.mends import KNOWN, known_rows
 from sequence_loader.rows.objects import from_objects
-from sequence_loader.rows.tables import is_table, numbers_of, take
+from sequence_loader.rows.tables import check_collected, is_table, numbers_of, take
 
 Block: TypeAlias = CsrRows | Array | Any
 """Some rows: canonical `CsrRows`, an array, or (items) any sequence."""
@@ -125,7 +126,7 @@ class CsrSource:
         self._pool = BufferPool(spare=2)
         self.num_rows = self.matrix.num_rows
         self.num_features = self.matrix.num_features
-        self.name = name
+        self.name, self.known = name, known_rows(matrix)
         self._check()
 
     @property
@@ -182,6 +183,7 @@ class DenseSource:
     def __init__(self, array: Array, name: str = "x") -> None:
         check_not_empty(name, array.shape)
         check_real(name, array.dtype)
+        self.known = KNOWN
         self.array = array
         self.num_rows = len(array)
 
@@ -240,6 +242,7 @@ def as_row_source(
         ValueError: It has no rows or no features, or is a table whose numbers do
             not become a matrix.
     """
+    check_collected(value, name)
     if is_table(value) and transform is None:
         check_not_empty(name, getattr(value, "shape", (len(value),)))
         matrix = numbers_of(value, name)

@@ -25,6 +25,15 @@ def is_table(value: Any) -> bool:
     )
 
 
+def check_collected(value: Any, name: str) -> None:
+    """Raises TypeError of a table whose rows are still to be computed."""
+    if type(value).__name__ == "LazyFrame":
+        raise TypeError(
+            f"`{name}` must be a table in memory; received a LazyFrame of polars. "
+            f"Pass {name}.collect()."
+        )
+
+
 def take(table: Any, rows: Integers) -> Any:
     """Some rows, as a table of the same kind; of a column of pyarrow, as a list.
 
@@ -54,6 +63,7 @@ def numbers_of(table: Any, name: str) -> Any:
         DoesNotFit: An integer would be rounded beside columns of floats.
         ValueError: What sparse columns leave out is not 0.
     """
+    check_collected(table, name)
     if _is_plain(table):
         return np.asarray(table)  # it may lie in memory like that
     columns = _columns(table)
@@ -85,6 +95,7 @@ def entries_of(table: Any, name: str) -> Any:
         Array of numbers (see `numbers_of`), or of objects, as they are where some are
         missing; a column of pandas as it is, with its categories.
     """
+    check_collected(table, name)
     columns = _columns(table)
     if columns is not None:
         matrix = numbers_of(table, name)
@@ -127,13 +138,18 @@ def check_columns(table: Any, seen: list[tuple[str, ...]], name: str) -> None:
         seen: The columns of the first, or nothing, to be filled in.
         name: What the table is, for the error message.
     """
+    check_collected(table, name)
     columns = _columns(table) if is_table(table) else None
     names = tuple(str(label) for label, _ in columns or ())
-    if not names:
-        return
+    if names:
+        check_names(names, seen, name)
+
+
+def check_names(names: tuple[str, ...], seen: list[tuple[str, ...]], name: str) -> None:
+    """See `check_columns`; `names` are those of a table."""
     if not seen:
         seen.append(names)
-    elif seen[0] != names:
+    if seen[0] != names:
         raise ValueError(
             f"`{name}` must have the same columns, in the same order, each time; this "
             f"table has {shown(names)}, after {shown(seen[0])}. Pass or return them in "
@@ -232,7 +248,7 @@ def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Arra
             name,
             array,
             f"Pass that column by itself, as in {{'ids': frame[{column!r}], ...}}, or "
-            f"if it is an amount, frame.astype('float64').",
+            f"if it is an amount, as float64.",
             f"in column {column!r} beside floats, which {error.dtype} cannot hold",
         ) from None
 

@@ -18,6 +18,7 @@ from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import check_real, check_unmasked, is_floating, shown
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.mends import number_mend
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.tables import is_table, numbers_of
 from sequence_loader.rows.values import DoesNotFit, cast, floating, position, wider
@@ -146,6 +147,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     if values is None:
         return None
     check_unmasked(name, values)
+    given = values
     if is_table(values):
         matrix = numbers_of(values, name)
         values = values if matrix is None else matrix
@@ -165,9 +167,10 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
             f"the block; received shape {array.shape}. Pass the entries of these rows."
         )
     if array.dtype.kind in "OUST":
+        names = "Encode labels as integers, and pass their names as class_names=[...]"
         raise TypeError(
-            f"{argument(name)} must hold numbers; received dtype {array.dtype}. Encode "
-            f"labels as integers, and pass their names as class_names=[...]."
+            f"{argument(name)} must hold numbers; received dtype {array.dtype}. "
+            f"{number_mend(given, array, name) or names}."
         )
     check_real(name, array.dtype)
     dtype = checked_dtype(array.dtype, name)

@@ -63,7 +63,8 @@ def _serve(connection: socket.socket) -> None:
             ]
             seconds = time.perf_counter() - begun
             nbytes = sum(getattr(reader, "bytes_read", 0) for reader in readers)
-            answer = served, seconds, nbytes
+            columns = [getattr(reader, "columns", []) for reader in readers]
+            answer = served, seconds, nbytes, columns
         except BaseException as error:  # SystemExit as well
             summary = traceback.format_exception_only(type(error), error)
             answer = "".join(summary).strip(), traceback.format_exc()

@@ -167,6 +167,8 @@ class Crew:
             before = process.bytes_read
             answers = dict(zip(self._sent, process.ask(work, job)))
             task.bytes_read = process.bytes_read - before
+            for i, columns in zip(self._sent, process.columns):
+                self._readers[i].check_columns(columns)
         served = [
             answers[i] if i in answers else reader.serve(rows)
             for i, reader in enumerate(self._readers)

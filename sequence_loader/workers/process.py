@@ -47,6 +47,7 @@ class WorkerProcess:
             not idle again.
         seconds: What it took for the last job, as it says.
         bytes_read: What its sources have read from their files.
+        columns: For each of its inputs, those of the first table that it made.
     """
 
     def __init__(self, description: bytes) -> None:
@@ -70,6 +71,7 @@ class WorkerProcess:
         self.pid = self._process.pid
         self.idle = True
         self.seconds, self.bytes_read = 0.0, 0
+        self.columns: list[list[tuple[str, ...]]] = []
         self._missed = False
         self._description: bytes | None = description
 
@@ -116,7 +118,7 @@ class WorkerProcess:
             summary, trace = answer
             raise errors.raised_in_process(summary, trace, job, self.pid)
         served: list[Any] = answer[0]
-        self.seconds, self.bytes_read = answer[1:]
+        self.seconds, self.bytes_read, self.columns = answer[1:]
         return served
 
     def kill(self) -> None:
