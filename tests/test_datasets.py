@@ -408,11 +408,11 @@ def test_an_iterator_that_is_not_read_from_begins_nothing(shuffled):
     # Keras makes one at the end of each epoch, and lets go of it.
     expected = orders(shuffled, 2)
     dataset = shuffled.to_tf_dataset()
-    begun = shuffled._epochs._iterations_begun
+    begun = shuffled._epochs._passes.iterations_begun
     for epoch in range(2):
         assert order(dataset) == expected[epoch]
         iter(dataset)
-    assert shuffled._epochs._iterations_begun == begun + 2
+    assert shuffled._epochs._passes.iterations_begun == begun + 2
 
 
 def run_alone(script):

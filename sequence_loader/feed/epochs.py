@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,11 +44,8 @@ from sequence_loader.feed.epoch_warnings import (
     read_twice,
 )
 from sequence_loader.feed.own_loop import OwnLoop
-from sequence_loader.feed.passes import Current, Pass
+from sequence_loader.feed.passes import Current, Pass, Passes
 from sequence_loader.forks import renew_after_fork
-
-_KEPT_ITERATIONS = 64
-"""Iterations of datasets that are waited for: those that are dropped never say so."""
 
 
 class EpochTracker:
@@ -64,12 +60,7 @@ class EpochTracker:
         self._num_batches = num_batches
         self._current = Current(epoch)
         self._loop = OwnLoop(self._current, num_batches)
-        self._passes: weakref.WeakKeyDictionary[Any, Pass] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._unmet: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._iterations: dict[int, tuple[Pass, bool]] = {}
-        self._iterations_begun = 0
+        self._passes = Passes(self._current, num_batches)
         self._said = False
         self.after_fork()
         renew_after_fork(self)
@@ -121,9 +112,8 @@ class EpochTracker:
                 return
             self._current.move(epoch)
             self._loop.place = None
-            self._unmet.clear()
-            for each in (self._loop.way, *self._passes.values()):
-                each.stale = True
+            self._loop.way.stale = True
+            self._passes.set()
 
     def resume(
         self,
@@ -187,16 +177,12 @@ class EpochTracker:
             around: The adapters of the calls that are running.
         """
         with self._lock:
-            found = self._passes[consumer] = Pass(self._num_batches)
-            found.is_guest = self._is_inside(around, consumer)
-            before = self._unmet.pop(consumer, None)
-            if before is not None and not found.is_guest:
-                self._current.move(before)
+            self._passes.meet(consumer, around)
 
     def entered(self, reader: Reader) -> int:
         """The epoch that a reader is served, where it reads on from here."""
         with self._lock:
-            found = self._passes.get(reader.consumer) if reader.consumer else None
+            found = self._passes.get(reader.consumer)
             if found is None or (found.stale and (reader.peeks or reader.run is None)):
                 return self._current.epoch
             if reader.run is not None and not reader.peeks:
@@ -294,7 +280,7 @@ class EpochTracker:
                 return self._current.epoch, -1, 0
             if call.consumer is None:
                 found = Pass(self._num_batches)
-                found.is_guest = self._is_inside(call.around)
+                found.is_guest = self._passes.is_inside(call.around)
                 if self.resumes and not found.is_guest:
                     found.resume(self._current.epoch, self._loop.way.begun())
             else:
@@ -307,41 +293,15 @@ class EpochTracker:
             else:
                 self._begin(found, again=True)
             found.is_hooked = True  # it is over when its last batch was handed out
-            self._iterations_begun += 1
-            found.iteration = self._iterations_begun
-            self._iterations[found.iteration] = found, call.consumer is None
-            if len(self._iterations) > _KEPT_ITERATIONS:
-                del self._iterations[min(self._iterations)]
+            number = self._passes.iterate(found, by_loop=call.consumer is None)
             if first == self._num_batches:  # none is left, which would say so
-                self.iterated(found.iteration)
-            return found.epoch, found.iteration, first
+                self.iterated(number)
+            return found.epoch, number, first
 
     def iterated(self, iteration: int) -> None:
         """A dataset has handed out the last batch of an iteration."""
         with self._lock:
-            if iteration not in self._iterations:
-                return
-            found, by_loop = self._iterations.pop(iteration)
-            if found.iteration != iteration or found.stale:
-                return
-            found.is_finished, found.is_open = True, False
-            if not found.is_guest and self._current.epoch == found.epoch:
-                if by_loop:
-                    self._current.move(found.epoch + 1)
-                else:
-                    self._current.over = True
-
-    def _is_inside(self, around: Iterable[Any], consumer: Any = None) -> bool:
-        """Whether a call is running that reads this sequence.
-
-        A callback may read before its `fit` asks a dataset for the first batch. That
-        it was a guest is known later, by `meet`, which begins where it did.
-        """
-        others = [one for one in around if one is not consumer]
-        for one in others:
-            if one not in self._passes:
-                self._unmet.setdefault(one, self._current.upcoming)
-        return any(one in self._passes for one in others)
+            self._passes.iterated(iteration)
 
     def _enter(self, found: Pass, reader: Reader, batch: int) -> int:
         """Begins what a read begins; returns the epoch that it is served."""
@@ -363,18 +323,8 @@ class EpochTracker:
 
     def _begin(self, found: Pass, *, again: bool = False) -> None:
         """Begins a pass, or goes on in it; `again`, where its iterator is new."""
-        if found.stale:
-            current = self._current
-            found.start(current.epoch if found.is_guest else current.upcoming)
-        elif found.whole:
-            found.start(found.epoch + 1)
-            found.restarts = 0
-        elif found.is_open or again:
-            found.restarts += not found.is_open
-            found.start(found.epoch)
-        found.is_open = True
+        self._passes.begin(found, again=again)
         if not found.is_guest:
-            self._current.move(found.epoch, found)
             self._loop.place = None
 
     def _say(self, what: str) -> None:

@@ -1,8 +1,13 @@
-"""What one reader has seen of an epoch, and the epoch that the sequence serves."""
+"""What each reader has seen of an epoch, and the epoch that the sequence serves."""
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+_KEPT_ITERATIONS = 64
+"""Iterations of datasets that are waited for: those that are dropped never say so."""
 
 
 class Pass:
@@ -115,3 +120,98 @@ class Current:
     def move(self, epoch: int, latest: Pass | None = None) -> None:
         """Makes another one the current one, begun for a pass."""
         self.epoch, self.over, self.latest = epoch, False, latest
+
+
+class Passes:
+    """The pass of every consumer, by its data adapter; `EpochTracker` has its lock.
+
+    Args:
+        current: The epoch of the sequence.
+        num_batches: Batches in an epoch.
+
+    Attributes:
+        iterations_begun: How many iterations of datasets have.
+    """
+
+    def __init__(self, current: Current, num_batches: int) -> None:
+        self._current, self._num_batches = current, num_batches
+        self._of: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
+        self._unmet: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._iterations: dict[int, tuple[Pass, bool]] = {}
+        self.iterations_begun = 0
+
+    def __contains__(self, consumer: Any) -> bool:
+        return consumer in self._of
+
+    def __getitem__(self, consumer: Any) -> Pass:
+        return self._of[consumer]
+
+    def __iter__(self) -> Iterator[Pass]:
+        return iter(list(self._of.values()))
+
+    def get(self, consumer: Any) -> Pass | None:
+        """The pass of a consumer; `None`, if there is none, or it is `None`."""
+        return None if consumer is None else self._of.get(consumer)
+
+    def meet(self, consumer: Any, around: Iterable[Any]) -> None:
+        """A consumer comes, before it reads."""
+        found = self._of[consumer] = Pass(self._num_batches)
+        found.is_guest = self.is_inside(around, consumer)
+        before = self._unmet.pop(consumer, None)
+        if before is not None and not found.is_guest:
+            self._current.move(before)
+
+    def is_inside(self, around: Iterable[Any], consumer: Any = None) -> bool:
+        """Whether a call is running that reads this sequence.
+
+        A callback may read before its `fit` asks a dataset for the first batch. That
+        it was a guest is known later, by `meet`, which begins where it did.
+        """
+        others = [one for one in around if one is not consumer]
+        for one in others:
+            if one not in self._of:
+                self._unmet.setdefault(one, self._current.upcoming)
+        return any(one in self._of for one in others)
+
+    def set(self) -> None:
+        """The epoch of the sequence is another one, which all take that begin."""
+        self._unmet.clear()
+        for each in self:
+            each.stale = True
+
+    def begin(self, found: Pass, *, again: bool = False) -> None:
+        """Begins a pass, or goes on in it; `again`, where its iterator is new."""
+        current = self._current
+        if found.stale:
+            found.start(current.epoch if found.is_guest else current.upcoming)
+        elif found.whole:
+            found.start(found.epoch + 1)
+            found.restarts = 0
+        elif found.is_open or again:
+            found.restarts += not found.is_open
+            found.start(found.epoch)
+        found.is_open = True
+        if not found.is_guest:
+            current.move(found.epoch, found)
+
+    def iterate(self, found: Pass, *, by_loop: bool) -> int:
+        """An iteration of a dataset begins, of a loop of the user's own or of Keras."""
+        self.iterations_begun += 1
+        found.iteration = self.iterations_begun
+        self._iterations[found.iteration] = found, by_loop
+        if len(self._iterations) > _KEPT_ITERATIONS:
+            del self._iterations[min(self._iterations)]
+        return found.iteration
+
+    def iterated(self, iteration: int) -> None:
+        """Its last batch was handed out."""
+        found, by_loop = self._iterations.pop(iteration, (None, False))
+        if found is None or found.iteration != iteration or found.stale:
+            return
+        found.is_finished, found.is_open = True, False
+        if found.is_guest or self._current.epoch != found.epoch:
+            return
+        if by_loop:
+            self._current.move(found.epoch + 1)
+        else:
+            self._current.over = True
