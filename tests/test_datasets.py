@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 
 import numpy as np
 import psutil
@@ -402,6 +403,23 @@ def test_the_memory_of_what_is_kept_ready_goes_with_the_dataset(shuffled):
     del derived
     gc.collect()
     assert pool.spare == before
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_an_iterator_is_gone_where_it_is_dropped(shuffled, taken):
+    """If garbage is collected in a thread that reads ahead for it, that never ends."""
+    dataset = shuffled.to_tf_dataset()
+    for data in (dataset, dataset.map(lambda *batch: batch).repeat()):
+        iterator = iter(data)
+        gc.disable()
+        try:
+            for _ in range(taken):
+                next(iterator)
+            seen = weakref.ref(iterator)
+            del iterator
+            assert seen() is None
+        finally:
+            gc.enable()
 
 
 def test_an_iterator_that_is_not_read_from_begins_nothing(shuffled):

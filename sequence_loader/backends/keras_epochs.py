@@ -53,10 +53,10 @@ class Fit:
     @property
     def is_running(self) -> bool:
         """Whether it runs still, in any thread, also around another."""
-        with walking():
+        with walking() as stacks:
             return any(
                 _is_fit(outer) and outer.f_locals["epoch_iterator"] is self.iterator
-                for frame in list(sys._current_frames().values())
+                for frame in stacks
                 for outer in outwards(frame)
             )
 

@@ -132,10 +132,9 @@ def running_call() -> Call:
     if own.around:
         return own
     for _ in range(_LOOKS):
-        with walking():
-            others = list(sys._current_frames().values())
+        with walking() as stacks:
             # In this order: a walk is whole if its stack still is.
-            looks = [(_call(frame), _is_whole(frame)) for frame in others]
+            looks = [(_call(frame), _is_whole(frame)) for frame in stacks]
         running = [call for call, _ in looks if call.around]
         # A thread that neither Python nor TensorFlow began never looks whole.
         if all(whole for call, whole in looks if call.around or not running):
@@ -202,10 +201,10 @@ def trains() -> bool:
 
 def is_of_fit(consumer: Any) -> bool:
     """Whether a running call of this adapter is `fit`, whichever thread asks."""
-    with walking():
+    with walking() as stacks:
         return any(
             outer.f_code.co_name == "fit" and _of_trainer(outer) is consumer
-            for frame in list(sys._current_frames().values())
+            for frame in stacks
             for outer in outwards(frame)
             if _role(outer.f_code.co_filename) == _TRAINER
         )

@@ -27,8 +27,30 @@ if hasattr(os, "register_at_fork"):  # nobody walks in a child, or keeps it from
 
 
 @contextmanager
-def walking() -> Iterator[None]:
-    """Within it, the frames of ``sys._current_frames()`` may be walked."""
+def walking() -> Iterator[list[FrameType]]:
+    """Within it, the stacks of all threads may be walked.
+
+    Yields:
+        The innermost frame of each; that of this thread is the caller's. It is empty
+        afterwards: a frame that refers to itself would keep all that it refers to, the
+        iterators of datasets in other threads too, until garbage is collected. And if
+        that happens in a thread that TensorFlow reads ahead in, the thread waits for
+        its own end, and no garbage is collected any more.
+    """
+    frames: list[FrameType] = []
+    with _uncollected():
+        try:
+            found = sys._current_frames()
+            found[threading.get_ident()] = sys._getframe(2)
+            frames.extend(found.values())
+            del found
+            yield frames
+        finally:
+            frames.clear()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
     if sys.version_info[:2] != (3, 11):
         yield
         return

@@ -7,7 +7,6 @@ batches cost.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from dataclasses import dataclass
@@ -119,8 +118,6 @@ class Feed:
         epochs, rest = divmod(batches, len(self.sequence))
         rows = epochs * self.sequence.num_rows
         run = watch.run(rows + rest * self.setting.batch_size, stats)
-        if self.setting.output == "dense":
-            gc.collect()  # an iterator is in a circle with itself, and holds batches
         self.settle()
         return run
 
