@@ -551,6 +551,9 @@ def test_columns_of_tables_are_labels_as_pandas_are(tmp_path: Path) -> None:
         store = convert([marked(3, 2)], tmp_path / "a.store", y=kind(large), **options)
         assert store.y.tolist() == [2**53 + 1, 0, 3]
         assert store.sample_weight.tolist() == [1, 0, 1]
+        blocks = [(marked(3, 2), kind(large), kind([1, 2, 3]))]
+        store = convert(blocks, tmp_path / "a.store", **options)
+        assert store.sample_weight.tolist() == [1, 0, 3]
         store = convert([marked(3, 2)], tmp_path / "a.store", y=kind(texts), **options)
         assert labels_of(store) == ["a", "a", "b"] and store.y.tolist() == [0, 0, 1]
     for table in (pd.DataFrame, pl.DataFrame, pa.table):

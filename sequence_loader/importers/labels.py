@@ -267,7 +267,7 @@ class LabelRule:
             return values, sample_weight
         weights = np.ones(len(values), np.float32)
         if sample_weight is not None:
-            weights = np.array(sample_weight)
+            weights = np.array(np.asarray(sample_weight))  # pyarrow's may not be set
         weights[lacking] = 0
         return np.where(absent, np.zeros((), values.dtype), values), weights
 
