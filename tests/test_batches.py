@@ -437,11 +437,18 @@ def test_a_row_without_a_number_is_refused_when_it_is_read(kind, argument):
     assert served.ravel().tolist() == [50, 80]  # the others are served, with rows=
     with pytest.raises(ValueError) as caught:
         read(reader, [5, 7, 8])
+    known = f"~np.isnan(np.asarray({argument}, float))"
+    if kind == "NA":
+        known = f"~pd.isna({argument})"
+    if kind == "sparse" and argument == "y":
+        known = "~np.isnan(y.toarray())"
     assert str(caught.value) == (
         f"`{argument}` must have a number for each row, or the loss is NaN; row 7 has "
-        f"none. Leave those rows out, with "
-        f"rows=np.flatnonzero(~np.isnan(np.asarray({argument}, float)))."
+        f"none. Leave those rows out, with rows=np.flatnonzero({known})."
     )
+    names = {"np": np, "pd": pandas, argument: given_as}
+    expected = [row for row in range(len(LABELS)) if row != 7]
+    assert np.flatnonzero(eval(known, names)).tolist() == expected
 
 
 def test_a_loss_may_mask_some_numbers_of_a_row():
