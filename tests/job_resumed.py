@@ -51,6 +51,23 @@ class Draws(keras.callbacks.Callback):
             raise InterruptedError
 
 
+class Holds(keras.callbacks.Callback):
+    """Holds what cannot be saved, in the first process, after some batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+
+    def state_dict(self) -> Any:
+        return {"held": self if RANK == 0 and self.left <= 0 else None}
+
+    def load_state_dict(self, state: Any) -> None:
+        raise AssertionError
+
+
 def sequence(output: str, rows: slice, **options: Any) -> SparseBatchSequence:
     x = sp.random(
         ROWS, FEATURES, density=0.3, format="csr", dtype="float32", random_state=1
@@ -63,8 +80,9 @@ def sequence(output: str, rows: slice, **options: Any) -> SparseBatchSequence:
 
 
 def train(
-    path: Path, output: str, fails: int = 0, every: int = 4, fills: bool = False
-) -> dict[str, Any]:
+    path: Path, output: str, fails: int = 0, every: int = 4, fills: bool = False,
+    holds: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Trains a new model; what came of it."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -83,7 +101,8 @@ def train(
     saves = SequenceCheckpoint(path, data, every=every, keep=2, on_error="raise")
     try:
         history = model.fit(
-            data, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[draws, saves],
+            data, epochs=EPOCHS, shuffle=False, verbose=0,
+            callbacks=[draws, saves, *([] if holds is None else [Holds(holds)])],
             validation_data=sequence(output, slice(0, 64)),
         ).history  # fmt: skip
     except InterruptedError:
@@ -100,7 +119,7 @@ def refused(*arguments: Any, **options: Any) -> str:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         train(*arguments, **options)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         return str(error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -124,6 +143,10 @@ def main(folder: Path) -> None:
         own = folder / ("sparse" if RANK == 0 else "nowhere")
         found["elsewhere"] = refused(own, "sparse")
         found["full"] = refused(folder / "full", "sparse", fills=True)
+        for after in 0, 5:
+            own = folder / f"held {after}"
+            found[own.name] = refused(own, "dense", holds=after)
+            found[f"{own.name} saved"] = len(list(own.glob("*.checkpoint")))
         resumed = train(folder / "sparse", "sparse")
         found.update({f"resumed {name}": value for name, value in resumed.items()})
     np.savez(folder / f"rank{RANK} of {COUNT}.npz", **found)

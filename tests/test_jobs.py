@@ -247,6 +247,12 @@ def test_a_job_that_fails_goes_on_as_two_processes_and_as_one(tmp_path):
     # A save that raises in the one which writes ends both.
     assert "File too large" in str(first["full"])
     assert "process 0 of the job does not train, nor does this" in str(second["full"])
+    # So does a callback of that one whose state cannot be saved, from when on it is so.
+    for after, saved in (0, 0), (5, 1):
+        name = f"held {after}"
+        assert str(first[name]).startswith("the state of the callback Holds must be")
+        assert f"does this one, 1: {first[name]}" in str(second[name])
+        assert first[f"{name} saved"] == saved
 
 
 README = Path(__file__).parent.parent / "README.md"

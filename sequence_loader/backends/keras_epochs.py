@@ -37,7 +37,7 @@ class Fit:
         validation: What it was given as features to validate with, or `None`.
         epochs: Up to which number of epochs it trains.
         initial_epoch: The number of the first.
-        callbacks: All its callbacks; one that is appended is called behind them.
+        callback_list: What calls them.
         iterator: Its epoch iterator.
         settings: What else it was given that training depends on, as plain values.
     """
@@ -46,9 +46,20 @@ class Fit:
     validation: Any
     epochs: int
     initial_epoch: int
-    callbacks: list[Any]
+    callback_list: Any
     iterator: Any
     settings: dict[str, Any]
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """All its callbacks; one that is appended is called behind them."""
+        found: list[Any] = self.callback_list.callbacks
+        return found
+
+    def settle(self) -> None:
+        """Waits for callbacks that are told of batches in threads (`async_safe`)."""
+        for future in list(self.callback_list._futures):
+            future.result()
 
     @property
     def is_running(self) -> bool:
@@ -85,7 +96,11 @@ def running_fit() -> Fit:
         RuntimeError: There is none, or it is of a Keras that is not known.
     """
     found = _fit_around(sys._getframe(1))
-    if found is None or not all(hasattr(found.iterator, name) for name in _NAMES):
+    if (
+        found is None
+        or not all(hasattr(found.iterator, name) for name in _NAMES)
+        or not hasattr(found.callback_list, "_futures")
+    ):
         import keras
 
         raise RuntimeError(
@@ -106,7 +121,7 @@ def _fit_around(frame: Any) -> Fit | None:
                 local.get("val_x"),
                 local["epochs"],
                 local["initial_epoch"],
-                local["callbacks"].callbacks,
+                local["callbacks"],
                 local["epoch_iterator"],
                 _settings(local),
             )

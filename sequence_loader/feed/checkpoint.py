@@ -33,19 +33,24 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     Keras's epochs, steps and logs go on where they were, and the progress bar counts
     from there; the times it shows are of this run. `EarlyStopping`, `History`,
     `ReduceLROnPlateau`, `ModelCheckpoint`, `SwapEMAWeights` and `TensorBoard` get back
-    what they held; so does a callback that has the methods ``state_dict()`` and
-    ``load_state_dict(state)``, and any Keras variable that a callback, a loss or a
-    schedule has. Others begin anew: `CSVLogger` wants ``append=True``. In the resumed
-    epoch callbacks are told ``on_epoch_begin`` once more. Metrics of a shuffled
-    `validation_data` are equal too, if it is a sequence of this package.
+    what they held; so does a callback that has the methods ``state_dict()`` (numbers,
+    texts, arrays, in lists, tuples and dicts) and ``load_state_dict(state)``, and any
+    Keras variable that a callback, a loss, a schedule or an object of the script has.
+    Others begin anew. In a job all processes get what callbacks of the first one held.
+    What was written to files after the last save is written again: `CSVLogger`, which
+    wants ``append=True``, may have a row twice. In the resumed epoch callbacks are told
+    ``on_epoch_begin`` once more, and then given back what they held a second time.
+    Metrics of a shuffled `validation_data` are equal too, if it is a sequence of this
+    package.
 
     Batches are trained in the order of the sequence; the ``shuffle`` of `fit`, which
     Keras says it ignores, permutes them no more. State that cannot be found is not
-    saved: of operations such as ``tf.random.normal``, or Python numbers in a layer.
-    What a layer draws, it should draw from a ``keras.random.SeedGenerator``. Another
-    learning rate, schedule, ``class_weight``, frozen layer, `output`, `dtype` or seed
-    of Keras, or fewer ``epochs`` are refused; so is a `transform` or `augment` of
-    another name, but not one that does something else under its name.
+    saved: of operations such as ``tf.random.normal``, Python numbers in a layer or a
+    metric, or which epoch a callback's own validation was in. What a layer draws, it
+    should draw from a ``keras.random.SeedGenerator``. Another learning rate, schedule,
+    ``class_weight``, frozen layer, `output`, `dtype` or seed of Keras, or fewer
+    ``epochs`` are refused; so is a `transform` or `augment` of another name, but not
+    one that does something else under its name.
 
     In a job of several processes, which JAX joins with `DataParallel`, all of them are
     given the callback, and one `path` that all can read; the first writes. As many

@@ -137,7 +137,7 @@ class CheckpointFolder:
         for path in reversed(found):
             try:
                 return (_number(path), *_read(path))
-            except (OSError, ValueError, KeyError, EOFError) as error:
+            except Exception as error:  # NumPy has many for a header that is damaged
                 warnings.warn(
                     f"the checkpoint {path} is damaged ({error}); the one before it "
                     f"is taken.",
@@ -159,7 +159,7 @@ class CheckpointFolder:
         path = self._path / f"{number:08}{SUFFIX}"
         try:
             return _read(path)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except Exception as error:
             raise ValueError(
                 f"`path` must be one directory for all processes of a job; the first "
                 f"one goes on from {path}, which this one cannot read ({error}). Pass "
@@ -197,9 +197,10 @@ class CheckpointFolder:
         error, self._error = self._error, None
         if error is None:
             return
+        left = "What was saved before is still there."
         message = (
             f"SequenceCheckpoint could not write a checkpoint to {self._path}: "
-            f"{error}. What was saved before is still there."
+            f"{error}. {left if self._files() else 'None is there to go on from.'}"
         )
         if self._options.raises:
             number = getattr(error, "errno", None)

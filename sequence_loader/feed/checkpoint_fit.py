@@ -42,12 +42,12 @@ from sequence_loader.feed.checkpoint_state import (
     Packer,
     described,
     give_back,
-    held_by,
+    holders,
+    plain_state,
     random_states,
     set_random_states,
     unpacked,
     with_arrays,
-    without_arrays,
     without_rates,
 )
 from sequence_loader.feed.checkpoint_variables import (
@@ -147,15 +147,20 @@ class SavedFit:
     def save(self, epoch: int, step: int) -> None:
         """Saves, to go on at a step of an epoch of Keras."""
         self._since = 0
-        self._job.together(self._folder.tell_of_error)
         drawn = self._job.random_states()  # all processes at once
+        self._job.together(lambda: self._save(epoch, step, drawn))
+
+    def _save(self, epoch: int, step: int, drawn: dict[str, Any]) -> None:
+        self._fit.settle()
+        self._folder.tell_of_error()
         if not self._folder.writes:
             return
         if keras_backend() == "jax":  # they are in the loop until this
             self._model.jax_state_sync()
         variables = self._variables()
         arrays = values_of(variables)
-        state = without_arrays({**self._held(), **drawn}, arrays, "a callback")
+        others = {"validation": state_of_validation(self._fit, self._model), **drawn}
+        state = plain_state(self._fit.callbacks, others, arrays)
         places, content = self._packer.pack(arrays)
         header = {
             "format": FORMAT,
@@ -180,14 +185,6 @@ class SavedFit:
         others = [each for each in self._fit.callbacks if id(each) not in own]
         return variables_of(self._model, others)
 
-    def _held(self) -> dict[str, Any]:
-        """What is saved beside variables."""
-        callbacks = held_by(self._fit.callbacks)
-        return {
-            "callbacks": [[name, state] for name, state, _ in callbacks],
-            "validation": state_of_validation(self._fit, self._model),
-        }
-
     # Restoring
 
     def _compared(self, header: dict[str, Any], content: Any) -> dict[str, Any]:
@@ -202,7 +199,7 @@ class SavedFit:
         variables = (header["variables"], described_variables(self._variables()))
         listed = [[one for one in each if not is_beside(one)] for each in variables]
         saved = [name for name, _ in state["callbacks"]]
-        names = [name for name, *_ in held_by(self._fit.callbacks)]
+        names = [name for name, _ in holders(self._fit.callbacks)]
         for what, there, here in (
             ("settings of `fit` and its sequence", settings, self._settings),
             ("model", *self._described_both(header["model"])),
@@ -227,7 +224,15 @@ class SavedFit:
         return without_rates(there), without_rates(here)
 
     def resume(self) -> None:
-        """At the end of all `on_train_begin`."""
+        """At the end of all `on_train_begin`; raises where a state cannot be saved."""
+        try:
+            self._job.together(self._resume)
+        except BaseException:
+            self._folder.release()
+            raise
+
+    def _resume(self) -> None:
+        plain_state(self._fit.callbacks, {}, [])
         self._is_resumed = self._resumed is not None
         header, self._resumed = self._resumed, None  # a copy of all: let go of it soon
         if header is None:
@@ -259,9 +264,7 @@ class SavedFit:
     def _restore(self, values: list[tuple[Any, Any]], state: dict[str, Any]) -> None:
         for variable, array in values:
             variable.assign(np.array(array))  # which the backend may make its own
-        held = held_by(self._fit.callbacks)
-        for (_, _, callback), (_, saved) in zip(held, state["callbacks"]):
-            give_back(callback, saved)
+        give_back(self._fit.callbacks, state["callbacks"])
         self._job.set_random_states(state)
 
     def _undo_draws(self) -> None:

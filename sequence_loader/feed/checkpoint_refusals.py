@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def check_fit(fit: Fit, sequence: SparseBatchSequence, own: Any) -> None:
             raise ValueError(
                 f"one callback of `fit` may set where it begins; received {name} "
                 f"beside this SequenceCheckpoint. Leave one of them out."
+            )
+    for each in fit.callbacks:
+        if isinstance(each, keras.callbacks.CSVLogger) and not each.append:
+            warnings.warn(
+                f"CSVLogger({each.filename!r}) begins its file anew where `fit` goes "
+                f"on after a kill; what it logged before is lost. Pass append=True.",
+                stacklevel=2,
             )
     shard, shared = sequence._plan.shard, keras.distribution.distribution()
     count = processes()[1]

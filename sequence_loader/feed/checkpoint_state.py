@@ -13,6 +13,7 @@ import random
 import re
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import keras
@@ -23,8 +24,8 @@ from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.feed.checkpoint_variables import (
     optimizers_of,
     unnumbered,
-    walked,
 )
+from sequence_loader.feed.checkpoint_walk import walked
 
 _ALIGNMENT_BYTES = 64
 
@@ -41,6 +42,7 @@ _HELD = {
     "SwapEMAWeights": ("_ema_weights_in_model",),
     "TensorBoard": ("_global_train_batch", "_global_test_batch"),
     "History": ("history", "epoch"),
+    "CSVLogger": ("keys",),
 }
 """What Keras's callbacks hold from epoch to epoch, of which `fit` knows no more."""
 
@@ -136,34 +138,66 @@ def _plain(value: Any) -> Any:
 # Callbacks and random numbers
 
 
-def held_by(callbacks: list[Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(class, state, callback) of each callback that has a state to be kept."""
+def holders(callbacks: list[Any]) -> Iterator[tuple[str, Any]]:
+    """(class, callback) of each callback that has a state to be kept."""
     for callback in callbacks:
         name = type(callback).__name__
         if isinstance(getattr(callback, "monitor", None), str):
             name += f" of {callback.monitor}"
-        if callable(getattr(callback, "state_dict", None)) and callable(
-            getattr(callback, "load_state_dict", None)
-        ):
-            yield name, callback.state_dict(), callback
-            continue
-        known = {
-            attribute: getattr(callback, attribute)
-            for base in type(callback).__mro__
-            if base.__module__.startswith("keras.")
-            for attribute in _HELD.get(base.__name__, ())
-            if hasattr(callback, attribute)
-        }
-        if known:
-            yield name, known, callback
+        if _tells(callback) or _attributes(callback):
+            yield name, callback
 
 
-def give_back(callback: Any, state: Any) -> None:
-    """Gives a callback the state that `held_by` told of it."""
-    if callable(getattr(callback, "load_state_dict", None)):
-        callback.load_state_dict(state)
-    else:
-        vars(callback).update(state)
+def plain_state(
+    callbacks: list[Any], others: dict[str, Any], arrays: list[Array]
+) -> dict[str, Any]:
+    """What is saved beside variables, for `with_arrays`.
+
+    Args:
+        callbacks: Of them, the name and the state of each `holders` are saved.
+        others: What else is.
+        arrays: Those in it are appended.
+
+    Raises:
+        TypeError: A callback has what cannot be written down.
+    """
+    plain: dict[str, Any] = without_arrays(others, arrays, "what is saved")
+    plain["dict"]["callbacks"] = [
+        [name, without_arrays(_state_of(each), arrays, f"the callback {name}")]
+        for name, each in holders(callbacks)
+    ]
+    return plain
+
+
+def give_back(callbacks: list[Any], states: list[Any]) -> None:
+    """Gives the callbacks what `plain_state` said that they hold."""
+    for (_, callback), (_, state) in zip(holders(callbacks), states):
+        state = deepcopy(state)  # it may change what it is given, and is given it twice
+        if _tells(callback):
+            callback.load_state_dict(state)
+        else:
+            vars(callback).update(state)
+
+
+def _tells(callback: Any) -> bool:
+    names = ("state_dict", "load_state_dict")
+    return all(callable(getattr(callback, name, None)) for name in names)
+
+
+def _state_of(callback: Any) -> Any:
+    if _tells(callback):
+        return callback.state_dict()
+    return {name: getattr(callback, name) for name in _attributes(callback)}
+
+
+def _attributes(callback: Any) -> list[str]:
+    return [
+        attribute
+        for base in type(callback).__mro__
+        if base.__module__.startswith("keras.")
+        for attribute in _HELD.get(base.__name__, ())
+        if hasattr(callback, attribute)
+    ]
 
 
 def random_states() -> dict[str, Any]:
@@ -216,8 +250,9 @@ def without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
             "dict": {k: without_arrays(v, arrays, what) for k, v in value.items()}
         }
     if isinstance(value, list | tuple):
-        return [without_arrays(each, arrays, what) for each in value]
-    if isinstance(value, np.generic):
+        values = [without_arrays(each, arrays, what) for each in value]
+        return {"tuple": values} if isinstance(value, tuple) else values
+    if isinstance(value, np.generic) and value.dtype.kind in "biufUV":
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -231,10 +266,12 @@ def without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
 
 
 def with_arrays(value: Any, arrays: list[Array]) -> Any:
-    """The reverse of `without_arrays`; tuples have become lists."""
+    """The reverse of `without_arrays`."""
     if isinstance(value, dict):
         if "array" in value:
             return arrays[value["array"]]
+        if "tuple" in value:
+            return tuple(with_arrays(each, arrays) for each in value["tuple"])
         return {name: with_arrays(each, arrays) for name, each in value["dict"].items()}
     if isinstance(value, list):
         return [with_arrays(each, arrays) for each in value]

@@ -2,143 +2,29 @@
 
 Keras lists what layers and metrics have, and what optimizers do. What a loss, a
 regularizer or a schedule counts or draws from, a second optimizer, a variable of
-TensorFlow, or one that a callback changes is on none of its lists: it is found in
-attributes, in lists and dicts, and in what functions and methods of the script enclose
-or read of its globals.
+TensorFlow, a buffer of a torch module, or one that a callback changes is on none of its
+lists: it is found among all that is reached from the model and its callbacks.
 """
 
 from __future__ import annotations
 
-import dis
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache, partial
-from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import keras
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.feed.checkpoint_walk import stateful, walked
 
 _BESIDE = "beside"
 """Begins the names of variables that Keras does not list."""
 
-_HOLDERS = (
-    keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, keras.Initializer,
-    keras.regularizers.Regularizer, keras.constraints.Constraint,
-    keras.optimizers.schedules.LearningRateSchedule, keras.callbacks.Callback,
-)  # fmt: skip
-
-_LIBRARIES = {
-    *("builtins", "numpy", "keras", "tensorflow", "torch", "jax", "sequence_loader")
-}
-"""Whose functions and methods read no globals of a script."""
-
-_has_more: dict[type, bool] = {}  # types of libraries, which are never defined anew
-
-_MOST_ELEMENTS = 10_000
-"""Longer lists are of what a callback noted; to look at a million takes a second."""
-
-
-def walked(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """(path, object) of all that is reached from some objects, each once.
-
-    Args:
-        named: Objects to begin with, with a name for each.
-    """
-    seen: dict[int, Any] = {}
-    kinds = (
-        *(*_HOLDERS, dict, list, tuple, *_stateful()),
-        *(FunctionType, MethodType, partial, CellType),
-    )
-    pending = list(named)[::-1]
-    while pending:
-        path, one = pending.pop()
-        if id(one) in seen:
-            continue
-        seen[id(one)] = one  # so that no other takes its id
-        yield path, one
-        inner: list[tuple[Any, Any]] = []
-        if isinstance(one, _HOLDERS):
-            inner = [*vars(one).items(), *_methods(type(one))]
-        elif isinstance(one, dict | list | tuple):
-            if len(one) <= _MOST_ELEMENTS:
-                inner = list(one.items() if isinstance(one, dict) else enumerate(one))
-        elif isinstance(one, FunctionType):
-            inner = _read_by(one)
-        elif isinstance(one, MethodType):
-            held = one.__self__
-            if not isinstance(held, _HOLDERS):
-                held = getattr(held, "__dict__", None)
-            inner = [("self", held), ("", one.__func__)]
-        elif isinstance(one, partial):
-            inner = [("", one.func), ("", one.args), ("", one.keywords)]
-        elif isinstance(one, CellType):
-            try:
-                inner = [("", one.cell_contents)]
-            except ValueError:
-                pass  # not assigned yet
-        for name, each in reversed(inner):  # thousands
-            more = _has_more.get(type(each))
-            if more is None:
-                more = isinstance(each, kinds)
-                if _is_of_library(type(each)):
-                    _has_more[type(each)] = more
-            if more:
-                pending.append((f"{path}/{name}", each))
-
-
-def _is_of_library(one: Any) -> bool:
-    return (one.__module__ or "").partition(".")[0] in _LIBRARIES
-
-
-def _methods(kind: type) -> list[tuple[Any, Any]]:
-    """The methods of a class that a script defines."""
-    return [] if _is_of_library(kind) else [
-        (name, each)
-        for base in kind.__mro__
-        if not _is_of_library(base)
-        for name, each in vars(base).items()
-        if isinstance(each, FunctionType)
-    ]  # fmt: skip
-
-
-def _read_by(function: FunctionType) -> list[tuple[Any, Any]]:
-    """What a function encloses, and what one of a script reads of its globals.
-
-    Functions of other modules do not count: they would lead through whole libraries.
-    """
-    own = function.__globals__
-    found: list[tuple[Any, Any]] = list(enumerate(function.__closure__ or ()))
-    if _is_of_library(function):
-        return found
-    found += enumerate(function.__defaults__ or ())
-    found += (function.__kwdefaults__ or {}).items()
-    for name in sorted(_global_names(function.__code__) & own.keys()):
-        each = own[name]
-        if not isinstance(each, FunctionType) or each.__globals__ is own:
-            found.append((name, each))
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _global_names(code: CodeType) -> set[str]:
-    """Which globals code reads, that of functions within it included."""
-    found = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "LOAD_GLOBAL"
-    }
-    inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    return found.union(*map(_global_names, inner))
-
 
 def variable_in(one: Any) -> Any:
     """The variable that an object is, or that it keeps its state in, or `None`."""
-    found: Any = one if isinstance(one, _stateful()) else None
+    found: Any = one if isinstance(one, stateful()) else None
     if found is None or isinstance(found, keras.Variable):
         return found
     if hasattr(found, "state"):  # it generates random numbers
@@ -146,14 +32,23 @@ def variable_in(one: Any) -> Any:
     return found if found.dtype.is_numeric or found.dtype.is_bool else None
 
 
-@cache
-def _stateful() -> tuple[type, ...]:
-    """What is a variable, or keeps its state in one."""
-    found: tuple[type, ...] = (keras.Variable, keras.random.SeedGenerator)
-    if keras_backend() == "tensorflow":
-        tf = sys.modules["tensorflow"]
-        found = (*found, tf.random.Generator, tf.Variable)
-    return found
+class _Buffer:
+    """A buffer of a torch module, as a variable: Keras lists its parameters alone."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._value, self.dtype, self.shape = tensor, tensor.dtype, tensor.shape
+
+    def assign(self, value: Array) -> None:
+        self._value.copy_(sys.modules["torch"].from_numpy(value))
+
+
+def _buffers_in(path: str, one: Any) -> list[tuple[str, Any]]:
+    if not isinstance(one, keras.layers.TorchModuleWrapper):
+        return []
+    return [
+        (f"{_BESIDE} {unnumbered(path)} {name}", _Buffer(each))
+        for name, each in one.module.named_buffers()
+    ]
 
 
 def variables_of(model: Any, callbacks: list[Any]) -> list[tuple[str, Any]]:
@@ -180,6 +75,7 @@ def variables_of(model: Any, callbacks: list[Any]) -> list[tuple[str, Any]]:
         found.append(("global seed generator", generator.state))
     known = {id(variable) for _, variable in found}
     for path, one in walked([("model", model), ("callbacks", callbacks)]):
+        found += _buffers_in(path, one)
         variable = variable_in(one)
         if variable is not None and id(variable) not in known:
             known.add(id(variable))
@@ -273,6 +169,10 @@ def steps_of(model: Any) -> int:
 
 
 def unnumbered(text: str) -> str:
-    """Without the numbers of names such as ``dense_3``, and without compiled code."""
+    """Without the numbers of names such as ``dense_3``, and without compiled code.
+
+    Of torch's modules a config has the weights, as text; these are what is saved.
+    """
     text = re.sub(r'"code": "[^"]*"', '"code": ""', text)
+    text = re.sub(r'"module": "[A-Za-z0-9+/=]{200,}"', '"module": ""', text)
     return re.sub(r'_\d+(?=["/ _]|$)', "", text)

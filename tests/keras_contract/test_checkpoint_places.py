@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from keras_contract.test_checkpoint_state import (
 )
 
 from sequence_loader import SequenceCheckpoint, SparseBatchSequence
+from sequence_loader.feed.checkpoint_files import CheckpointFolder, Options
 
 pytestmark = [CHECKPOINTS, about("keras_3")]
 
@@ -132,6 +134,48 @@ def test_a_disk_that_is_full_at_the_end_matters_where_checkpoints_are_kept(
     assert result(model) == whole
     told = [str(each.message) for each in caught if each.category is UserWarning]
     assert ["could not write" in each for each in told] == [True] * (not delete)
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_told_of(tmp_path):
+    """Nothing that was saved is there any more, and none says that it is."""
+
+    def deletes(batch: int, logs: Any) -> None:
+        if batch == 3:
+            shutil.rmtree(tmp_path / "run")
+
+    gone = keras.callbacks.LambdaCallback(on_train_batch_end=deletes)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted(
+            tmp_path / "run", lambda: (compiled()[0], [gone]), epochs=1, every=1
+        )
+    told = [str(each.message) for each in caught if "could not write" in str(each)]
+    assert told and all("None is there to go on from. Tr" in each for each in told)
+
+
+def test_any_byte_of_a_header_that_has_changed_is_damage(tmp_path):
+    """NumPy has many names for it."""
+    folder = CheckpointFolder(
+        Options(tmp_path, 1, 2, True, True), True, lambda: False
+    )  # fmt: skip
+    content = np.arange(64, dtype=np.uint8)
+    for number in (1, 2):
+        folder.publish({"number": number}, content)
+    folder.tell_of_error()
+    newest = tmp_path / "00000002.checkpoint"
+    good = newest.read_bytes()
+    for place in range(140):
+        for bit in 1, 64, 128:
+            damaged = bytearray(good)
+            damaged[place] ^= bit
+            newest.write_bytes(damaged)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = folder.load()
+            assert found is not None
+            number, header, read = found
+            assert header["number"] == number and read.tolist() == content.tolist()
+    folder.release()
 
 
 def test_a_second_fit_of_a_script_wants_a_path_of_its_own(tmp_path):

@@ -6,6 +6,7 @@ Each test breaks a `fit` off, runs it again, and compares all with one that was 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -212,6 +213,66 @@ def test_globals_of_a_script_and_what_is_bound_to_functions(tmp_path):
     same_when_broken_off(tmp_path, compiled, 3, 6)
 
 
+class Annealed:
+    """Neither a layer nor a callback, and held by both; in a list of its own kind."""
+
+    def __init__(self, *more: Annealed) -> None:
+        self.beta = keras.Variable(1.0, trainable=False)
+        self.draws = keras.random.SeedGenerator(4)
+        self.more = list(more)
+
+
+@about("tensorflow", "torch")
+def test_what_an_object_of_the_script_holds(tmp_path):
+    def compiled() -> Any:
+        held = Annealed(Annealed())
+
+        class Noise(keras.layers.Layer):
+            def __init__(self) -> None:
+                super().__init__()
+                self.held = held
+
+            def call(self, inputs: Any, training: Any = None) -> Any:
+                shape, (inner,) = keras.ops.shape(inputs), self.held.more
+                noise = keras.random.normal(shape, seed=inner.draws)
+                return inputs + noise * self.held.beta if training else inputs
+
+        class Wane(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                held.beta.assign(held.beta * 0.9)
+
+        model = keras.Sequential([keras.Input((5,)), Noise(), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model, [Wane()]
+
+    same_when_broken_off(tmp_path, compiled, 3, 6)
+
+
+@about("torch")
+def test_buffers_of_torch_modules(tmp_path):
+    """A run of another seed begins with other weights, which its config tells."""
+    made = iter(range(9))
+
+    def compiled() -> Any:
+        import torch
+
+        torch.manual_seed(next(made) and 1)
+        modules = torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.3)
+        wraps = keras.layers.TorchModuleWrapper(
+            torch.nn.Sequential(*modules), output_shape=(None, 4)
+        )
+        model = keras.Sequential([keras.Input((5,)), wraps, keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model, []
+
+    def buffers(model: Any) -> list[Any]:
+        return list(model.layers[0].module.buffers())
+
+    same_when_broken_off(
+        tmp_path, compiled, 3, 6, held=buffers, validation_data=(X, Y)
+    )
+
+
 @about("tensorflow")
 def test_variables_and_generators_of_tensorflow(tmp_path):
     import tensorflow as tf
@@ -316,6 +377,104 @@ def test_what_is_stopped_in_the_middle_of_an_epoch_is_saved_once_and_at_its_end(
     )  # fmt: skip
     fitted(tmp_path / "run", compiled)
     assert saved == [(0, 2), (1, 0)]
+
+
+class Notes(keras.callbacks.Callback):
+    """Has its state once training begins, and goes on in what it is given back."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.held: dict[str, Any] = {"seen": [], "place": (0, "b"), "sum": np.zeros(2)}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.held["seen"].append(-epoch)
+        self.held["sum"] += 100
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        assert isinstance(self.held["place"], tuple)
+        self.held["seen"].append(batch)
+        self.held["sum"] += 1
+
+    def state_dict(self) -> Any:
+        return self.held
+
+    def load_state_dict(self, state: Any) -> None:
+        self.held = state
+
+
+class Late(Notes):
+    """Is told of batches in a thread, and is slow."""
+
+    async_safe = True
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        time.sleep(0.02)
+        super().on_train_batch_end(batch, logs)
+
+
+@about("keras_3")
+@pytest.mark.parametrize("kind", [Notes, Late])
+def test_what_a_callback_is_given_back_is_what_was_saved(tmp_path, kind, monkeypatch):
+    made = []
+
+    def compiled() -> Any:
+        model = small()
+        model.compile("adam", "binary_crossentropy")
+        made.append((model, kind()))
+        return model, [made[-1][1]]
+
+    def held(model: Any) -> list[Any]:
+        (notes,) = (notes for one, notes in made if one is model)
+        return [np.array(notes.held["seen"]), notes.held["sum"]]
+
+    monkeypatch.setattr(Breaks, "async_safe", kind is Late, raising=False)
+    same_when_broken_off(tmp_path, compiled, 3, 4, BATCHES + 1, held=held)
+
+
+@about("keras_3")
+@pytest.mark.parametrize("value", [{1: 2}, 1j, np.datetime64("now"), object()])
+def test_a_state_that_cannot_be_saved_is_refused_before_training(tmp_path, value):
+    class Holds(keras.callbacks.Callback):
+        def state_dict(self) -> Any:
+            return {"held": [value]}
+
+        def load_state_dict(self, state: Any) -> None:
+            raise AssertionError
+
+    model = small()
+    model.compile("adam", "binary_crossentropy")
+    with pytest.raises(TypeError, match="state of the callback Holds must be made of"):
+        fitted(tmp_path / "run", lambda: (model, [Holds()]))
+    assert int(model.optimizer.iterations) == 0
+
+
+@about("keras_3")
+@pytest.mark.filterwarnings("ignore:unclosed file")  # by a `fit` that is broken off
+def test_columns_of_a_csv_log_stay_where_they_were(tmp_path):
+    """Those of an epoch without validation are in another order."""
+
+    def compiled() -> Any:
+        model = small()
+        # By its name between those of the validation.
+        metric = keras.metrics.MeanSquaredError(name="value")
+        model.compile("adam", "binary_crossentropy", metrics=[metric])
+        return model, [keras.callbacks.CSVLogger(log, append=True)]
+
+    rows = []
+    for path, breaks in (("whole", ()), ("broken", (BATCHES + 3,))):
+        log = tmp_path / f"{path}.csv"
+        for after in (*breaks, 0):
+            fitted(
+                tmp_path / path, compiled, after=after, validation_freq=2,
+                validation_data=(X, Y),
+            )  # fmt: skip
+        rows.append(log.read_text())
+    assert rows[0] == rows[1]
+
+    def anew() -> Any:
+        return compiled()[0], [keras.callbacks.CSVLogger(log)]
+
+    with pytest.warns(UserWarning, match="broken.csv.* is lost. Pass append=True"):
+        fitted(tmp_path / "anew", anew, epochs=1)
 
 
 @about("torch")
