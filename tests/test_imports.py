@@ -24,6 +24,7 @@ NEED_KERAS = {
 }  # fmt: skip
 NEED_KERAS |= {"feed.checkpoint", "feed.checkpoint_state", "layers"}
 NEED_KERAS |= {"feed.checkpoint_variables", "feed.checkpoint_fit"}
+NEED_KERAS |= {"feed.checkpoint_walk"}
 NEED_KERAS |= {"feed.checkpoint_refusals", "feed.checkpoint_sequences"}
 
 FLOORS = """

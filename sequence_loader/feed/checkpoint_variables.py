@@ -9,7 +9,6 @@ lists: it is found among all that is reached from the model and its callbacks.
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import keras
@@ -39,7 +38,7 @@ class _Buffer:
         self._value, self.dtype, self.shape = tensor, tensor.dtype, tensor.shape
 
     def assign(self, value: Array) -> None:
-        self._value.copy_(sys.modules["torch"].from_numpy(value))
+        self._value.copy_(keras.ops.convert_to_tensor(value))
 
 
 def _buffers_in(path: str, one: Any) -> list[tuple[str, Any]]:

@@ -250,13 +250,13 @@ def test_what_an_object_of_the_script_holds(tmp_path):
 
 @about("torch")
 def test_buffers_of_torch_modules(tmp_path):
-    """A run of another seed begins with other weights, which its config tells."""
-    made = iter(range(9))
+    """A script that is run again begins with other weights, which their config has."""
+    seeds = iter([7, 7, 8, 9])
 
     def compiled() -> Any:
         import torch
 
-        torch.manual_seed(next(made) and 1)
+        torch.manual_seed(next(seeds))
         modules = torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.3)
         wraps = keras.layers.TorchModuleWrapper(
             torch.nn.Sequential(*modules), output_shape=(None, 4)
@@ -424,7 +424,8 @@ def test_what_a_callback_is_given_back_is_what_was_saved(tmp_path, kind, monkeyp
 
     def held(model: Any) -> list[Any]:
         (notes,) = (notes for one, notes in made if one is model)
-        return [np.array(notes.held["seen"]), notes.held["sum"]]
+        seen = notes.held["seen"]  # by several threads in any order
+        return [np.array(sorted(seen) if kind is Late else seen), notes.held["sum"]]
 
     monkeypatch.setattr(Breaks, "async_safe", kind is Late, raising=False)
     same_when_broken_off(tmp_path, compiled, 3, 4, BATCHES + 1, held=held)
