@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from sequence_loader.backends import tensorflow as tensors
-from sequence_loader.backends.keras_frames import replicas_of_caller
+from sequence_loader.backends.keras_calls import replicas_of_caller
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows import gather as gathering
 from sequence_loader.rows.csr import CsrRows
@@ -87,5 +87,5 @@ def test_keras_has_the_strategy_in_a_frame_where_it_reads_the_first_batch():
         "Keras has the strategy under another name: what a strategy of several "
         "replicas would cut wrongly is no longer refused before fit begins. See which "
         "frame of TFEpochIterator.__init__ has it, and mend replicas_of_caller in "
-        "backends/keras_frames.py."
+        "backends/keras_calls.py."
     )

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sequence_loader.backends.keras_frames import NOBODY, Call, Reader
+from sequence_loader.backends.keras_calls import Call
+from sequence_loader.backends.keras_frames import NOBODY, Reader
 from sequence_loader.feed.epochs import EpochTracker
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sequence_loader.backends.keras_frames import is_trainer
+from sequence_loader.backends.keras_calls import is_trainer
 from sequence_loader.backends.stacks import outwards, walking
 
 OLDEST_KERAS = 3, 11

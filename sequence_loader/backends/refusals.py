@@ -11,7 +11,7 @@ from sequence_loader.backends.jax import (
     not_the_job,
     place,
 )
-from sequence_loader.backends.keras_frames import replicas_of_caller
+from sequence_loader.backends.keras_calls import replicas_of_caller
 from sequence_loader.backends.tensorflow import current_replicas, strategy_workers
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.rows.csr import CsrRows

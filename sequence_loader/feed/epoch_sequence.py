@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sequence_loader.backends import keras_frames
+from sequence_loader.backends import keras_calls, keras_frames
 from sequence_loader.backends.jax import check_columns
 from sequence_loader.backends.refusals import check_dataset, check_epoch, check_no_scipy
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
@@ -125,14 +125,14 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         """Who calls a method of this sequence."""
         found = keras_frames.reader()
         if not self._epochs.knows(found.consumer):
-            self._epochs.meet(found.consumer, keras_frames.running_call().around)
+            self._epochs.meet(found.consumer, keras_calls.running_call().around)
         if self._epochs.resumes:
             self._check_resumes(found.consumer)
         return found
 
     def _check_resumes(self, consumer: Any) -> None:
         """Refuses a `fit` that would train the first part of an epoch twice."""
-        if consumer is not None and keras_frames.is_of_fit(consumer):
+        if consumer is not None and keras_calls.is_of_fit(consumer):
             raise ValueError(
                 f"`fit` begins epochs at their first batch; received a state of epoch "
                 f"{self._epochs.epoch} of which {self._epochs.resumes} batches are "
@@ -161,7 +161,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         self._epochs.end(
             reader,
             elsewhere=keras_frames.read_elsewhere(reader.consumer),
-            trains=keras_frames.trains(),
+            trains=keras_calls.trains(),
         )
 
     def _check_iteration(self) -> None:
@@ -170,7 +170,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
 
     def _begin_iteration(self) -> tuple[int, int, int]:
         self._check_iteration()
-        call = keras_frames.dataset_call()
+        call = keras_calls.dataset_call()
         if self._epochs.resumes and not call.peeks:
             self._check_resumes(call.consumer)
         return self._epochs.begin_iteration(call)

@@ -36,7 +36,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from sequence_loader.backends.keras_frames import NOBODY, Call, Reader
+from sequence_loader.backends.keras_calls import Call
+from sequence_loader.backends.keras_frames import NOBODY, Reader
 from sequence_loader.feed.epoch_warnings import (
     ENDED_TWICE,
     READ_AHEAD,

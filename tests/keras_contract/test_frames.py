@@ -1,4 +1,4 @@
-"""Canaries: the names of Keras that `backends/keras_frames.py` leans on.
+"""Canaries: the names of Keras that `keras_frames` and `keras_calls` lean on.
 
 Where one fails, a version of Keras has moved them. Look up in its data adapters what
 reads a batch, what peeks, and what each iterator has of its own, and say so in
@@ -22,7 +22,7 @@ from keras_contract.real_keras import (
     keras,
 )
 
-from sequence_loader.backends import keras_frames
+from sequence_loader.backends import keras_calls, keras_frames
 
 
 class Noting(keras.utils.Sequence):
@@ -122,7 +122,7 @@ def test_running_calls_and_callbacks_are_found() -> None:
 
     class Calls(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            found["callback"] = keras_frames.running_call()
+            found["callback"] = keras_calls.running_call()
             found["reader"] = keras_frames.reader()
             other = counting_model(3)
             other.evaluate(inner, verbose=0)
@@ -130,14 +130,14 @@ def test_running_calls_and_callbacks_are_found() -> None:
     class Inner(Noting):
         def on_epoch_end(self) -> None:
             super().on_epoch_end()
-            found["inside"] = keras_frames.running_call()
-            found["inside trains"] = keras_frames.trains()
+            found["inside"] = keras_calls.running_call()
+            found["inside trains"] = keras_calls.trains()
 
     class Outer(Noting):
         def on_epoch_end(self) -> None:
             super().on_epoch_end()
-            found["outside"] = keras_frames.running_call()
-            found["trains"] = keras_frames.trains()
+            found["outside"] = keras_calls.running_call()
+            found["trains"] = keras_calls.trains()
 
     inner, data = Inner(), Outer()
     counting_model(3).fit(data, verbose=0, callbacks=[Calls()])
@@ -150,7 +150,7 @@ def test_running_calls_and_callbacks_are_found() -> None:
     assert [one is fits for one in found["inside"].around] == [False, True]
     assert found["outside"].consumer is fits
     assert (found["trains"], found["inside trains"]) == (True, False)
-    assert keras_frames.running_call().around == ()
+    assert keras_calls.running_call().around == ()
 
 
 @about("jax", "torch")  # others read none to build a model
@@ -160,7 +160,7 @@ def test_the_peek_at_a_dataset_is_found() -> None:
     found = []
 
     def batches() -> Iterator[Any]:
-        found.append(keras_frames.running_call().peeks)
+        found.append(keras_calls.running_call().peeks)
         yield np.eye(3, dtype="float32"), np.zeros(3, "float32")
 
     spec = (tf.TensorSpec((3, 3)), tf.TensorSpec((3,)))
