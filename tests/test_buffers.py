@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from watching import HUNG_SECONDS
 
-from sequence_loader.memory.buffers import ALIGNMENT_BYTES, BufferPool
+from sequence_loader.memory.buffers import BufferPool
 
 DTYPES = ["bool", "int8", "float16", "float32", "float64", "int64"]
 SHAPES = [(1,), (3, 5), (32, 100), (33, 100), (128, 1000), (4, 2, 3), (0, 7), ()]
@@ -34,7 +34,7 @@ def test_arrays_are_aligned_zeroed_writable_and_contiguous(shape, dtype):
     for _ in range(5):
         array = pool.zeros(shape, dtype)
         assert array.shape == shape and array.dtype == dtype
-        assert array.ctypes.data % ALIGNMENT_BYTES == 0
+        assert array.ctypes.data % 64 == 0
         assert array.flags.c_contiguous and array.flags.writeable
         assert not array.any()
         array[...] = 1  # what the next one must not show
@@ -140,6 +140,16 @@ def test_a_much_smaller_array_does_not_waste_a_large_block():
     address = pool.zeros((10_000,), "uint8").ctypes.data
     small = pool.zeros((10,), "uint8")
     assert small.ctypes.data != address
+
+
+@pytest.mark.parametrize(("size", "fits"), [(5000, True), (4999, False)])
+def test_a_block_of_twice_the_size_is_the_largest_that_is_used(size, fits):
+    pool = BufferPool()
+    pool.zeros((10_000,), "uint8")
+    assert pool.idle_bytes == 10_000
+    array = pool.zeros((size,), "uint8")
+    assert pool.idle_bytes == (0 if fits else 10_000)
+    del array
 
 
 class Pool(RuleBasedStateMachine):
