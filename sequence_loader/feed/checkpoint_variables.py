@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from sequence_loader.arrays import Array
+from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.feed.checkpoint_walk import stateful, walked
 
 _BESIDE = "beside"
@@ -85,10 +86,16 @@ def variables_of(model: Any, callbacks: list[Any]) -> list[tuple[str, Any]]:
 
 def values_of(variables: list[tuple[str, Any]]) -> list[Array]:
     """The values of `variables_of`; those of a loop of JAX must be in them."""
-    return [
-        np.asarray(keras.ops.convert_to_numpy(getattr(variable, "_value", variable)))
-        for _, variable in variables
-    ]
+    return [_value(getattr(variable, "_value", variable)) for _, variable in variables]
+
+
+def _value(variable: Any) -> Array:
+    if keras_backend() == "tensorflow":
+        import tensorflow as tf
+
+        if isinstance(variable, tf.Variable):  # a tensor that no later step changes
+            return np.asarray(tf.convert_to_tensor(variable))
+    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def described_variables(variables: list[tuple[str, Any]]) -> list[str]:
