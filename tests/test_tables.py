@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import re
 import shutil
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import scipy.sparse as sp
 from encoded import csr, dense, plain
@@ -35,11 +40,11 @@ COLUMNS = {"count": np.arange(ROWS) * 3, "share": np.arange(ROWS) / 4}
 
 
 def arrow(columns):
-    return pytest.importorskip("pyarrow").table(columns)
+    return pa.table(columns)
 
 
 def polars(columns):
-    return pytest.importorskip("polars").DataFrame(columns)
+    return pl.DataFrame(columns)
 
 
 TABLES = {"pandas": pd.DataFrame, "polars": polars, "pyarrow": arrow}
@@ -557,3 +562,91 @@ def test_columns_do_not_trade_places_from_worker_to_worker(processes):
             list(seq)
     with sequence(x[1::2], transform=change, **options) as seq:
         assert whole(seq).tolist() == x[1::2].tolist()
+
+
+# Columns whose entries name places of values
+
+
+ENTRIES = [[7, None, 9], [None, 7.5, 9.0], [True, None, False], [7, 8, 9]]
+
+
+def indirect(entries):
+    """The same column by its values' places, in each package that has such ones."""
+    array = pa.array(entries)
+    yield pa.chunked_array([array.dictionary_encode()])
+    yield pa.table({"a": array.dictionary_encode()})
+    yield pa.table({"a": pc.run_end_encode(array)})
+    yield pa.Table.from_pandas(pd.DataFrame({"a": pd.Categorical(entries)}))
+    yield pd.DataFrame({"a": pd.Categorical(entries)})
+    yield pd.Series(pd.Categorical(entries))
+
+
+@pytest.mark.parametrize("entries", ENTRIES, ids=str)
+def test_what_is_missing_among_places_stays_missing(entries, tmp_path):
+    expected = np.array([np.nan if each is None else each for each in entries], float)
+    present = np.flatnonzero(~np.isnan(expected))
+    for number, column in enumerate(indirect(entries)):
+        (found,) = SparseBatchSequence(column, batch_size=8)[0]
+        np.testing.assert_array_equal(found.ravel(), expected)
+        for name in ("y", "sample_weight"):
+            given = {"y": np.zeros(3), name: column}
+            with contextlib.suppress(ValueError):  # none is missing, in one of them
+                SparseBatchSequence(np.eye(3), batch_size=8, **given)[0]
+                assert len(present) == 3
+            served = SparseBatchSequence(np.eye(3), rows=present, batch_size=8, **given)
+            assert served[0][-1].ravel().tolist() == expected[present].tolist()
+        path = tmp_path / str(number)
+        convert(np.eye(3), path, y=column, missing_labels="zero-weight", classes=False)
+        with open_store(path) as store:
+            values = np.ravel(store.y)[present].tolist()
+            if store.class_names:  # of categories, which are classes in pandas
+                values = [eval(store.class_names[int(value)]) for value in values]
+            assert values == expected[present].tolist()
+            if len(present) < 3:
+                assert np.flatnonzero(store.sample_weight).tolist() == present.tolist()
+
+
+@pytest.mark.parametrize("entries", [["u", None, "w"], ["w", "u", None]], ids=str)
+def test_texts_that_are_missing_among_places_are_no_class(entries, tmp_path):
+    array = pa.array(entries)
+    for number, column in enumerate(
+        [
+            pa.chunked_array([array.dictionary_encode()]),
+            pa.table({"y": array.dictionary_encode()}),
+            pd.Series(pd.Categorical(entries)),
+        ]
+    ):
+        path = tmp_path / str(number)
+        convert(np.eye(3), path, y=column, missing_labels="zero-weight")
+        with open_store(path) as store:
+            assert store.class_names == ("u", "w")
+            for row, entry in enumerate(entries):
+                assert store.sample_weight[row] == (entry is not None)
+                if entry is not None:
+                    assert store.class_names[int(np.ravel(store.y)[row])] == entry
+    y = pa.chunked_array([array.dictionary_encode()])
+    with pytest.raises(TypeError, match="pd.factorize") as caught:
+        SparseBatchSequence(np.eye(3), y)
+    (advice,) = re.findall(r"pd\.factorize\(.*\)\[0\]", str(caught.value))
+    codes = eval(advice, {"np": np, "pd": pd, "y": y})
+    assert [code == -1 for code in codes] == [entry is None for entry in entries]
+
+
+def test_integers_among_places_are_not_rounded():
+    large = 2**53 + 1
+    for x in (
+        pd.DataFrame({"a": pd.Categorical([2**24 + 1, None, 5])}),
+        pa.table({"a": pc.run_end_encode(pa.array([2**24 + 1, None, 5]))}),
+        pl.Series([[2**24 + 1, None], [3, 4]], dtype=pl.Array(pl.Int64, 2)),
+    ):
+        with pytest.raises(DoesNotFit, match="`x` holds 16777217 in row 0"):
+            SparseBatchSequence(x)
+    for y in (
+        pd.Categorical([large, None, 5]),
+        pd.Series(pd.Categorical([large, None, 5])),
+        pl.Series([[large, None], [3, 4], [5, 6]], dtype=pl.Array(pl.Int64, 2)),
+    ):
+        with pytest.raises(DoesNotFit, match=f"`y` holds {large} in row 0"):
+            SparseBatchSequence(np.eye(3), y, rows=[0, 2])
+    y = pd.DataFrame({"cents": [2**24 + 1, 3], "share": [0.5, 1]})  # float64 holds it
+    assert SparseBatchSequence(np.eye(2), y)[0][1][0].tolist() == [2**24 + 1, 0.5]

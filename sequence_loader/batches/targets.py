@@ -26,7 +26,7 @@ from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import KNOWN, known_rows, label_mend
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
-from sequence_loader.rows.tables import is_table, numbers_alike, numbers_of
+from sequence_loader.rows.tables import entries_of, is_table, numbers_alike, numbers_of
 
 
 @dataclass
@@ -239,6 +239,8 @@ def as_array(value: Any, name: str) -> Array:
     """An array of what may be a list; raises ValueError where its rows differ."""
     if isinstance(value, np.ndarray):
         return value
+    if is_table(value) and not hasattr(value, "columns"):
+        value = entries_of(value, name)
     try:
         return array_of(value, name)
     except ValueError:

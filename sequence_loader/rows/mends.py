@@ -63,9 +63,11 @@ def label_mend(value: Any, array: Array, name: str) -> str:
     if mend is not None:
         return mend
     if any(is_missing(item) or item != item for item in array.flat):
+        column = hasattr(value, "to_pylist") and not hasattr(value, "columns")
+        entries = as_lists(value, name) if column else name  # NumPy may lose which
         return (
             f"Leave out rows without a label, with rows=, and encode the others: "
-            f"pd.factorize(np.ravel({name}))[0] is -1 where there is none"
+            f"pd.factorize(np.ravel({entries}))[0] is -1 where there is none"
         )
     texts = len(set(map(type, array.flat))) == 1
     each = name if texts else f"np.asarray({name}, str)"

@@ -22,8 +22,8 @@ what models are given."""
 
 
 def array_of(value: Any, name: str) -> Array:
-    """An array of what may be a list; of one with large integers beside floats, which
-    NumPy would round, objects.
+    """An array of what may be a list, or a Categorical; of one with large integers
+    beside floats, which NumPy would round, objects.
 
     Args:
         value: What NumPy takes.
@@ -33,9 +33,10 @@ def array_of(value: Any, name: str) -> Array:
         ValueError: Its rows differ in length.
     """
     array = np.asarray(value)
-    if isinstance(value, list | tuple) and array.dtype == np.float64:
+    rounds = isinstance(value, list | tuple) or hasattr(value, "categories")
+    if rounds and array.dtype == np.float64:
         if (np.abs(array) >= 2 ** (np.finfo(whole_for(name)).nmant + 1)).any():
-            return np.array(value, object)
+            return np.array(list(value), object)
     return array
 
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.rows.csr import ends_of
-from sequence_loader.rows.objects import WHOLE, from_objects, whole_for
+from sequence_loader.rows.objects import from_objects, whole_for
 from sequence_loader.rows.values import DoesNotFit, cast, check_fits
 
 
@@ -104,7 +104,8 @@ def entries_of(table: Any, name: str) -> Any:
         return np.column_stack([_objects(column) for _, column in columns])
     if hasattr(table, "iloc"):
         return table
-    return _objects(table) if _missing(table) else np.asarray(table)
+    lacks = _missing(table) or _is_indirect(table)
+    return _objects(table) if lacks else np.asarray(table)
 
 
 def _objects(column: Any) -> Array:
@@ -187,6 +188,8 @@ def _is_sparse(column: Any) -> bool:
 
 def _numbers(column: Any, label: Any, name: str) -> Array:
     """The values of one column; whatever cannot be numbers is of another kind."""
+    if _is_indirect(column):
+        return from_objects(_objects(column), name, label)
     filled = _filled(column)
     if filled is not None:  # they become floats, for no integer is missing
         _check_filled(filled, label, name)
@@ -199,6 +202,22 @@ def _numbers(column: Any, label: Any, name: str) -> Array:
             return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan))
         return np.asarray(column.to_numpy(dtype=kind))
     return from_objects(np.asarray(column.to_numpy()), name, label)
+
+
+def _is_indirect(column: Any) -> bool:
+    """Whether NumPy would be given other values, or floats that were integers.
+
+    So it is where entries name places of values, as those of pyarrow's dictionaries do
+    (a missing one became its neighbour), or are several, and some are missing.
+    """
+    kind = getattr(column, "type", getattr(column, "dtype", None))
+    kind = getattr(kind, "pyarrow_dtype", kind)
+    text = str(kind).lower()
+    if text.startswith(("dictionary", "run_end_encoded")):
+        return True
+    if _is_pandas(column):
+        return hasattr(kind, "categories") and bool(column.isna().any())
+    return text.startswith("array(") and column.explode().null_count() > 0
 
 
 def _filled(column: Any) -> Array | None:
@@ -241,7 +260,7 @@ def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Arra
     """A column in the dtype of all; integers must be what they were."""
     try:
         if array.dtype.kind in "iu" and common.kind == "f":
-            check_fits(array, WHOLE)
+            check_fits(array, whole_for(name))
         return cast(array, common)
     except DoesNotFit as error:
         raise error.named(
