@@ -14,6 +14,7 @@ import anndata
 import ml_dtypes
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
@@ -85,6 +86,25 @@ def test_numbers_as_classes_from_every_source(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without .'1', '-1'|without .'-1', '1'"):
         convert(marked(4, 3), tmp_path / "c.store", y=labels, classes=True,
                 class_names=["0", "2"])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series, pd.Categorical])
+def test_booleans_as_classes(kind: Any, tmp_path: Path) -> None:
+    flags, x = [True, False, True], marked(3, 2)
+    store = convert(x, tmp_path / "a.store", y=kind(flags), classes=True)
+    assert store.y.tolist() == [1, 0, 1] and store.class_names == ("False", "True")
+    store = convert([(x, flags)], tmp_path / "b.store", classes=True,
+                    class_names=["True", "False"])
+    assert store.y.tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="`class_names` must be given where labels in"):
+        convert([(x, flags)], tmp_path / "c.store", classes=True)
+
+
+def test_names_of_numbers_and_of_words() -> None:
+    """Of files whose labels are numbers, and one that has words."""
+    numbers, words = named(np.array([10, 9]), numbers=True), named(np.array(["a"]))
+    assert isinstance(numbers, Named) and isinstance(words, Named)
+    assert names_of([words, numbers]) == ("a", "9", "10")
 
 
 def test_numbers_beside_names_that_are_numbers(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
         found, places = np.unique(np.ma.getdata(array)[present], return_inverse=True)
         codes = np.full(array.shape, -1)
         codes[present] = places.reshape(-1)
-        if array.dtype.kind == "U":
-            return Named(tuple(map(str, found)), codes)
+        if array.dtype.kind in "Ub":  # False and True, as categories of pandas are
+            return Named(tuple(map(str, found.tolist())), codes)
         return Named(tuple(map(number_name, found.tolist())), codes, True)
     return array
 
@@ -97,8 +97,9 @@ def names_of(labels: Iterable[Named]) -> tuple[str, ...]:
     labels = list(labels)
     found = dict.fromkeys(name for each in labels for name in each.names)
     names = [name for name in found if name not in ABSENT]
-    if any(each.numbers for each in labels):
-        names.sort(key=float)
+    keys = list(map(_number, names))
+    if any(each.numbers for each in labels) and str not in map(type, keys):
+        names.sort(key=_number)
     return tuple(names)
 
 
@@ -191,7 +192,7 @@ class LabelRule:
         found = named(y, numbers=bool(self.classes))
         if isinstance(found, Named) and self.class_names is not None:
             return placed(found, self.class_names)
-        if isinstance(found, Named) and found.numbers:
+        if isinstance(found, Named) and (found.numbers or self.classes):
             raise ValueError(
                 f"{argument('class_names')} must be given where labels in blocks are "
                 f"classes, since later blocks may hold others; received "
