@@ -29,6 +29,7 @@ from sequence_loader.backends.keras_calls import (
     dataset_call,
     is_of_sequence,
     role_of,
+    running_call,
 )
 from sequence_loader.backends.stacks import outwards
 
@@ -172,9 +173,14 @@ def _of_others(adapters: Iterable[Any], run: Any, peeks: bool) -> Reader:
 
 def _of_enqueuer(uid: Any) -> Reader:
     """Who reads by threads or processes of Keras; processes have copies of adapters."""
-    for adapter in list(_adapters):
+    seen = list(_adapters)
+    if all(getattr(_enqueuer(one), "uid", None) != uid for one in seen):
+        # Of a dataset that forwards no hook, JAX and torch have shown none.
+        seen = [one for one in running_call().around if hasattr(one, "on_epoch_end")]
+    for adapter in seen:
         enqueuer = _enqueuer(adapter)
         if enqueuer is not None and enqueuer.uid == uid:
+            _adapters.add(adapter)
             # tf-keras has another one for each iterator, Keras 3 one for ever.
             run = enqueuer if hasattr(adapter, "_enqueuer") else None
             return Reader(adapter, run, by_enqueuer=run is None)

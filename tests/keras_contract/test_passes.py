@@ -475,6 +475,15 @@ def test_keras_3_threads_of_a_wrapper_are_said_to_read_wrongly() -> None:
 
 
 @about("keras_3")
+def test_keras_3_threads_of_a_wrapper_without_hooks_move_on() -> None:
+    data = Wrapper(sequence())
+    data.workers = 2
+    with pytest.warns(UserWarning, match="train some batches twice"):
+        steps = fitted(data, epochs=2)
+    assert len(steps) == 10 and steps[:5] != steps[5:]
+
+
+@about("keras_3")
 def test_keras_3_processes_of_a_wrapper_move_on() -> None:
     inner = sequence()
     data = Forwards(inner)
