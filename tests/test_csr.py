@@ -319,11 +319,12 @@ SUMS = {
     "uint64": [2**63, 2**63 - 1, 1],
     "float16": [6e4, 5e3, 1e4],
     "float32": [2e38, 1e38, 1e38],
+    "float64": [1e308, 7e307, 1e308],
 }
 
 
 @pytest.mark.parametrize("dtype", SUMS)
-@pytest.mark.parametrize("fmt", ["rows", "csr", "coo"])
+@pytest.mark.parametrize("fmt", ["rows", "csr", "csc", "bsr", "coo"])
 def test_sums_that_a_dtype_cannot_hold_are_refused(dtype, fmt):
     if fmt != "rows" and dtype == "float16":
         pytest.skip("scipy does not know it")
@@ -334,6 +335,12 @@ def test_sums_that_a_dtype_cannot_hold_are_refused(dtype, fmt):
         if fmt == "coo":
             return from_scipy(sp.coo_array((values, (place, place)), shape=(2, 3)), "x")
         ends = np.array([0, 1, len(values)])
+        if fmt == "csc":  # of which columns have places twice
+            matrix = sp.csc_array((values, place, ends), shape=(3, 2))
+            return canonical(from_scipy(matrix, "x"), "x")
+        if fmt == "bsr":
+            blocks = values.reshape(-1, 1, 1), place, ends
+            return canonical(from_scipy(sp.bsr_array(blocks, shape=(2, 3)), "x"), "x")
         if fmt == "csr":
             matrix = sp.csr_array((values, place, ends), shape=(2, 3))
             return canonical(from_scipy(matrix, "x"), "x")
@@ -343,15 +350,21 @@ def test_sums_that_a_dtype_cannot_hold_are_refused(dtype, fmt):
     total = np.array(held, dtype).sum(dtype=dtype)
     assert made(held).data.tolist() == [5, total]
     row = 9 if fmt == "rows" else 1
+    mend = "Convert it to a wider dtype first"
+    if dtype == "float64":
+        mend = "Pass the values divided by 1000, say"
+        lower = [each / 1000 for each in [*held, more]]
+        assert made(lower).data.tolist() == [5, sum(lower)]
     refused(
         DamagedRows,
-        f"`x` holds several values at one place in row {row}, whose sum, ",
-        f", {dtype} cannot hold. Convert it to a wider dtype first.",
+        f"`x` holds several values at one place in row {row}, whose sum",
+        f" {dtype} cannot hold. {mend}.",
         call=lambda: made([*held, more]),
     )
     if dtype.startswith("float"):
         infinite = [np.inf, *held]
         assert made(infinite).data.tolist() == [5, np.inf]
+        assert np.isnan(made([*infinite, -np.inf]).data[1])
 
 
 def test_more_features_than_int32_counts():

@@ -388,3 +388,13 @@ def test_a_query_beyond_64_bits_and_a_file_that_is_not_one_of_queries(
     with pytest.raises(FileExistsError, match="a.svm is no .npy file, and `query_ids`"):
         convert(path, tmp_path / "a.store", query_ids=path, overwrite=True)
     assert path.read_bytes() == text
+
+
+def test_a_sum_that_no_float_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.svmlight"
+    path.write_text("0 1:1\n1 1:1.7e308 1:1.7e308\n")
+    with pytest.raises(ValueError, match="place in row 1, whose sum float64 cannot ho"):
+        convert(path, tmp_path / "a.store", dtype="float64")
+    path.write_text("0 1:1\n1 1:1.7e305 1:1.7e305\n")
+    store = convert(path, tmp_path / "a.store", dtype="float64")
+    assert store[:].toarray().tolist() == [[1], [3.4e305]]

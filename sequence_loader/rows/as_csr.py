@@ -8,7 +8,13 @@ import numpy as np
 
 from sequence_loader.arrays import Array
 from sequence_loader.checks import shown
-from sequence_loader.rows.csr import CsrRows, check_sums, unsigned, unsigned_limit
+from sequence_loader.rows.csr import (
+    SCALE,
+    CsrRows,
+    check_sums,
+    unsigned,
+    unsigned_limit,
+)
 
 
 def from_scipy(matrix: Any, name: str) -> CsrRows:
@@ -46,7 +52,7 @@ def from_scipy(matrix: Any, name: str) -> CsrRows:
     given, matrix = matrix, matrix.tocsr()
     if kind == "COO" and matrix.nnz < given.nnz and matrix.dtype.kind in "iuf":
         with np.errstate(invalid="ignore"):  # of some NaN
-            near = given.astype("float64").tocsr()  # which scipy has summed
+            near = (given.astype("float64") * SCALE).tocsr()  # which scipy has summed
         row = np.repeat(np.arange(rows), np.diff(near.indptr))
         check_sums(matrix.data, near.data, name, row)
     stored = check_pointers(matrix, rows, name)

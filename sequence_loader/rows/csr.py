@@ -25,6 +25,10 @@ MOST = {size: 2 ** (8 * size - 1) - 1 for size in (1, 2, 4, 8)}
 HALF = ("float16", "bfloat16")
 """Types that a store and a backend know, and scipy does not."""
 
+SCALE = 2.0**-64
+"""What values are multiplied by before they are summed, so that no sum is infinite."""
+_FEW_ROWS = 1 << 13
+
 
 class DamagedRows(ValueError):
     """CSR arrays that must not reach compiled code: what is wrong, and the mend.
@@ -37,8 +41,7 @@ class DamagedRows(ValueError):
         self.finding = finding
 
     def __str__(self) -> str:
-        finding, mend = self.args
-        return f"{finding}. {mend}."
+        return "{}. {}.".format(*self.args)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -123,11 +126,7 @@ class CsrRows:
 
     def row_of_each(self) -> Integers:
         """int64 array of shape (nnz,): the row each stored value belongs to."""
-        rows = np.arange(self.num_rows, dtype=np.int64)
-        return np.repeat(rows, np.diff(self.indptr))
-
-
-_FEW_ROWS = 1 << 13
+        return np.repeat(np.arange(self.num_rows, dtype=np.int64), np.diff(self.indptr))
 
 
 @functools.lru_cache(maxsize=64)
@@ -260,8 +259,7 @@ def unsigned_limit(indices: Array, limit: int) -> int:
     """
     if indices.dtype.kind != "i":
         return limit
-    most: int = MOST[indices.dtype.itemsize]
-    return min(limit, most + 1)
+    return int(min(limit, MOST[indices.dtype.itemsize] + 1))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # `check_sums` tells
@@ -270,28 +268,30 @@ def _summed(batch: CsrRows, name: str, rows: Integers | None) -> CsrRows:
     row = batch.row_of_each()
     order = np.lexsort((batch.indices, row))
     row, indices, data = row[order], batch.indices[order], batch.data[order]
-    fresh = np.ones(len(row), dtype=bool)
-    fresh[1:] = (row[1:] != row[:-1]) | (indices[1:] != indices[:-1])
-    first = np.flatnonzero(fresh)
+    fresh = (row[1:] != row[:-1]) | (indices[1:] != indices[:-1])
+    first = np.flatnonzero(np.append(True, fresh))
     counts = np.bincount(row[first], minlength=batch.num_rows)
     summed = np.add.reduceat(data, first, dtype=data.dtype)
     if data.dtype.kind in "iuf" and len(first) < len(data):
-        near = np.add.reduceat(data, first, dtype=np.float64)
+        near = np.add.reduceat(np.multiply(data, SCALE, dtype=np.float64), first)
         check_sums(summed, near, name, row[first] if rows is None else rows[row[first]])
     return CsrRows(ends_of(counts), indices[first], summed, batch.num_features)
 
 
-@np.errstate(invalid="ignore")  # of two that are infinite
+@np.errstate(over="ignore", invalid="ignore")  # of those that are infinite
 def check_sums(summed: Array, near: Array, name: str, row: Integers) -> None:
-    """Raises DamagedRows where a sum is not nearly `near`: infinite, or wrapped."""
-    off = np.abs(near - summed.astype(np.float64))
+    """Raises DamagedRows where a sum is not nearly `near` / SCALE."""
+    off = np.abs(near - np.multiply(summed, SCALE, dtype=np.float64))
     half = np.inf if summed.dtype.kind == "f" else 2.0 ** (8 * summed.itemsize - 1)
-    if (off >= half).any():
-        place = int((off >= half).argmax())
+    wrong = (off >= half * SCALE) | (np.isnan(summed) & ~np.isnan(near))
+    if wrong.any():
+        place, widest = int(wrong.argmax()), summed.dtype == np.float64
+        total = "" if widest else f", {near[place] / SCALE:.17g},"
+        mend = "Convert it to a wider dtype first"
         raise DamagedRows(
             f"`{name}` holds several values at one place in row {row[place]}, whose "
-            f"sum, {near[place]:.17g}, {summed.dtype} cannot hold",
-            "Convert it to a wider dtype first",
+            f"sum{total} {summed.dtype} cannot hold",
+            "Pass the values divided by 1000, say" if widest else mend,
         )
 
 
