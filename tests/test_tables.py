@@ -459,6 +459,12 @@ def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_pa
     assert open_store(tmp_path / "b.store")[:].toarray().tolist() == [[1, 3], [2, 4]]
     with StoreWriter(tmp_path / "c.store", 2, feature_names=["c", "d"]) as writer:
         writer.append(two)  # they are called otherwise
+    some = table({"b": [3, 4], "c": [1, 2]})
+    said = "order of `feature_names`, ['a', 'b']; this table has ['b', 'c']. Pass them "
+    with StoreWriter(tmp_path / "d.store", 2, feature_names=names) as writer:
+        refused(ValueError, said, call=lambda: writer.append(some))
+        writer.append(np.array(some).reshape(2, 2))  # its numbers alone
+    assert open_store(tmp_path / "d.store")[:].toarray().tolist() == [[3, 1], [4, 2]]
     kinds = pd.DataFrame({"kind": ["x", "y", "z", "x"]})
     seq = sequence(
         kinds, transform=lambda rows: pd.get_dummies(rows["kind"]), batch_size=2

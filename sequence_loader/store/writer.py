@@ -125,8 +125,8 @@ class StoreWriter:
                 is refused), and explicit zeros are kept. Of the dtype of the store,
                 floats are rounded, and what it cannot hold, as an integer that a float
                 would round, is refused. A pandas, polars or pyarrow table of numbers is
-                a block as well; columns that have the names of `feature_names` must
-                have their order.
+                a block as well; a column that has one of the `feature_names` must be
+                at its place.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row, and of tables
                 the columns and their order.
@@ -243,13 +243,13 @@ class StoreWriter:
             )
 
     def _check_order(self, found: tuple[str, ...] = ()) -> None:
-        """Raises ValueError where a table has the features' names in another order."""
-        names = self._names[0]
-        if names and found != names and sorted(found) == sorted(names):
+        """Raises ValueError where a table has features' names at other places."""
+        names = self._names[0] or ()
+        if {a for a, b in zip(found, names) if a != b}.intersection(names):
             raise ValueError(
                 f"`{self.block_name}` must have its columns in the order of "
-                f"`feature_names`, {shown(list(names))}; this table has "
-                f"{shown(list(found))}. Pass them in that order."
+                f"`feature_names`, {shown([*names])}; this table has "
+                f"{shown([*found])}. Pass them in that order, or its numbers alone."
             )
 
     def _check_dtype(self, rows: CsrRows) -> None:
