@@ -160,6 +160,27 @@ def test_the_line_of_the_file_is_named(
         convert(tmp_path / "a.mtx", tmp_path / "a.store")
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_zero_on_the_other_side_doubles_nothing(sign: int, tmp_path: Path) -> None:
+    kind = "symmetric" if sign == 1 else "skew-symmetric"
+    head = HEAD.replace("general", kind) + "3 3 3\n2 1 5\n"
+    (tmp_path / "a.mtx").write_text(head + "1 2 0\n3 2 7\n")
+    found = convert(tmp_path / "a.mtx", tmp_path / "a.store")[:].toarray()
+    assert found.tolist() == [[0, sign * 5, 0], [5, 0, sign * 7], [0, 7, 0]]
+    (tmp_path / "a.mtx").write_text(head + "1 2 5\n3 2 7\n")
+    with pytest.raises(ValueError, match="line 5, it has entries on both sides of th"):
+        convert(tmp_path / "a.mtx", tmp_path / "b.store")
+
+
+def test_the_mend_of_a_pattern_that_has_a_place_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.mtx"
+    path.write_text(HEAD.replace("real", "pattern") + "2 2 3\n2 1\n2 1\n1 2\n")
+    with pytest.raises(ValueError, match="holds 2.0 .* hold. Pass dtype='float64'"):
+        convert(path, tmp_path / "a.store")
+    store = convert(path, tmp_path / "a.store", dtype="float64")
+    assert store[:].toarray().tolist() == [[0, 1], [2, 0]]
+
+
 def test_two_signs_are_no_number(tmp_path: Path) -> None:
     (tmp_path / "a.mtx").write_text(HEAD + "2 2 1\n1 2 +-5\n")
     with pytest.raises(ValueError, match=r"line 3: '\+-5' is no number"):

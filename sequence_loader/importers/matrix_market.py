@@ -242,8 +242,9 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
         if part.value.dtype.kind == "f" and np.isinf(part.value).any():
             check_lines(whole, first, header.shape, header.field, header.dense)
         if header.symmetry != "general":
-            below = below or bool((part.row > part.column).any())
-            above = above or bool((part.row < part.column).any())
+            held = part.value != 0  # a 0 doubles nothing
+            below = below or bool((part.row > part.column)[held].any())
+            above = above or bool((part.row < part.column)[held].any())
             if below and above:
                 raise ValueError(
                     f"up to line {number - 1}, it has entries on both sides of the "
