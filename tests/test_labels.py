@@ -515,6 +515,62 @@ def test_columns_without_names_go_by_number(
     assert store.y.tolist() == numbers
 
 
+@pytest.mark.parametrize("classes", [None, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 2\n3 4\n", "1\t2\n3\t4\n", "1;2\n3;4\n", "1, 2\n3, 4\n",
+        "1,2,3\n4,5,6\n", '"1" 2\n"3" 4\n', '"1 2"\n"3 4"\n', "1,\n2,\n",
+        "a\tb\nc\td\n",
+    ],
+)  # fmt: skip
+def test_several_entries_on_a_line_are_no_class(
+    text: str, classes: bool | None, tmp_path: Path
+) -> None:
+    path, x = tmp_path / "y.txt", [marked(2, 2)]
+    path.write_text(text)
+    said = "line 1: .* is several entries. Write one on each line, or name a column of"
+    with pytest.raises(ValueError, match=said):
+        convert(x, tmp_path / "a.store", y=path, classes=classes)
+    table = tmp_path / "table.csv"
+    table.write_text("id,label\n1,2\n3,4\n")
+    assert convert(x, tmp_path / "a.store", y=f"{table}:label").y.tolist() == [2, 4]
+    path.write_text("T cell\na, b\n")
+    assert labels_of(convert(x, tmp_path / "b.store", y=path)) == ["T cell", "a, b"]
+
+
+def test_numbers_in_quotes_are_numbers(tmp_path: Path) -> None:
+    """As R writes them."""
+    path, x = tmp_path / "y.txt", [marked(3, 2)]
+    path.write_text("\"10\"\n'9'\n-1.5\n")
+    store = convert(x, tmp_path / "a.store", y=path)
+    assert store.y.tolist() == [10, 9, -1.5] and store.class_names is None
+    path.write_text('"10"\n"9"\n"10"\n')
+    store = convert(x, tmp_path / "b.store", y=path, classes=True)
+    assert store.y.tolist() == [1, 0, 1] and store.class_names == ("9", "10")
+    names = ['"9"', '"7"', '"10"']
+    with pytest.raises(ValueError, match="`classes` must be given where both labels"):
+        convert(x, tmp_path / "c.store", y=path, class_names=names)
+    store = convert(x, tmp_path / "c.store", y=path, class_names=names, classes=True)
+    assert store.y.tolist() == [2, 0, 2]
+    path.write_text('"1,5"\n"2"\n"3"\n')
+    with pytest.raises(ValueError, match="line 1: '1,5' is no number"):
+        convert(x, tmp_path / "d.store", y=path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ['"x;y;z",label', '"x;\ny;z",label', '"a""b;c;d",label', "5\" p;i,a,label",
+     '"1,2,3";label', '"a\tb";"label"'],
+)  # fmt: skip
+def test_what_is_in_quotes_parts_no_columns(head: str, tmp_path: Path) -> None:
+    part = ";" if '";' in head else ","
+    lines = [head, *(part.join([*"00"[: 2 if ",a," in head else 1], n]) for n in "567")]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    store = convert([marked(3, 2)], tmp_path / "a.store", y=f"{tmp_path}/t.csv:label")
+    assert store.y.tolist() == [5, 6, 7]
+
+
 def test_a_class_without_a_name_is_none(tmp_path: Path, capsys: Any) -> None:
     """Else rows without a label would be of it."""
     scipy_file, names = tmp_path / "x.npz", tmp_path / "names.txt"

@@ -30,6 +30,11 @@ ROWS = 1 << 16
 """Records of a csv that are made an array at a time."""
 COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+\Z")
 SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
+PARTED = re.compile(r"[\"';,\t ]")
+BETWEEN = re.compile(r"[\s;,]+")
+QUOTED = re.compile(r"([\"'])([^\"']*)\1\Z")
+FIELD = re.compile(r'(^|[;,\t])"[^"]*(""[^"]*)*("|\Z)')
+"""What stands in quotes in a line of a csv."""
 
 
 def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
@@ -37,7 +42,8 @@ def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
 
     Args:
         name: The argument.
-        given: A ``.npy`` file; a text file with an entry on each line; or
+        given: A ``.npy`` file; a text file with an entry on each line, numbers in
+            quotes or without; or
             ``table.csv:column``, with the name of a column in the first line, or its
             number, from 0, in a table without such a line: one whose first line is
             of numbers, other than 0, 1, 2 and so on, which pandas writes as names.
@@ -124,13 +130,15 @@ def _texts(path: Path, column: str) -> Iterator[Entries]:
                 raise ValueError("it is no text. Write it with numpy.save, or as text")
             text = decoder.decode(piece).removesuffix("\n")
             entries = [each.strip() for each in text.split("\n")]
+            if PARTED.search(text):
+                entries = [_entry(each, line + i) for i, each in enumerate(entries)]
             yield range(line, line + len(entries)), entries
             line += len(entries)
 
 
 def _records(path: Path, column: str) -> Iterator[Entries]:
     with io.TextIOWrapper(open_text(path), "utf-8-sig", newline="") as text:
-        head = text.readline()
+        head = re.split("[\r\n]", FIELD.sub(r"\1", text.read(1 << 16)), maxsplit=1)[0]
         text.seek(0)
         reader = csv.reader(text, delimiter=_delimiter(head), strict=True)
         first = [each.strip() for each in next(reader, [])]
@@ -157,8 +165,23 @@ def _records(path: Path, column: str) -> Iterator[Entries]:
         yield numbers, found
 
 
+def _entry(text: str, line: int) -> str:
+    """What is in a line, a number without its quotes; raises where it is several."""
+    inner = QUOTED.sub(r"\2", text)
+    parts = [QUOTED.sub(r"\2", part) for part in BETWEEN.split(inner)]
+    numbers = all(p in ABSENT or REAL.match(p) or MEANT.match(p) for p in parts)
+    if numbers and (len(parts) == 1 or MEANT.match(inner)):
+        return inner
+    if numbers or ("\t" in text and not SVMLIGHT.match(text)):
+        raise ValueError(
+            f"line {line}: {shown(text, 40)} is several entries. Write one on each "
+            f"line, or name a column of a csv, as in table.csv:label"
+        )
+    return text
+
+
 def _delimiter(head: str) -> str:
-    """What stands between the columns, by the first line."""
+    """What stands between the columns, by what the first line has outside quotes."""
     fields = re.split("[;\t]", head.strip())
     if len(fields) > 1 and any(map(COMMA.match, fields)):
         head = head.replace(",", "")  # of decimals, as in 1,5;2

@@ -301,10 +301,10 @@ def _of_objects(array: Array, name: str) -> Array:
 
 
 def _number(name: str) -> Any:
-    """What a name is looked up by where labels are numbers: ``1`` and ``1.0`` alike."""
+    """What a name is looked up by where labels are numbers: 1, "1" and 1.0 alike."""
     for kind in (int, float) if "_" not in name else ():
         try:
-            return kind(name)
+            return kind(name.strip("\"'"))
         except ValueError:
             continue
     return name
