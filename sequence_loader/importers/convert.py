@@ -88,7 +88,8 @@ def convert(
             or not), or ``"table.csv:column"``. Text and categories become integers,
             the places of the labels in `class_names`. In a text file of which most
             entries are numbers, one that is none is refused, unless `classes` or
-            `class_names` is given. A column goes by its name, or by its number, from
+            `class_names` is given; numbers may be in quotes, and several on a line
+            are refused. A column goes by its name, or by its number, from
             0, where the first line is of numbers.
         sample_weight: Numbers of shape (rows,), given as `y` is.
         dtype: Type of the stored values. By default that of the source, where it
