@@ -463,6 +463,9 @@ def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_pa
     said = "order of `feature_names`, ['a', 'b']; this table has ['b', 'c']. Pass them "
     with StoreWriter(tmp_path / "d.store", 2, feature_names=names) as writer:
         refused(ValueError, said, call=lambda: writer.append(some))
+        other = table({"a": [3, 4], "c": [1, 2]})  # which of the features is "c"?
+        said = "this table has ['a', 'c']"
+        refused(ValueError, said, call=lambda: writer.append(other))
         writer.append(np.array(some).reshape(2, 2))  # its numbers alone
     assert open_store(tmp_path / "d.store")[:].toarray().tolist() == [[3, 1], [4, 2]]
     kinds = pd.DataFrame({"kind": ["x", "y", "z", "x"]})

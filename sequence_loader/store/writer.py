@@ -243,9 +243,9 @@ class StoreWriter:
             )
 
     def _check_order(self, found: tuple[str, ...] = ()) -> None:
-        """Raises ValueError where a table has features' names at other places."""
+        """Raises ValueError where a table has features' names, but not all in order."""
         names = self._names[0] or ()
-        if {a for a, b in zip(found, names) if a != b}.intersection(names):
+        if found != names and set(found).intersection(names):
             raise ValueError(
                 f"`{self.block_name}` must have its columns in the order of "
                 f"`feature_names`, {shown([*names])}; this table has "
