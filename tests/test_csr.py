@@ -323,12 +323,16 @@ SUMS = {
 }
 
 
-@pytest.mark.parametrize("dtype", SUMS)
-@pytest.mark.parametrize("fmt", ["rows", "csr", "csc", "bsr", "coo"])
-def test_sums_that_a_dtype_cannot_hold_are_refused(dtype, fmt):
-    if fmt != "rows" and dtype == "float16":
-        pytest.skip("scipy does not know it")
-
+@pytest.mark.parametrize(
+    ("fmt", "dtype"),
+    [
+        (fmt, dtype)
+        for fmt in ("rows", "csr", "csc", "bsr", "coo")
+        for dtype in SUMS
+        if fmt == "rows" or dtype != "float16"  # which scipy does not know
+    ],
+)
+def test_sums_that_a_dtype_cannot_hold_are_refused(fmt, dtype):
     def made(values):
         values = np.array([5, *values], dtype)
         place = np.array([0, *[1] * (len(values) - 1)])

@@ -434,4 +434,4 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
     peaks = [float(megabytes) for megabytes in large[3:]]
     needed = max(float(megabytes) for megabytes in tiny[3:])
     assert max(peaks) <= needed + 6 + 2  # what malloc keeps
-    assert max(peaks[1:]) <= peaks[0] + 1
+    assert max(peaks[1:]) <= peaks[0] + 2
