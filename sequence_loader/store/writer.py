@@ -125,8 +125,8 @@ class StoreWriter:
                 is refused), and explicit zeros are kept. Of the dtype of the store,
                 floats are rounded, and what it cannot hold, as an integer that a float
                 would round, is refused. A pandas, polars or pyarrow table of numbers is
-                a block as well; a column that has one of the `feature_names` must be
-                at its place.
+                a block as well; one that has some of the `feature_names` must have all
+                of them, in their order.
             y: Numbers of shape (rows, ...), with every block or with none. The
                 first block decides the dtype and the shape of a row, and of tables
                 the columns and their order.
