@@ -392,8 +392,12 @@ class TestWindows:
             assert run_python(code, tmp_path / "a.store").strip() == "done"
 
 
-def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
-    """A store of 48 MB through 6 MB, and one of which nothing need be read ahead."""
+def test_private_memory_is_bounded_in_every_epoch(tmp_path: Path) -> None:
+    """A store of 48 MB through 6 MB, and one of which nothing need be read ahead.
+
+    Ten epochs read 480 MB, so what a fiftieth of them left behind would pass the bound.
+    How much of the 6 MB is in use when we look differs between epochs.
+    """
     code = """
         import sys
         import numpy as np, scipy.sparse as sp
@@ -417,7 +421,7 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
             store = open_store(f"{folder}/{name}.store", memory=6_000_000)
             plan = BatchPlan(len(store), BlockShuffleSampler(1), 64)
             start, most = anonymous(), []
-            for epoch in range(4):
+            for epoch in range(10):
                 most.append(0)
                 for index in range(plan.num_batches):
                     store.traits.look_ahead(plan, epoch, index)
@@ -433,5 +437,4 @@ def test_private_memory_is_bounded_and_flat(tmp_path: Path) -> None:
     assert int(large[2]) > 7 * 6_000_000
     peaks = [float(megabytes) for megabytes in large[3:]]
     needed = max(float(megabytes) for megabytes in tiny[3:])
-    assert max(peaks) <= needed + 6 + 2  # what malloc keeps
-    assert max(peaks[1:]) <= peaks[0] + 2
+    assert len(peaks) == 10 and max(peaks) <= needed + 6 + 2  # what malloc keeps
