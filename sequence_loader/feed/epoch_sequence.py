@@ -83,7 +83,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
 
         Where Keras asks for a batch, the epoch of the pass that it is for. After a
         pass of `fit`, `evaluate` or `predict` still the one that was served: the next
-        pass moves it on.
+        pass moves it on. Keras reads ahead, so a callback may see the epoch of batches
+        that are not trained yet, where ``steps_per_epoch`` differs from ``len``.
         """
         fixed = self._fixed.epoch
         return self._epochs.entered(self._reader()) if fixed is None else fixed

@@ -28,7 +28,13 @@ from keras_contract.real_keras import (
     one_hot,
 )
 
-from sequence_loader import SequenceCheckpoint, SparseBatchSequence
+from sequence_loader import (
+    BlockShuffleSampler,
+    SequenceCheckpoint,
+    SparseBatchSequence,
+    StoreWriter,
+    open_store,
+)
 
 # Whole batches: another size costs a fit as much again, to compile it.
 ROWS, FEATURES, BATCHES = 110, 12, 11
@@ -106,9 +112,13 @@ class Run:
             "batch_size": 10, "shuffle": True, "seed": 5, "output": output,
             "workers": setting.get("workers", 1), **setting.get("sequence", {}),
         }  # fmt: skip
-        x, y = setting.get("data", (X, Y))
-        rows = setting.get("rows", ROWS)
-        self.sequence = SparseBatchSequence(x[:rows], y[:rows], **options)
+        if "store" in setting:
+            self.store = open_store(self.path.parent / "a.store", **setting["store"])
+            self.sequence = SparseBatchSequence(self.store, **options)
+        else:
+            x, y = setting.get("data", (X, Y))
+            rows = setting.get("rows", ROWS)
+            self.sequence = SparseBatchSequence(x[:rows], y[:rows], **options)
         names = {"every", "keep", "delete_checkpoint"} & setting.keys()
         kept = {name: setting[name] for name in names}
         self.breaks = Breaks(hook, after, error)
@@ -254,6 +264,33 @@ def test_steps_per_epoch(tmp_path, dataset, steps):
     whole = uninterrupted(tmp_path, **setting)
     breaks = [("batch", 5), ("batch", 8), ("epoch", 1), ("batch", 7)]
     interrupted(tmp_path, whole, breaks, **setting)
+
+
+@about("keras_3")
+@pytest.mark.parametrize(
+    "dataset", [False, pytest.param(True, marks=pytest.mark.long)]
+)
+def test_a_store_that_is_read_through_windows(tmp_path, dataset):
+    x = sp.random(
+        4000, FEATURES, density=0.4, format="csr", dtype="float32",
+        random_state=np.random.default_rng(2),
+    )  # fmt: skip
+    with StoreWriter(tmp_path / "a.store", FEATURES) as writer:
+        writer.append(x, y=(np.asarray(x.sum(axis=1)).ravel() > 2.4).astype("float32"))
+    setting: dict[str, Any] = {
+        "store": {"memory": 40_000},
+        "sequence": {
+            "batch_size": 400, "shuffle": False, "seed": None,
+            "sampler": BlockShuffleSampler(5, 16, 64),
+        },
+        "dataset": dataset,
+    }  # fmt: skip
+    whole = uninterrupted(tmp_path, **setting)
+    run = interrupted(tmp_path, whole, CHAIN[:3], **setting)
+    mapped = uninterrupted(tmp_path, **setting | {"store": {}})
+    assert mapped.result == run.result
+    readers = [type(each.store._reader()).__name__ for each in (mapped, whole, run)]
+    assert readers == ["MapReader", "WindowReader", "WindowReader"]
 
 
 @about("keras_3")

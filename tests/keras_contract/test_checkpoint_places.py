@@ -27,6 +27,7 @@ from keras_contract.test_checkpoint_state import (
 )
 
 from sequence_loader import SequenceCheckpoint, SparseBatchSequence
+from sequence_loader.feed import checkpoint_fit
 from sequence_loader.feed.checkpoint_files import CheckpointFolder, Options
 
 pytestmark = [CHECKPOINTS, about("keras_3")]
@@ -175,6 +176,16 @@ def test_any_byte_of_a_header_that_has_changed_is_damage(tmp_path):
             number, header, read = found
             assert header["number"] == number and read.tolist() == content.tolist()
     folder.release()
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(checkpoint_fit, "FORMAT", 1)
+    fitted(tmp_path, compiled, after=5)
+    with pytest.raises(ValueError, match="of format 2; .* has one of format 1. Delete"):
+        fitted(tmp_path, compiled)
+    for old in tmp_path.glob("*.checkpoint"):
+        old.unlink()
+    assert result(fitted(tmp_path, compiled)) == whole
 
 
 def test_a_second_fit_of_a_script_wants_a_path_of_its_own(tmp_path):
