@@ -14,7 +14,7 @@ from sequence_loader.batches.structures import (
     map_structure,
     same_shape,
 )
-from sequence_loader.checks import check_real, shown
+from sequence_loader.checks import check_real, is_floating, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.values import DoesNotFit, wider
 
@@ -71,6 +71,28 @@ def checked_dtypes(dtype: Structure, inputs: Structure) -> Structure:
     return map_structure(
         lambda each, _: None if each is None else checked_dtype(each), dtype, inputs
     )
+
+
+def whole_numbers(
+    dtype: Structure,
+    inputs: Structure,
+    floats: np.dtype[Any],
+    held_as: Callable[[np.dtype[Any]], np.dtype[Any]],
+) -> Structure:
+    """What the integers of each input must fit where they become floats beside others.
+
+    Args:
+        dtype: As for `checked_dtypes`, which raises.
+        inputs: What the user calls each input.
+        floats: What floats are served as where no dtype is asked for.
+        held_as: See `Assembler`.
+    """
+
+    def whole(asked: np.dtype[Any] | None) -> np.dtype[Any]:
+        asked = floats if asked is None else asked
+        return held_as(asked) if is_floating(asked) else np.dtype(np.float64)
+
+    return map_structure(whole, checked_dtypes(dtype, inputs))
 
 
 def checked_dtype(dtype: Any) -> np.dtype[Any]:

@@ -25,7 +25,7 @@ from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
 from sequence_loader.rows.mends import as_lists
-from sequence_loader.rows.objects import from_objects
+from sequence_loader.rows.objects import WHOLE, from_objects
 from sequence_loader.rows.tables import check_names, is_table, numbers_alike
 
 Transform = Callable[[Any], Any]
@@ -40,6 +40,7 @@ class InputReader:
         source: Where rows come from; `None` where they are handed over.
         transform: What turns a block of them into numbers, or `None`.
         container: What sparse rows are handed to the transform as.
+        whole: What integers must fit that become floats beside others in a table.
         columns: Those of the first table that the source or the transform gave, if it
             gives tables.
     """
@@ -48,6 +49,7 @@ class InputReader:
     source: RowSource | None
     transform: Transform | None
     container: type = sp.csr_array
+    whole: np.dtype[Any] = WHOLE
     columns: list[tuple[str, ...]] = field(default_factory=list)
 
     def serve(self, rows: Integers, block: Block | None = None) -> CsrRows | Array:
@@ -63,13 +65,14 @@ class InputReader:
         if block is None:
             block = self.take(rows)
         if self.transform is None:
-            block = numbers_alike(block, self.columns, self.name)
+            block = numbers_alike(block, self.columns, self.name, self.whole)
             return cast("CsrRows | Array", block)
         if isinstance(block, CsrRows):
             block = block.widened().to_scipy(self.container)
         result = self.transform(block)
-        result = numbers_alike(result, self.columns, f"transform({self.name})")
-        return _checked_result(result, len(rows), self.name)
+        called = f"transform({self.name})"
+        result = numbers_alike(result, self.columns, called, self.whole)
+        return _checked_result(result, len(rows), self.name, self.whole)
 
     def check_columns(self, others: list[tuple[str, ...]]) -> None:
         """Compares with what the same reader has seen in another process."""
@@ -104,16 +107,25 @@ def checked_transforms(transform: Structure | None, x: Structure) -> Structure:
 
 
 def make_reader(
-    source: RowSource, name: str, transform: Transform | None
+    source: RowSource,
+    name: str,
+    transform: Transform | None,
+    whole: np.dtype[Any] = WHOLE,
 ) -> InputReader:
     """Wraps a source and its transform, once both are found to fit.
+
+    Args:
+        source: Where rows come from.
+        name: What the user calls it.
+        transform: What they are handed to, or `None`.
+        whole: See `InputReader`.
 
     Raises:
         TypeError: The transform is not callable, or missing where it is needed.
     """
     _check_transform(transform, source, name)
     container = source.container if isinstance(source, CsrSource) else sp.csr_array
-    return InputReader(name, source, transform, container)
+    return InputReader(name, source, transform, container, whole)
 
 
 def _check_transform(transform: Any, source: RowSource, name: str) -> None:
@@ -139,7 +151,9 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
         )
 
 
-def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
+def _checked_result(
+    result: Any, num_rows: int, name: str, whole: np.dtype[Any]
+) -> CsrRows | Array:
     """What a transform gave, as rows that nothing else refers to."""
     if not sp.issparse(result) and not isinstance(result, np.ndarray):
         raise TypeError(
@@ -149,7 +163,7 @@ def _checked_result(result: Any, num_rows: int, name: str) -> CsrRows | Array:
         )
     check_unmasked(f"transform({name})", result)
     if not sp.issparse(result):
-        result = from_objects(result, f"transform({name})")
+        result = from_objects(result, f"transform({name})", whole=whole)
     check_real(f"transform({name})", result.dtype)
     if result.ndim == 0 or result.shape[0] != num_rows or 0 in result.shape:
         raise ValueError(

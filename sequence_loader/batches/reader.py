@@ -5,13 +5,16 @@ It is picklable, knows no backend, and what it returns is sparse where the rows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.batches.batch import Batch
+from sequence_loader.batches.dtypes import checked_dtype, whole_numbers
 from sequence_loader.batches.fingerprint import fingerprint
 from sequence_loader.batches.inputs import InputReader, checked_transforms, make_reader
 from sequence_loader.batches.structures import (
@@ -44,6 +47,9 @@ class BatchReader:
         y: Targets, or `None` for those of the store.
         sample_weight: Weights, or `None` for those of the store.
         transform: Callable, structure of callables, or `None`.
+        dtype: What each input is served as: see `checked_dtypes`.
+        floats: What floats are served as where that is `None`.
+        held_as: See `Assembler`.
 
     Attributes:
         names: What the user calls each input, a structure.
@@ -60,6 +66,9 @@ class BatchReader:
         y: Any = None,
         sample_weight: Any = None,
         transform: Structure | None = None,
+        dtype: Structure = None,
+        floats: Any = "float32",
+        held_as: Callable[[np.dtype[Any]], np.dtype[Any]] = np.dtype,
     ) -> None:
         # scipy's dictionary of keys is a dict, but not one of inputs.
         x, y = map(_no_dictionary, (x, y))
@@ -68,7 +77,8 @@ class BatchReader:
         self._listed = listed and isinstance(x, tuple)
         transform = checked_transforms(transform, x)
         self.names = names("x", x)
-        self._features = map_structure(as_row_source, x, self.names, transform)
+        whole = whole_numbers(dtype, self.names, checked_dtype(floats), held_as)
+        self._features = map_structure(as_row_source, x, self.names, transform, whole)
         if not leaves(self._features):
             raise ValueError(
                 f"`x` must hold at least one input; received {shown(x)}. Pass a "
@@ -83,7 +93,7 @@ class BatchReader:
         self._weights = weight_sources(sample_weight, self._targets, self.num_rows)
         self._check_lengths()
         self.inputs: Structure = map_structure(
-            make_reader, self._features, self.names, transform
+            make_reader, self._features, self.names, transform, whole
         )
         self._widths: dict[str, tuple[int, ...]] = {}
         self._seen = Seen()

@@ -239,7 +239,7 @@ def as_array(value: Any, name: str) -> Array:
     """An array of what may be a list; raises ValueError where its rows differ."""
     if isinstance(value, np.ndarray):
         return value
-    if is_table(value) and not hasattr(value, "columns"):
+    if is_table(value):
         value = entries_of(value, name)
     try:
         return array_of(value, name)

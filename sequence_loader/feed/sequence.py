@@ -138,7 +138,7 @@ class SparseBatchSequence(EpochSequence):
         self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
         drawn, seed = seed is None, checked_seed(seed)
-        reader = BatchReader(x, y, sample_weight, transform)
+        reader = BatchReader(x, y, sample_weight, transform, dtype, floatx(), held_as)
         subset = checked_subset(rows, reader.num_rows)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
         pipeline = Pipeline(

@@ -14,39 +14,45 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.rows.values import DoesNotFit
+from sequence_loader.rows.values import DoesNotFit, precision
 
 WHOLE = np.dtype(np.float32)
 """What the integers of a column must fit that becomes floats beside others: it is
 what models are given."""
 
 
-def array_of(value: Any, name: str) -> Array:
+def array_of(value: Any, name: str, whole: np.dtype[Any] | None = None) -> Array:
     """An array of what may be a list, or a Categorical; of one with large integers
     beside floats, which NumPy would round, objects.
 
     Args:
         value: What NumPy takes.
         name: The argument it came in.
+        whole: What whole numbers must fit; by default `whole_for` it.
 
     Raises:
         ValueError: Its rows differ in length.
     """
+    whole = whole_for(name) if whole is None else whole
     array = np.asarray(value)
     rounds = isinstance(value, list | tuple) or hasattr(value, "categories")
     if rounds and array.dtype == np.float64:
-        if (np.abs(array) >= 2 ** (np.finfo(whole_for(name)).nmant + 1)).any():
+        if (np.abs(array) >= 2 ** (precision(whole))).any():
             return np.array(list(value), object)
     return array
 
 
-def from_objects(array: Array, name: str, label: Any = None) -> Array:
+def from_objects(
+    array: Array, name: str, label: Any = None, whole: np.dtype[Any] | None = None
+) -> Array:
     """Numbers in an array of objects as an array of numbers.
 
     Args:
         array: Of any dtype; others than objects are returned as they are.
         name: The argument it came in.
         label: The column of it, or `None`.
+        whole: What whole numbers must fit that become floats; by default `whole_for`
+            the argument.
 
     Returns:
         Of integers if all are, otherwise of float64, with NaN for what is missing;
@@ -57,6 +63,7 @@ def from_objects(array: Array, name: str, label: Any = None) -> Array:
     """
     if array.dtype.kind != "O":
         return array
+    dtype = whole_for(name) if whole is None else whole
     items = array.ravel().tolist()
     missing = [is_missing(item) for item in items]
     if all(missing) or not all(
@@ -72,12 +79,11 @@ def from_objects(array: Array, name: str, label: Any = None) -> Array:
     numbers = [np.nan if gone else _as_float(i) for i, gone in zip(items, missing)]
     made = np.array(numbers).reshape(array.shape)
     with np.errstate(over="ignore"):
-        held = made.astype(whole_for(name)).ravel().tolist()
+        held = made.astype(dtype).ravel().tolist()
     for place, (item, number, kept) in enumerate(zip(items, numbers, held)):
         exact = int(item) if isinstance(item, Integral) else item  # NumPy's would round
         if _is_whole(item) and not exact == number == kept:
             where = "" if label is None else f" of column {label!r}"
-            dtype = whole_for(name)
             raise DoesNotFit(item, place, dtype).named(
                 name,
                 array,

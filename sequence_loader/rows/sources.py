@@ -226,7 +226,10 @@ class ItemSource:
 
 
 def as_row_source(
-    value: Any, name: str = "x", transform: Any = None
+    value: Any,
+    name: str = "x",
+    transform: Any = None,
+    whole: np.dtype[Any] | None = None,
 ) -> RowSource:
     """Wraps one value a user passed; row sources pass through.
 
@@ -236,6 +239,8 @@ def as_row_source(
         transform: What its rows are handed to, if anything. It is given a table as
             one, by whose names a scikit-learn ``ColumnTransformer`` goes, whatever
             other columns there are.
+        whole: What integers must fit that become floats beside others; by default
+            `whole_for` the argument.
 
     Raises:
         TypeError: Rows cannot be taken from it.
@@ -245,7 +250,7 @@ def as_row_source(
     check_collected(value, name)
     if is_table(value) and transform is None:
         check_not_empty(name, getattr(value, "shape", (len(value),)))
-        matrix = numbers_of(value, name)
+        matrix = numbers_of(value, name, whole)
         value = value if matrix is None else matrix
     if sp.issparse(value):
         return CsrSource(value, name)
@@ -254,7 +259,7 @@ def as_row_source(
         return value
     check_unmasked(name, value)
     if isinstance(value, np.ndarray) and transform is None:
-        value = from_objects(value, name)
+        value = from_objects(value, name, whole=whole)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
     if (

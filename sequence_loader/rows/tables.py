@@ -13,15 +13,24 @@ import scipy.sparse as sp
 
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
+from sequence_loader.rows.columns import (
+    as_arrow,
+    is_sparse,
+    labels_of_column,
+    numbers_of_column,
+    objects_of,
+    package,
+    stored_of,
+)
 from sequence_loader.rows.csr import ends_of
-from sequence_loader.rows.objects import from_objects, whole_for
+from sequence_loader.rows.objects import whole_for
 from sequence_loader.rows.values import DoesNotFit, cast, check_fits
 
 
 def is_table(value: Any) -> bool:
     """Whether rows are taken from it by position, and columns have types."""
     return hasattr(value, "iloc") or (
-        _package(value) in ("polars", "pyarrow") and hasattr(value, "slice")
+        package(value) in ("polars", "pyarrow") and hasattr(value, "slice")
     )
 
 
@@ -41,18 +50,19 @@ def take(table: Any, rows: Integers) -> Any:
     """
     if hasattr(table, "iloc"):
         return table.iloc[rows]
-    if _package(table) != "pyarrow":
+    if package(table) != "pyarrow":
         return table[rows]
     taken = table.take(rows)
     return taken if hasattr(taken, "column_names") else taken.to_pylist()
 
 
-def numbers_of(table: Any, name: str) -> Any:
+def numbers_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any:
     """A table as a matrix.
 
     Args:
         table: What `is_table` knows.
         name: The argument it came in, for error messages.
+        whole: What integers must fit that become floats; by default `whole_for` it.
 
     Returns:
         Array of shape (rows, columns), or (rows,) of a table of one axis; or a
@@ -61,26 +71,30 @@ def numbers_of(table: Any, name: str) -> Any:
 
     Raises:
         DoesNotFit: An integer would be rounded beside columns of floats.
+        TypeError: A column has several values a row.
         ValueError: What sparse columns leave out is not 0.
     """
     check_collected(table, name)
+    whole = whole_for(name) if whole is None else whole
+    table = _unnested(table)
     if _is_plain(table):
         return np.asarray(table)  # it may lie in memory like that
     columns = _columns(table)
     if columns is None:
-        array = _numbers(table, None, name)
+        array = numbers_of_column(table, None, name, whole)
         return array if array.dtype.kind in "biuf" else None
-    if any(_is_sparse(column) for _, column in columns):
-        return _as_csr(columns, len(table), name)
+    if any(is_sparse(column) for _, column in columns):
+        return _as_csr(columns, len(table), name, whole)
     arrays = []
     for label, column in columns:  # the first text says enough
-        arrays.append(_numbers(column, label, name))
+        _check_one_a_row(column, label, name)
+        arrays.append(numbers_of_column(column, label, name, whole))
         if arrays[-1].dtype.kind not in "biuf":
             return None
     common = np.result_type(*(array.dtype for array in arrays))
     matrix = np.empty((len(table), len(columns)), common)
     for i, array in enumerate(arrays):
-        matrix[:, i] = _beside(array, common, columns[i][0], name)
+        matrix[:, i] = _beside(array, common, columns[i][0], name, whole)
     return matrix
 
 
@@ -93,7 +107,8 @@ def entries_of(table: Any, name: str) -> Any:
 
     Returns:
         Array of numbers (see `numbers_of`), or of objects, as they are where some are
-        missing; a column of pandas as it is, with its categories.
+        missing; a column of pandas as it is, with its categories, unless its type is
+        pyarrow's.
     """
     check_collected(table, name)
     columns = _columns(table)
@@ -101,30 +116,63 @@ def entries_of(table: Any, name: str) -> Any:
         matrix = numbers_of(table, name)
         if matrix is not None:
             return matrix
-        return np.column_stack([_objects(column) for _, column in columns])
-    if hasattr(table, "iloc"):
-        return table
-    lacks = _missing(table) or _is_indirect(table)
-    return _objects(table) if lacks else np.asarray(table)
+        return np.column_stack([_objects_alone(column) for _, column in columns])
+    column = as_arrow(table)
+    return column if hasattr(column, "iloc") else labels_of_column(column)
 
 
-def _objects(column: Any) -> Array:
-    to_list = getattr(column, "to_pylist", None) or column.to_list
-    return np.array(to_list(), object)
+def _objects_alone(column: Any) -> Array:
+    """The entries of a column, of which lists stay lists, whatever their lengths."""
+    found = objects_of(column)
+    if found.ndim == 1:
+        return found
+    entries: Array = np.empty(len(found), object)
+    entries[:] = list(map(list, found))
+    return entries
 
 
-def numbers_alike(rows: Any, seen: list[tuple[str, ...]], name: str) -> Any:
+def _unnested(table: Any) -> Any:
+    """A column of polars that has fields as a table of them: NumPy would round some."""
+    if package(table) == "polars" and str(getattr(table, "dtype", "")).startswith(
+        "Struct"
+    ):
+        return table.struct.unnest()
+    return table
+
+
+def _check_one_a_row(column: Any, label: Any, name: str) -> None:
+    """Raises TypeError where a column of polars has several values a row, in one."""
+    kind = str(getattr(column, "dtype", "")) if package(column) == "polars" else ""
+    if not kind.startswith(("Struct", "Array")):
+        return
+    table = name
+    if kind.startswith("Array"):
+        table = f"{name}.with_columns({name}[{label!r}].arr.to_struct())"
+    raise TypeError(
+        f"`{name}` must have columns of one value a row; received column {label!r} of "
+        f"{shown(column.dtype)}. Pass {table}.unnest({label!r}), which has a column "
+        f"for each value."
+    )
+
+
+def numbers_alike(
+    rows: Any,
+    seen: list[tuple[str, ...]],
+    name: str,
+    whole: np.dtype[Any] | None = None,
+) -> Any:
     """Rows, of which a table becomes a matrix; raises as `check_columns`.
 
     Args:
         rows: What a source or a transform of the user's gave.
         seen: The columns of the first, or nothing, to be filled in.
         name: What it is.
+        whole: See `numbers_of`.
     """
     if not is_table(rows):
         return rows
     check_columns(rows, seen, name)
-    matrix = numbers_of(rows, name)
+    matrix = numbers_of(rows, name, whole)
     return rows if matrix is None else matrix
 
 
@@ -165,10 +213,6 @@ def _is_plain(table: Any) -> bool:
     return len(dtypes) == 1 and isinstance(first, np.dtype) and first.kind in "biuf"
 
 
-def _package(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]
-
-
 def _columns(table: Any) -> list[tuple[Any, Any]] | None:
     """Names and columns; `None` of what is a column itself."""
     names = getattr(table, "column_names", getattr(table, "columns", None))
@@ -176,91 +220,22 @@ def _columns(table: Any) -> list[tuple[Any, Any]] | None:
         return None
     if hasattr(table, "iloc"):
         return list(table.items())
-    if _package(table) == "pyarrow":
+    if package(table) == "pyarrow":
         return list(zip(names, table.columns))
     return list(zip(names, table.get_columns()))
 
 
-def _is_sparse(column: Any) -> bool:
-    dtype = getattr(column, "dtype", None)
-    return hasattr(dtype, "subtype") and hasattr(dtype, "fill_value")
-
-
-def _numbers(column: Any, label: Any, name: str) -> Array:
-    """The values of one column; whatever cannot be numbers is of another kind."""
-    if _is_indirect(column):
-        return from_objects(_objects(column), name, label)
-    filled = _filled(column)
-    if filled is not None:  # they become floats, for no integer is missing
-        _check_filled(filled, label, name)
-    if _package(column) == "pyarrow" and not hasattr(column, "chunks"):
-        array = np.asarray(column.to_numpy(zero_copy_only=False))
-        return from_objects(array, name, label)
-    kind = getattr(column.dtype, "numpy_dtype", None) if _is_pandas(column) else None
-    if isinstance(kind, np.dtype) and kind.kind in "biuf":  # it may have a mask
-        if column.isna().any():
-            return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan))
-        return np.asarray(column.to_numpy(dtype=kind))
-    return from_objects(np.asarray(column.to_numpy()), name, label)
-
-
-def _is_indirect(column: Any) -> bool:
-    """Whether NumPy would be given other values, or floats that were integers.
-
-    So it is where entries name places of values, as those of pyarrow's dictionaries do
-    (a missing one became its neighbour), or are several, and some are missing.
-    """
-    kind = getattr(column, "type", getattr(column, "dtype", None))
-    kind = getattr(kind, "pyarrow_dtype", kind)
-    text = str(kind).lower()
-    if text.startswith(("dictionary", "run_end_encoded")):
-        return True
-    if _is_pandas(column):
-        return hasattr(kind, "categories") and bool(column.isna().any())
-    return text.startswith("array(") and column.explode().null_count() > 0
-
-
-def _filled(column: Any) -> Array | None:
-    """Integers with 0 where one is missing; `None` of others, and if none is."""
-    kind = getattr(column, "type", getattr(column, "dtype", None))
-    if not str(getattr(kind, "numpy_dtype", kind)).lower().startswith(("int", "uint")):
-        return None
-    if _is_pandas(column):
-        return np.asarray(column.fillna(0)) if column.isna().any() else None
-    return np.asarray(column.fill_null(0)) if _missing(column) else None
-
-
-def _missing(column: Any) -> int:
-    """How many entries a column of polars or pyarrow lacks."""
-    count = column.null_count  # of polars a method
-    return int(count() if callable(count) else count)
-
-
-def _check_filled(array: Array, label: Any, name: str) -> None:
-    """Raises DoesNotFit where an integer would be rounded, since others are missing."""
-    try:
-        check_fits(array, whole_for(name))
-    except DoesNotFit as error:
-        where = "" if label is None else f" of column {label!r}"
-        raise error.named(
-            name,
-            array,
-            "Pass the column with what is missing filled, and it stays integers; or "
-            "as float64, if it is an amount.",
-            f"beside missing values{where}, which make floats of integers, and "
-            f"{error.dtype} cannot hold it",
-        ) from None
-
-
-def _is_pandas(column: Any) -> bool:
-    return hasattr(column, "iloc")
-
-
-def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Array:
+def _beside(
+    array: Array,
+    common: np.dtype[Any],
+    column: Any,
+    name: str,
+    whole: np.dtype[Any],
+) -> Array:
     """A column in the dtype of all; integers must be what they were."""
     try:
         if array.dtype.kind in "iu" and common.kind == "f":
-            check_fits(array, whole_for(name))
+            check_fits(array, whole)
         return cast(array, common)
     except DoesNotFit as error:
         raise error.named(
@@ -272,14 +247,16 @@ def _beside(array: Array, common: np.dtype[Any], column: Any, name: str) -> Arra
         ) from None
 
 
-def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
+def _as_csr(
+    columns: list[tuple[Any, Any]], num_rows: int, name: str, whole: np.dtype[Any]
+) -> Any:
     """Columns, some of them sparse, as ``csr_array``; `None` if one has no numbers."""
-    stored = [_stored(label, column, name) for label, column in columns]
+    stored = [stored_of(label, column, name, whole) for label, column in columns]
     if any(values.dtype.kind not in "biuf" for _, values in stored):
         return None
     common = np.result_type(*(values.dtype for _, values in stored))
     data = [
-        _beside(values, common, label, name)
+        _beside(values, common, label, name, whole)
         for (label, _), (_, values) in zip(columns, stored)
     ]
     indices = [rows for rows, _ in stored]
@@ -287,22 +264,3 @@ def _as_csr(columns: list[tuple[Any, Any]], num_rows: int, name: str) -> Any:
     ends = ends_of(np.array([len(rows) for rows in indices]))
     parts = np.concatenate(data), np.concatenate(indices), ends
     return sp.csc_array(parts, shape=shape).tocsr()
-
-
-def _stored(label: Any, column: Any, name: str) -> tuple[Array, Array]:
-    """Rows and values of what is not 0 in a column."""
-    if _is_sparse(column):
-        array = column.array
-        rows = array.sp_index.to_int_index().indices
-        if array.fill_value == 0:
-            return rows, np.asarray(array.sp_values)
-        if len(rows) < len(array):
-            raise ValueError(
-                f"`{name}` must have sparse columns that leave out zeros; received "
-                f"column {label!r}, whose gaps stand for {shown(array.fill_value)}. "
-                f"Pass {name}.astype('float64').fillna(0), made sparse again with "
-                f".astype(pd.SparseDtype('float64', 0))."
-            )
-    values = _numbers(column, label, name)
-    rows = np.flatnonzero(values)
-    return rows, values[rows]

@@ -144,9 +144,9 @@ def holds_all(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
     if given.kind in "iu" and dtype.kind in "iu":
         return np.can_cast(given, dtype)
     if given.kind in "iu":  # NumPy calls int64 to float64 safe
-        return given.itemsize * 8 - (given.kind == "i") <= _precision(dtype)
+        return given.itemsize * 8 - (given.kind == "i") <= precision(dtype)
     return not _is_integer(dtype) and (
-        _precision(given) <= _precision(dtype) and _range(given) <= _range(dtype)
+        precision(given) <= precision(dtype) and _range(given) <= _range(dtype)
     )
 
 
@@ -155,7 +155,7 @@ def wider(given: np.dtype[Any], dtype: np.dtype[Any], value: Any) -> str:
     # Other integers may need more bits than this one.
     for name in ("float64",) if _is_integer(given) else ("float32", "float64"):
         other = np.dtype(name)
-        if not _is_integer(dtype) and _precision(other) > _precision(dtype):
+        if not _is_integer(dtype) and precision(other) > precision(dtype):
             if bool(_fit(np.array([value], given), other)[0]):
                 return name
     return given.name
@@ -172,7 +172,7 @@ def _is_integer(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biu"
 
 
-def _precision(dtype: np.dtype[Any]) -> int:
+def precision(dtype: np.dtype[Any]) -> int:
     """Bits of a whole number that a float holds exactly."""
     return 8 if dtype.name == "bfloat16" else np.finfo(dtype).nmant + 1
 
@@ -201,7 +201,7 @@ def _whole_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
     if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         return int(bounds.min), int(bounds.max)
-    return -(1 << _precision(dtype)), 1 << _precision(dtype)
+    return -(1 << precision(dtype)), 1 << precision(dtype)
 
 
 def _fit(values: Array, dtype: np.dtype[Any]) -> Any:
@@ -227,7 +227,7 @@ def _fit(values: Array, dtype: np.dtype[Any]) -> Any:
     size = values.astype(np.uint64)
     size = np.where(values < 0, ~size + np.uint64(1), size)
     lowest = size & (~size + np.uint64(1))
-    return finite & ((size == 0) | (size >> np.uint64(_precision(dtype)) < lowest))
+    return finite & ((size == 0) | (size >> np.uint64(precision(dtype)) < lowest))
 
 
 def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:

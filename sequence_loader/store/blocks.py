@@ -31,17 +31,30 @@ DENSE_BYTES, DENSE_TIMES = 1 << 26, 32
 """What sparse targets may take as dense ones, in bytes or in times of their own."""
 
 
-def as_csr(block: Any, num_features: int, name: str) -> CsrRows:
-    """Any matrix as CSR rows that are safe to slice; errors call it `name`."""
+def as_csr(
+    block: Any, num_features: int, name: str, dtype: np.dtype[Any] | None = None
+) -> CsrRows:
+    """Any matrix as CSR rows that are safe to slice.
+
+    Args:
+        block: The matrix.
+        num_features: How many columns it must have.
+        name: What errors call it.
+        dtype: The one that values are kept in; `None` if it is to be that of the first
+            block.
+    """
+    whole = dtype
+    if dtype is not None and not is_floating(dtype):
+        whole = np.dtype(np.float64)
     check_unmasked(name, block)
     if is_table(block):
-        matrix = numbers_of(block, name)
+        matrix = numbers_of(block, name, whole)
         block = block if matrix is None else matrix
     if isinstance(block, CsrRows):
         shape: tuple[int, ...] = (block.num_rows, block.num_features)
     else:
         if not sp.issparse(block):
-            block = from_objects(array_of(block, name), name)
+            block = from_objects(array_of(block, name, whole), name, whole=whole)
         shape = block.shape
     if len(shape) != 2 or shape[1] != num_features:
         raise ValueError(

@@ -149,7 +149,7 @@ class StoreWriter:
             check_columns(y, columns.setdefault("y", []), "y")
             self._check_order(*columns["block"])
             self._targets.add(y)
-            rows = as_csr(block, self.num_features, self.block_name)
+            rows = as_csr(block, self.num_features, self.block_name, self.dtype)
             extras = {
                 "y": checked_extra("y", y, rows.num_rows),
                 "sample_weight": checked_weights(sample_weight, rows.num_rows),
