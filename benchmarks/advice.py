@@ -9,9 +9,9 @@ turns, --rounds times. The best of them by their medians, and the advised one, t
 again, so that the best is not the luckiest. What counts is the last ratio: what the
 advice gives, over the best. With --kept FILE, the turns may be taken in several runs.
 
-2026-11-29, two cores, what was advised over the best when they met again. TEXT, warm:
-1.00, the best of 60 settings; cold: 1.04 (half of the rounds 0.64 to 1.05: it is the
-disk). CELLS, warm: 0.97 (0.97 to 1.00). CELLS, cold, has not been measured to its end.
+2026-11-30, two cores, what was advised over the best when they met again, of 60
+settings each. TEXT, warm: 1.00; cold: 1.04 (half of the rounds 0.64 to 1.05: it is the
+disk). CELLS, warm: 0.97 (0.97 to 1.00); cold: 0.95 (0.89 to 1.04).
 """
 
 from __future__ import annotations

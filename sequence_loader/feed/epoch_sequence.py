@@ -6,7 +6,6 @@ writes the place down. What a batch is made of is said by `SparseBatchSequence`.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
@@ -19,6 +18,7 @@ from sequence_loader.backends.which_keras import keras_backend, uses_legacy_kera
 from sequence_loader.batches.structures import leaves
 from sequence_loader.checks import integer
 from sequence_loader.feed.epochs import EpochTracker
+from sequence_loader.feed.own_loop import FixedEpoch
 from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.position import Position, checked_epoch
@@ -290,16 +290,4 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
 
     def _reset_tracking(self, epoch: int) -> None:
         self._epochs = EpochTracker(self._plan.num_batches, epoch)
-        self._fixed = _Fixed()
-
-
-class _Fixed(threading.local):
-    """What the running thread reads for an iteration of its own.
-
-    Attributes:
-        epoch: The epoch that the iteration serves; `None` outside of one.
-        marks: Whether what it reads counts as read by a loop of the user's own.
-    """
-
-    epoch: int | None = None
-    marks: bool = False
+        self._fixed = FixedEpoch()

@@ -6,6 +6,8 @@ batches were read, or, where the loop calls `begin` as well, the next `begin` do
 
 from __future__ import annotations
 
+import threading
+
 from sequence_loader.feed.passes import Current, Pass
 
 
@@ -78,3 +80,15 @@ class OwnLoop:
             way.start(epoch)
             way.begins = way.is_hooked = False
         return way
+
+
+class FixedEpoch(threading.local):
+    """What the running thread reads for an iteration of its own.
+
+    Attributes:
+        epoch: The epoch that the iteration serves; `None` outside of one.
+        marks: Whether what it reads counts as read by a loop of the user's own.
+    """
+
+    epoch: int | None = None
+    marks: bool = False
