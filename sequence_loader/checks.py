@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,9 @@ def check_real(name: str, dtype: np.dtype[Any]) -> None:
             "m": f"np.asarray({name}) / np.timedelta64(1, 's')",
             "V": f"np.stack([{name}[each] for each in {name}.dtype.names], -1)"
             if dtype.names
-            else f"{name}.view('float32'), of the type that it has",
+            else f"{name}.view('float32'), of the type that it has"
+            if dtype.isbuiltin != 2
+            else f"{name}.astype('float32')",
         }.get(dtype.kind, f"{name}.astype('float32')")
         raise TypeError(
             f"`{name}` must hold real numbers; received dtype {dtype}. Convert it, for "
@@ -106,13 +109,33 @@ def check_real(name: str, dtype: np.dtype[Any]) -> None:
 
 def is_real(dtype: np.dtype[Any]) -> bool:
     """Whether values of a dtype are booleans or real numbers."""
-    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings.
-    return dtype.kind in "biuf" or dtype.name == "bfloat16"
+    # "V" is how NumPy sees ml_dtypes' bfloat16, which Keras brings. Of its other types
+    # (`isbuiltin` is 2), some say that they are floats: no rule here holds for them.
+    own = dtype.kind in "biuf" and dtype.isbuiltin != 2
+    return own or dtype.name == "bfloat16"
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Whether values may be NaN: those of bfloat16, which NumPy calls void, too."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def absolute_path(name: str, path: Any, example: str = "train.store") -> Path:
+    """A path as an absolute one; raises TypeError of what is none.
+
+    Args:
+        name: The argument that it came in.
+        path: Text, or what Python's functions take for it.
+        example: A path for it.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(
+            f"{argument(name)} must be a path, as text or a pathlib.Path; received "
+            f"{shown(path)} of type {type(path).__name__}. Pass for example "
+            f"{argument(name, example)}."
+        )
+    return Path(os.path.abspath(text))
 
 
 def found_paths(paths: Any, what: str, example: str) -> list[str]:

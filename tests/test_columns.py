@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from encoded import plain
 from refusals import refused, sequence
 
-from sequence_loader import StoreWriter, open_store
+from sequence_loader import (
+    NgramVectorizer,
+    StoreWriter,
+    convert,
+    open_store,
+)
 from sequence_loader.rows.values import DoesNotFit
 
 IDS = [17_000_003, 0, 17_000_001, 5]
@@ -208,3 +217,201 @@ def test_missing_integers_and_objects_fit_the_dtype_that_is_asked_for():
         found = whole(sequence(x, dtype="float64"))
         assert np.array_equal(found, [17_000_001, np.nan, 3], equal_nan=True)
         refused(DoesNotFit, "`x` holds 17000001 in row 0", call=lambda: sequence(x))
+
+
+# Labels
+
+
+def classes_of(y, folder, **options):
+    options = {"overwrite": True, "progress": False, **options}
+    store = convert(np.eye(len(y)), folder / "y.store", y=y, **options)
+    return store.y[:].tolist(), store.class_names
+
+
+NAMES = ["small", "large", "huge"]  # neither sorted nor as they occur
+SIZES = ["huge", "small", "small", "large"]
+
+
+def ordered(entries, names):
+    places = [None if each is None else names.index(each) for each in entries]
+    return pa.DictionaryArray.from_arrays(
+        pa.array(places, pa.uint8()), pa.array(names), ordered=True
+    )
+
+
+COUNTS = [7, -1, 10], [10, 7, 7, -1]
+
+
+@pytest.mark.parametrize("names, entries", [(NAMES, SIZES), COUNTS])
+def test_categories_keep_their_order(names, entries, tmp_path):
+    expected = [2, 0, 0, 1], tuple(map(str, names))
+    array = ordered(entries, names)
+    both = [ordered(entries[:2], names), ordered(entries[2:], names[::-1])]
+    kinds = [
+        pd.Categorical(entries, names),
+        pd.Series(pd.Categorical(entries, names, ordered=True)),
+        array,
+        pa.chunked_array(both),
+        of_arrow(array),
+    ]
+    if names is NAMES:
+        kinds.append(pl.Series(entries, dtype=pl.Enum(names)))
+    for y in kinds:
+        for options in ({}, {"classes": True}):
+            assert classes_of(y, tmp_path, **options) == expected
+        given = tuple(sorted(map(str, names)))
+        found = classes_of(y, tmp_path, class_names=given)
+        assert found == ([given.index(str(each)) for each in entries], given)
+    lacking = [entries[0], None, *entries[2:]]
+    kinds = [pd.Categorical(lacking, names), ordered(lacking, names)]
+    kinds += [pl.Series(lacking, dtype=pl.Enum(names))] if names is NAMES else []
+    for y in kinds:
+        found = classes_of(y, tmp_path, missing_labels="zero-weight")
+        assert found == expected
+        said = "`y` must be known for each row; row 1, counted from 0, has None. Remove"
+        with pytest.raises(ValueError, match=said):
+            classes_of(y, tmp_path)
+
+
+def test_labels_whose_type_has_no_order_are_sorted(tmp_path):
+    expected = [0, 2, 2, 1], ("huge", "large", "small")
+    for y in (
+        SIZES,
+        pl.Series(SIZES, dtype=pl.Categorical),
+        pa.array(SIZES).dictionary_encode(),
+        of_arrow(pa.array(SIZES).dictionary_encode()),
+        np.array(SIZES, "S"),
+    ):
+        assert classes_of(y, tmp_path) == expected
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_numbers_are_named_by_the_digits_of_their_own_type(kind, tmp_path):
+    values = [0.7, 0.1, 2.0, 0.1]
+    numbers = np.array(values, kind)
+    expected = [1, 0, 2, 0], ("0.1", "0.7", "2")
+    of_polars = {"float32": [pl.Float32], "float64": [pl.Float64]}.get(kind, [])
+    made = [numbers, pa.array(numbers), numbers.astype(numbers.dtype.newbyteorder())]
+    made += [of_arrow(pa.array(numbers))]
+    made += [pl.Series(values, dtype=each) for each in of_polars]
+    if kind != "float16":
+        made += [pd.Series(values, dtype=kind.title()), pd.Categorical(numbers)]
+    for y in made:
+        assert classes_of(y, tmp_path, classes=True) == expected
+        given = ("2", "0.7", "0.1")
+        found = classes_of(y, tmp_path, classes=True, class_names=given)
+        assert found == ([1, 2, 0, 2], given)
+    lacking = [0.7, None, 2.0, 0.1]
+    made = [pa.array(lacking).cast(kind if kind != "float16" else "halffloat")]
+    made += [pl.Series(lacking, dtype=t) for t in of_polars]
+    if kind != "float16":
+        made += [pd.Series(lacking, dtype=kind.title())]
+    for y in [*made, of_arrow(made[0])]:
+        options = {"classes": True, "missing_labels": "zero-weight"}
+        assert classes_of(y, tmp_path, **options) == expected
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", "float16"])
+def test_numbers_that_are_places_of_classes(kind, tmp_path):
+    y = np.array([1, 0, 2, 1], kind)
+    found = classes_of(y, tmp_path, class_names=NAMES)
+    assert found == ([1, 0, 2, 1], tuple(NAMES))
+    said = "`class_names` must name each class, of which `y` has 3, counted from 0"
+    with pytest.raises(ValueError, match=said):
+        classes_of(y, tmp_path, class_names=NAMES[:2])
+
+
+def test_labels_that_are_no_text_and_no_numbers(tmp_path):
+    y = np.array([b"\xe9t\xe9", b"mai", b"mai"])
+    np.save(tmp_path / "y.npy", y)
+    for given in (y, y.tolist(), tmp_path / "y.npy"):
+        for options in ({}, {"classes": True}, {"class_names": ["mai", "été"]}):
+            refused(
+                ValueError,
+                "`y` must be text, or bytes of UTF-8; received ",
+                r"b'\xe9t\xe9'. Pass text: np.char.decode(labels, 'latin-1')",
+                call=lambda: convert(
+                    np.eye(3), tmp_path / "a.store", y=given, progress=False, **options
+                ),
+            )
+    mended = np.char.decode(y, "latin-1")
+    assert classes_of(mended, tmp_path) == ([1, 0, 0], ("mai", "été"))
+    y = np.array([(1, 2.0)] * 3, "i4,f4")
+    call = lambda: classes_of(y, tmp_path)  # noqa: E731
+    refused(TypeError, "`y` must hold real numbers; received dtype [('f0'", call=call)
+    mended = np.stack([y[each] for each in y.dtype.names], -1)
+    assert classes_of(mended, tmp_path) == ([[1, 2]] * 3, None)
+
+
+@pytest.mark.parametrize("kind", ["float8_e5m2", "float8_e4m3fn", "int4"])
+def test_types_of_other_packages_are_refused(kind, tmp_path):
+    values = np.array([1, 0, 2, 1]).astype(getattr(ml_dtypes, kind))
+    for name, call in (
+        ("x", lambda: sequence(values)),
+        ("y", lambda: sequence(np.eye(4), values)),
+        ("sample_weight", lambda: sequence(np.eye(4), np.arange(4), values)),
+        ("y", lambda: classes_of(values, tmp_path)),
+        ("y", lambda: classes_of(values, tmp_path, classes=True)),
+    ):
+        refused(
+            TypeError,
+            f"`{name}` must hold real numbers; received dtype {kind}. Convert it, for "
+            f"example with {name}.astype('float32').",
+            call=call,
+        )
+    assert targets(sequence(np.eye(4), values.astype("float32"))) == [1, 0, 2, 1]
+
+
+def test_longdoubles_become_float64_and_no_dtype_is_advised_that_is_not_taken(tmp_path):
+    x = np.array([[1, 2], [3, 4]], np.longdouble)
+    for y in (x, x[:, 0], sp.csr_array(x)):
+        weight = x[:, 1]
+        served = sequence(x, y, weight)[0]
+        assert [each.dtype for each in served] == ["float32", "float64", "float64"]
+        assert plain(served[1]).tolist() == plain(y).tolist()
+        assert served[2].tolist() == [2, 4]
+    x[1, 0] = np.longdouble("1e4000")
+    mend = "Pass smaller numbers, scaled so that float64 holds them."
+    said = "` holds 1e+4000 in row 1, column 0, which float"
+
+    def written():
+        with StoreWriter(tmp_path / "a.store", 2, dtype="float64") as writer:
+            writer.append(x)
+
+    for name, kind, call in (
+        ("x", DoesNotFit, lambda: sequence(x)[0]),
+        ("x", DoesNotFit, lambda: sequence(x, dtype="float64")[0]),
+        ("y", DoesNotFit, lambda: sequence(np.eye(2), x)[0]),
+        ("block", ValueError, written),
+    ):
+        refused(kind, f"`{name}{said}", mend, call=call)
+    for dtype in (np.longdouble, "float128"):
+        refused(
+            TypeError,
+            "`dtype` must be one that Keras has, of 64 bits at most; received",
+            "Pass for example dtype='float64'.",
+            call=lambda: sequence(np.eye(2), dtype=dtype),
+        )
+    scaled = whole(sequence(x / np.longdouble("1e3990"), dtype="float64"))
+    assert scaled[1, 0] == 1e10
+
+
+@pytest.mark.parametrize("path", [True, 3, b"a.store", ["a.store"]])
+def test_paths_are_text(path, tmp_path):
+    Path(tmp_path / "a.svm").write_text("1 qid:1 1:1\n0 qid:2 2:1\n")
+
+    def converted(target=tmp_path / "a.store", **options):
+        convert(tmp_path / "a.svm", target, progress=False, **options)
+
+    for name, call in (
+        ("path", lambda: converted(path)),
+        ("query_ids", lambda: converted(query_ids=path)),
+        ("label_store", lambda: converted(label_store=path)),
+        ("path", lambda: StoreWriter(path, 2)),
+        ("path", lambda: NgramVectorizer.load(path)),
+    ):
+        said = f"`{name}` must be a path, as text or a pathlib.Path; received {path!r}"
+        refused(TypeError, said, f"Pass for example {name}='", call=call)
+    assert not list(tmp_path.glob("*.store"))
+    converted(query_ids=str(tmp_path / "query_ids.npy"))
+    assert np.load(tmp_path / "query_ids.npy").tolist() == [1, 2]

@@ -244,10 +244,9 @@ class Assembler:
                 return replace(rows, data=cast(rows.data, dtype))
             return cast(rows, dtype)
         except DoesNotFit as error:
-            mend = (
-                f"Return values of {dtype}, which it is given, or pass "
-                f"dtype={wider(np.dtype(result.dtype), dtype, error.value)!r} for it."
-            )
+            other = wider(np.dtype(result.dtype), dtype, error.value)
+            mend = f"Return values of {dtype}, which it is given"
+            mend += "." if other is None else f", or pass dtype={other!r} for it."
             raise error.named(f"augment({name})", rows, mend) from None
 
 

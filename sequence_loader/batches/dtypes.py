@@ -16,7 +16,7 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.checks import check_real, is_floating, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.values import DoesNotFit, wider
+from sequence_loader.rows.values import SCALE_DOWN, DoesNotFit, is_long, wider
 
 
 def mend_for(
@@ -34,8 +34,8 @@ def mend_for(
     values = block.data if isinstance(block, CsrRows) else block
     given, dtype = values.dtype.newbyteorder("="), error.dtype
     other = wider(given, dtype, error.value)
-    mend = f"Pass dtype={other!r} for this input"
-    if held_as(np.dtype(other)) != other:
+    mend = SCALE_DOWN if other is None else f"Pass dtype={other!r} for this input"
+    if other is not None and held_as(np.dtype(other)) != other:
         mend += " and set jax_enable_x64 before anything is imported"
     if dtype.kind == "b":
         mend = "Convert it yourself: x != 0 is what it is in NumPy"
@@ -105,5 +105,10 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
             f"`dtype` must name a NumPy dtype of real numbers; received "
             f"{shown(dtype)}. Pass for example dtype='float32'."
         ) from None
+    if is_long(found):
+        raise TypeError(
+            f"`dtype` must be one that Keras has, of 64 bits at most; received "
+            f"{shown(dtype)}. Pass for example dtype='float64'."
+        )
     native: np.dtype[Any] = found.newbyteorder("=")  # no backend takes the other
     return native

@@ -26,6 +26,7 @@ from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import KNOWN, known_rows, label_mend
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
+from sequence_loader.rows.values import SCALE_DOWN, DoesNotFit, cast, is_long
 from sequence_loader.rows.tables import entries_of, is_table, numbers_alike, numbers_of
 
 
@@ -123,7 +124,7 @@ def read_numbers(
     """
     block = numbers_alike(source.read(rows), seen.columns[name], name)
     values = block.data if isinstance(block, CsrRows) else np.asarray(block)
-    array = numbers(block)
+    array = _as_served(numbers(block), name, rows)
     # The largest of some is NaN if one of them is; no array of answers is made.
     if is_floating(values.dtype) and values.size:
         with np.errstate(invalid="ignore"):  # bfloat16 warns of NaN
@@ -186,6 +187,16 @@ def numbers(block: Block) -> Array:
     block = np.asarray(block)
     # No backend takes the other byte order.
     return block.astype(block.dtype.newbyteorder("="), copy=False)
+
+
+def _as_served(array: Array, name: str, rows: Integers) -> Array:
+    """Longdoubles, which Keras does not take, as float64; others as they are."""
+    if not is_long(array.dtype):
+        return array
+    try:
+        return cast(array, np.dtype(np.float64))
+    except DoesNotFit as error:
+        raise error.named(name, array, f"{SCALE_DOWN}.").of_rows(rows) from None
 
 
 def _sources(argument: str, value: Any) -> Structure:

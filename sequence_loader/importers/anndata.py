@@ -233,7 +233,8 @@ def _categories(codes: Any, listed: Any) -> Named:
     found, places = values(listed).reshape(-1), values(codes)
     if places.dtype.kind not in "iu" or places.max(initial=0) >= max(len(found), 1):
         raise ValueError(f"{codes.name} is no array of places in {len(found)} names")
-    texts = tuple(map(number_name, found.tolist()))
+    listed = found if found.dtype.kind == "f" else found.tolist()
+    texts = tuple(map(number_name, listed))
     numbers = found.dtype.kind in "iuf"
     return Named(texts, np.maximum(places.astype(np.int64), -1), numbers)
 

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
+from sequence_loader.checks import absolute_path
 from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import open_files
 from sequence_loader.importers.labels import LabelRule
@@ -86,7 +86,9 @@ def convert(
         y: Targets for all rows, in place of the labels in the source: array-like; or
             the path of a ``.npy`` file, of a text with a label on each line (packed
             or not), or ``"table.csv:column"``. Text and categories become integers,
-            the places of the labels in `class_names`. In a text file of which most
+            the places of the labels in `class_names`: by default those that occur,
+            sorted; of a pandas Categorical, a polars Enum and an ordered dictionary
+            of pyarrow all categories, in their order. In a text file of which most
             entries are numbers, one that is none is refused, unless `classes` or
             `class_names` is given; numbers may be in quotes, and several on a line
             are refused. A column goes by its name, or by its number, from
@@ -149,7 +151,11 @@ def convert(
         >>> store = convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
         >>> store = convert(((x, y) for x, y in blocks), "blocks.store")
     """
-    path = Path(os.path.abspath(path))
+    path = absolute_path("path", path)
+    if label_store is not None:
+        label_store = absolute_path("label_store", label_store, "labels.store")
+    if query_ids is not None:
+        query_ids = absolute_path("query_ids", query_ids, "query_ids.npy")
     options = {
         "layer": layer,
         "label_column": label_column,
@@ -164,7 +170,7 @@ def convert(
     }
     options = {name: value for name, value in options.items() if value is not None}
     files, blocks = files_or_blocks(source)
-    if label_store is not None and Path(os.path.abspath(label_store)) == path:
+    if label_store == path:
         raise ValueError(
             f"{argument('label_store')} must be another path than {argument('path')}; "
             f"received {path} for both. Pass for example {path.stem}.labels.store."
@@ -175,7 +181,6 @@ def convert(
         warnings.simplefilter("ignore")
         for target in (path, label_store):
             if target is not None:
-                target = Path(os.path.abspath(target))
                 PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
     if query_ids is not None:
         check_free(query_ids, overwrite)

@@ -18,7 +18,8 @@ import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import ABSENT, one_of, shown
+from sequence_loader.checks import ABSENT, check_real, one_of, shown
+from sequence_loader.rows.columns import categories_of
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import entries_of, is_table
 
@@ -58,21 +59,28 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
         DoesNotFit: An integer would be rounded beside fractions.
     """
     if is_table(values):
+        listed = categories_of(values)
+        if listed is not None:
+            kinds = {isinstance(each, int | float) for each in listed[0]}
+            names = tuple(map(number_name, listed[0]))
+            return Named(names, listed[1], kinds == {True})
         values = entries_of(values, name)
     if not isinstance(getattr(values, "dtype", None), np.dtype):
         values = getattr(values, "array", values)  # of a Series, with what NumPy lacks
     if hasattr(values, "categories"):
         kind = getattr(values.categories.dtype, "kind", "O")
-        names = tuple(map(number_name, values.categories.tolist()))
+        listed = values.categories
+        listed = listed.to_numpy() if kind == "f" else listed.tolist()
+        names = tuple(map(number_name, listed))
         return Named(names, np.asarray(values.codes), kind in "iuf")
-    nullable = hasattr(values, "isna") and not isinstance(values.dtype, np.dtype)
-    array: Array = np.asarray(values, object) if nullable else np.asanyarray(values)
+    array = _unmasked(values)
     if array.dtype.kind in "OT":
         absent, objects = np.ma.getmaskarray(array), np.ma.getdata(array).astype(object)
         array = _of_objects(np.where(absent, np.array(None), objects), name)
     if array.dtype.kind == "S":
-        texts = np.char.decode(np.ma.getdata(array), "utf-8")
-        array = np.ma.array(texts, mask=np.ma.getmaskarray(array))
+        array = np.ma.array(_decoded(array, name), mask=np.ma.getmaskarray(array))
+    if array.dtype.kind not in "OUTcMm":  # which others say more of
+        check_real(name, array.dtype)
     if numbers and array.dtype.name == "bfloat16":  # NumPy calls it void
         array = array.astype(np.float32)
     if array.dtype.kind == "U" or (numbers and array.dtype.kind in "biuf"):
@@ -82,14 +90,43 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
         codes[present] = places.reshape(-1)
         if array.dtype.kind in "Ub":  # False and True, as categories of pandas are
             return Named(tuple(map(str, found.tolist())), codes)
-        return Named(tuple(map(number_name, found.tolist())), codes, True)
+        return Named(tuple(map(number_name, found)), codes, True)
     return array
 
 
+def _unmasked(values: Any) -> Array:
+    """What has a mask of pandas as an array with one of NumPy; others as they are."""
+    if not hasattr(values, "isna") or isinstance(values.dtype, np.dtype):
+        return np.asanyarray(values)
+    kind = getattr(values.dtype, "numpy_dtype", None)
+    if not isinstance(kind, np.dtype) or kind.kind not in "iuf":
+        return np.asarray(values, object)
+    numbers = values.to_numpy(dtype=kind, na_value=0)  # floats as long as they were
+    absent = np.asarray(values.isna())
+    return np.ma.array(numbers, mask=absent) if absent.any() else np.asarray(numbers)
+
+
+def _decoded(array: Array, name: str) -> Array:
+    """Bytes as text."""
+    try:
+        return np.char.decode(np.ma.getdata(array), "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{argument(name)} must be text, or bytes of UTF-8; received "
+            f"{shown(error.object)}. Pass text: np.char.decode(labels, 'latin-1'), if "
+            f"that is their encoding."
+        ) from None
+
+
 def number_name(number: Any) -> str:
-    """What a class is called whose label is a number: ``1`` for 1.0."""
-    whole = isinstance(number, float) and number.is_integer() and abs(number) < 2**53
-    return str(int(number) if whole else number)
+    """What a class is called whose label is a number: ``1`` for 1.0.
+
+    Of a float, the fewest digits that tell it from others of its own type.
+    """
+    if isinstance(number, float | np.floating):
+        whole = int(number) if abs(float(number)) < 2**53 else None
+        return str(number if whole != number else whole)
+    return str(number)
 
 
 def names_of(labels: Iterable[Named]) -> tuple[str, ...]:
@@ -97,10 +134,16 @@ def names_of(labels: Iterable[Named]) -> tuple[str, ...]:
     labels = list(labels)
     found = dict.fromkeys(name for each in labels for name in each.names)
     names = [name for name in found if name not in ABSENT]
-    keys = list(map(_number, names))
-    if any(each.numbers for each in labels) and str not in map(type, keys):
+    numbers = any(each.numbers for each in labels)
+    if numbers and all(_ascend(each.names) for each in labels):
         names.sort(key=_number)
     return tuple(names)
+
+
+def _ascend(names: Sequence[str]) -> bool:
+    """Whether names are those of numbers, and in no order that somebody gave them."""
+    keys = [_number(name) for name in names if name not in ABSENT]
+    return str not in map(type, keys) and keys == sorted(keys)
 
 
 def placed(labels: Named, class_names: Sequence[str]) -> Integers:
@@ -254,7 +297,8 @@ class LabelRule:
                 f"label them, or pass {argument('missing_labels', 'zero-weight')}"
                 f"{hint}."
             )
-        most = values[~lacking].max(initial=-1) if places else -1
+        known = values[~lacking]
+        most = float(known.max()) if places and known.size else -1.0
         needed = int(min(most, 2**62)) + 1  # it may be infinite
         if needed > len(self.class_names or ()):
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.arrays import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.values import DoesNotFit, check_fits
@@ -82,6 +82,31 @@ def labels_of_column(column: Any) -> Array:
     if _is_indirect(column) or (_missing(column) and not floats):
         return objects_of(column)
     return np.asarray(column)
+
+
+def categories_of(column: Any) -> tuple[list[Any], Integers] | None:
+    """The categories of a column of polars or pyarrow whose type has an order of them.
+
+    Returns:
+        All categories, and an int64 array of shape (rows,), the place of each entry
+        among them, or -1; `None` for any other column.
+    """
+    column = as_arrow(column)
+    if package(column) == "polars" and str(_kind(column)).startswith("Enum"):
+        return column.dtype.categories.to_list(), _places(column.to_physical())
+    if package(column) != "pyarrow" or not getattr(_kind(column), "ordered", False):
+        return None
+    if not hasattr(column, "chunks"):
+        return column.dictionary.to_pylist(), _places(column.indices)
+    chunks = column.unify_dictionaries().chunks
+    places = np.concatenate([_places(chunk.indices) for chunk in chunks])
+    return chunks[0].dictionary.to_pylist(), places
+
+
+def _places(indices: Any) -> Integers:
+    absent = np.asarray(indices.is_null())
+    places: Integers = np.asarray(indices.fill_null(0)).astype(np.int64)
+    return np.where(absent, -1, places)
 
 
 def stored_of(

@@ -150,15 +150,25 @@ def holds_all(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
     )
 
 
-def wider(given: np.dtype[Any], dtype: np.dtype[Any], value: Any) -> str:
-    """A dtype that holds what `dtype` does not, for an error message."""
+def wider(given: np.dtype[Any], dtype: np.dtype[Any], value: Any) -> str | None:
+    """A dtype that holds what `dtype` does not, for an error message; `None` if only
+    a longdouble does, which nothing else takes."""
     # Other integers may need more bits than this one.
     for name in ("float64",) if _is_integer(given) else ("float32", "float64"):
         other = np.dtype(name)
         if not _is_integer(dtype) and precision(other) > precision(dtype):
             if bool(_fit(np.array([value], given), other)[0]):
                 return name
-    return given.name
+    return None if is_long(given) else given.name
+
+
+def is_long(dtype: np.dtype[Any]) -> bool:
+    """Whether it is of floats of more bits than float64, which no engine takes."""
+    return dtype.kind == "f" and dtype.itemsize > 8
+
+
+SCALE_DOWN = "Pass smaller numbers, scaled so that float64 holds them"
+"""The mend where `wider` has none."""
 
 
 def _copied(values: Array, dtype: np.dtype[Any], out: Array | None) -> Array:

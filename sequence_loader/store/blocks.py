@@ -21,7 +21,14 @@ from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import number_mend
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.tables import is_table, numbers_of
-from sequence_loader.rows.values import DoesNotFit, cast, floating, position, wider
+from sequence_loader.rows.values import (
+    SCALE_DOWN,
+    DoesNotFit,
+    cast,
+    floating,
+    position,
+    wider,
+)
 from sequence_loader.store.dtypes import DTYPES, SMALLEST, dtype_named
 from sequence_loader.store.format import ARRAYS
 
@@ -113,13 +120,15 @@ def converted(
         mend = "Pass all of it in one dtype, from the first block on"
         if name not in ARRAYS:
             other = wider(values.dtype.newbyteorder("="), dtype, error.value)
-            mend = f"Pass {argument('dtype', other)}, or convert it first"
+            mend = SCALE_DOWN
+            if other is not None:
+                mend = f"Pass {argument('dtype', other)}, or convert it first"
             if values.dtype.kind in "iu" and dtype.kind not in "biu":
                 mend += ", to floats where it is an amount"
         row, column = position(values if block is None else block, error.place)
         where = f"row {first_row + row}{'' if column is None else f', column {column}'}"
         raise ValueError(
-            f"`{name}` holds {error.value} in {where}, which {dtype} cannot hold. "
+            f"`{name}` holds {error.value!s} in {where}, which {dtype} cannot hold. "
             f"{mend}."
         ) from None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sequence_loader.checks import integer, shown
+from sequence_loader.checks import absolute_path, integer, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.blocks import (
@@ -78,7 +78,7 @@ class StoreWriter:
         class_names: Iterable[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.path = Path(os.path.abspath(path))
+        self.path = absolute_path("path", path)
         self.num_features = integer(
             "num_features", num_features, minimum=1, maximum=2**62 - 1
         )

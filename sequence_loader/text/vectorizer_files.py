@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.checks import shown
+from sequence_loader.checks import absolute_path, shown
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.format import BLOCK_BYTES, SIDE_FILES, digest_of
 from sequence_loader.store.publishing import PendingDirectory
@@ -67,7 +67,7 @@ def publish(
     overwrite: bool,
 ) -> Path:
     """Writes a vectorizer into a directory of its own, whole or not at all."""
-    target = Path(os.path.abspath(path))
+    target = absolute_path("path", path)
     pending = PendingDirectory(target, frozenset(SIDE_FILES), MANIFEST, overwrite)
     try:
         write(pending.directory, content, arrays)
@@ -101,7 +101,7 @@ def read(path: str | os.PathLike[str], kind: str) -> Found:
         FileNotFoundError: There is none.
         VectorizerError: It is damaged, or of another kind.
     """
-    directory = Path(os.path.abspath(path))
+    directory = absolute_path("path", path)
     try:
         text = (directory / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

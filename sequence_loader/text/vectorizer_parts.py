@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sequence_loader.checks import shown
+from sequence_loader.checks import absolute_path, shown
 from sequence_loader.store.publishing import PendingDirectory, remove_leftovers
 from sequence_loader.text.spill import Block, Spill
 from sequence_loader.text.vectorizer_files import VectorizerError
@@ -25,7 +24,7 @@ class PartWriter:
     """A part under construction: a spill in a directory, published at the end."""
 
     def __init__(self, path: str | os.PathLike[str], overwrite: bool) -> None:
-        self.path = Path(os.path.abspath(path))
+        self.path = absolute_path("path", path)
         owned = frozenset([MANIFEST, COUNTS, LABELS])
         remove_leftovers(self.path, owned)
         self._pending = PendingDirectory(self.path, owned, MANIFEST, overwrite)
@@ -75,7 +74,7 @@ class Part:
     """
 
     def __init__(self, path: str | os.PathLike[str], made_with: dict[str, Any]) -> None:
-        self.path = Path(os.path.abspath(path))
+        self.path = absolute_path("path", path)
         try:
             content = json.loads((self.path / MANIFEST).read_bytes())
             found = content["format"], content["version"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
-from sequence_loader.checks import integer
+from sequence_loader.checks import absolute_path, integer
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.store.blocks import checked_metadata
@@ -105,7 +105,7 @@ def free(path: str | os.PathLike[str], overwrite: bool) -> Path:
 
     What a run that was killed while it wrote left beside it is removed.
     """
-    target = Path(os.path.abspath(path))
+    target = absolute_path("path", path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the writer says again what others left
         PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
