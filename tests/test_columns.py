@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy
 import scipy.sparse as sp
 from encoded import plain
 from refusals import refused, sequence
@@ -415,3 +416,29 @@ def test_paths_are_text(path, tmp_path):
     assert not list(tmp_path.glob("*.store"))
     converted(query_ids=str(tmp_path / "query_ids.npy"))
     assert np.load(tmp_path / "query_ids.npy").tolist() == [1, 2]
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Sparse")  # of torch, that it may change
+def test_sparse_tensors_of_torch_are_refused(tmp_path):
+    import torch
+
+    said = "must be an array or a scipy sparse matrix; received a sparse tensor of tor"
+    for kind in (torch.uint16, torch.uint64, torch.float32):
+        values = torch.tensor([1, 2, 3]).to(kind)
+        coo = torch.sparse_coo_tensor([[0, 1, 2], [0, 1, 0]], values, (3, 2))
+        csr = torch.sparse_csr_tensor([0, 1, 2, 3], [0, 1, 0], values, (3, 2))
+        csc = torch.sparse_csc_tensor([0, 2, 3], [0, 2, 1], values, (3, 2))
+        for y in (coo, csr, csc):
+            text = refused(TypeError, f"`y` {said}", call=lambda: sequence(EYE, y))
+            with StoreWriter(tmp_path / "a.store", 2, overwrite=True) as writer:
+                call = lambda: writer.append(y)  # noqa: E731
+                refused(TypeError, f"`block` {said}", call=call)
+                writer.append(np.eye(2))
+            mended = eval(text.partition(". Pass ")[2][:-1], {"scipy": scipy, "y": y})
+            rows = [[1, 0], [0, 3], [2, 0]] if y is csc else [[1, 0], [0, 2], [3, 0]]
+            assert targets(sequence(EYE, mended)) == rows
+            assert whole(sequence(mended)).tolist() == rows
+
+
+EYE = np.eye(3)

@@ -823,3 +823,14 @@ def test_what_was_decided_is_said(write):
     plain = open_texts(write("1,x\n"), label_column=None)
     assert plain.y is None and plain.class_names is None and plain[0] == "1, x"
     assert "label: none" in plain.described()
+
+
+@pytest.mark.parametrize("head", ['5" text,label', '"5"" pi;pe",label', '5" a;b,label'])
+def test_a_header_with_quotes_in_a_name_is_no_row(head, tmp_path):
+    file = tmp_path / "train.csv"
+    file.write_text(f"{head}\n5\" rain; x,1\n6\" snow; y,2\n7\" c; z,1\n")
+    with pytest.raises(ValueError, match="header=True|delimiter"):
+        open_texts(file)
+    texts = open_texts(file, header=True)
+    assert list(texts) == ['5" rain; x', '6" snow; y', '7" c; z']
+    assert texts.y[:].tolist() == [0, 1, 0]

@@ -129,6 +129,23 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
     return False, False
 
 
+def steps_before_the_end(consumer: Any) -> int | None:
+    """Of an `on_epoch_end` of tf-keras: its steps, if they end before the data do.
+
+    It reads ahead of them, and begins the next epoch at batch 0. `None` where the data
+    end, where no epoch follows, and of Keras 3, which goes on.
+    """
+    for frame in outwards(sys._getframe(1)):
+        if frame.f_code.co_name == "enumerate_epochs" and consumer is not None:
+            handler, epoch = frame.f_locals["self"], frame.f_locals["epoch"]
+            if not is_of_sequence(consumer) or epoch + 1 >= handler._epochs:
+                return None
+            steps = handler._inferred_steps
+            short = steps is not None and steps < consumer.get_size()
+            return int(steps) if short else None
+    return None
+
+
 _adapters: weakref.WeakSet[Any] = weakref.WeakSet()  # those seen: enqueuers are found
 
 

@@ -163,6 +163,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
             reader,
             elsewhere=keras_frames.read_elsewhere(reader.consumer),
             trains=keras_calls.trains(),
+            stops=keras_frames.steps_before_the_end(reader.consumer),
         )
 
     def _check_iteration(self) -> None:

@@ -26,6 +26,16 @@ def read_twice(found: Pass) -> str:
     )
 
 
+def begins_anew(steps: int, num_batches: int) -> str:
+    """Of a `fit` of tf-keras whose epochs end before those of the data."""
+    return (
+        f"`fit` has steps_per_epoch={steps}, and an epoch of the data has "
+        f"{num_batches} batches: Keras 2 begins each at its first batch, so the last "
+        f"{num_batches - steps} are never trained. Leave `steps_per_epoch` away, or "
+        f"pass sequence.to_tf_dataset().repeat(), which goes on."
+    )
+
+
 def never_whole(found: Pass, num_batches: int) -> str:
     """Of a pass of `fit` that ends before it is whole, again and again."""
     return (

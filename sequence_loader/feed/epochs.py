@@ -41,6 +41,7 @@ from sequence_loader.backends.keras_frames import NOBODY, Reader
 from sequence_loader.feed.epoch_warnings import (
     ENDED_TWICE,
     READ_AHEAD,
+    begins_anew,
     never_whole,
     read_twice,
 )
@@ -235,6 +236,7 @@ class EpochTracker:
         *,
         elsewhere: tuple[bool, bool] = (False, False),
         trains: bool = False,
+        stops: int | None = None,
     ) -> None:
         """`on_epoch_end` was called.
 
@@ -242,6 +244,7 @@ class EpochTracker:
             reader: Who calls.
             elsewhere: Whether other processes read a whole epoch, and another comes.
             trains: Whether the end is one of `fit`.
+            stops: How many batches tf-keras trains of each epoch, if not all.
         """
         with self._lock:
             if reader.is_enqueuer:
@@ -250,6 +253,8 @@ class EpochTracker:
                 if not self._loop.end():
                     self._say(ENDED_TWICE)
                 return
+            if trains and stops is not None:
+                self._say(begins_anew(stops, self._num_batches))
             found = self._passes[reader.consumer]
             found.is_hooked = found.is_hooked or reader.has_hooks
             if elsewhere[0]:

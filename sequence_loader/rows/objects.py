@@ -34,12 +34,30 @@ def array_of(value: Any, name: str, whole: np.dtype[Any] | None = None) -> Array
         ValueError: Its rows differ in length.
     """
     whole = whole_for(name) if whole is None else whole
+    _check_strided(value, name)
     array = np.asarray(value)
     rounds = isinstance(value, list | tuple) or hasattr(value, "categories")
     if rounds and array.dtype == np.float64:
         if (np.abs(array) >= 2 ** (precision(whole))).any():
             return np.array(list(value), object)
     return array
+
+
+def _check_strided(value: Any, name: str) -> None:
+    """Raises TypeError for a sparse tensor of torch, of which NumPy makes no array."""
+    parts = {
+        "torch.sparse_coo": "coo_array(({0}._values(), {0}._indices()), {0}.shape)",
+        "torch.sparse_csr": "csr_array(({0}.values(), {0}.col_indices(), "
+        "{0}.crow_indices()), {0}.shape)",
+        "torch.sparse_csc": "csc_array(({0}.values(), {0}.row_indices(), "
+        "{0}.ccol_indices()), {0}.shape)",
+    }.get(str(getattr(value, "layout", None)))
+    if parts is not None:
+        raise TypeError(
+            f"`{name}` must be an array or a scipy sparse matrix; received a sparse "
+            f"tensor of torch, of shape {tuple(value.shape)}. Pass scipy.sparse."
+            f"{parts.format(name)}."
+        )
 
 
 def from_objects(

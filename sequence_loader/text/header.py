@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sequence_loader.arguments import argument
@@ -56,10 +56,19 @@ def is_header(
     labels = [row[label] for row in below if row[label]]
     numbers = sum(class_number(text) is not None for text in labels)
     if 2 * numbers <= len(labels):
+        # Of a header whose other names are like no names: those hold a quote, say.
+        if any(_of_classes(row[at] for row in below) for at in named):
+            raise _in_doubt(path, "a header", "row", first)
         return False
     if len(set(first)) == len(first) and all(map(is_word, first)):
         return True
     raise _in_doubt(path, "a header", "row whose label is no number", first)
+
+
+def _of_classes(fields: Iterable[str]) -> bool:
+    """Whether all are class numbers, and there are some."""
+    found = [class_number(field) is not None for field in fields]
+    return bool(found) and all(found)
 
 
 def _in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:

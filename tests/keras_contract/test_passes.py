@@ -460,8 +460,18 @@ def test_keras_2_workers_of_a_wrapper(processes: bool) -> None:
 @about("tf_keras")  # Keras 3 goes on in the same pass
 def test_keras_2_says_that_batches_are_never_trained() -> None:
     inner = sequence(rows=ROWS, batch_size=1)  # more than are read ahead
-    with pytest.warns(UserWarning, match="batches are never trained"):
+    said = "has steps_per_epoch=2, and an epoch of the data has .* are never trained"
+    with pytest.warns(UserWarning, match=said) as told:
         fitted(inner, steps_per_epoch=2, epochs=4)
+    assert len(told) == 1
+    inner = sequence()  # all of it is read ahead
+    with pytest.warns(UserWarning, match="and an epoch of the data has 5 b") as told:
+        steps = fitted(inner, steps_per_epoch=3, epochs=3)
+    assert len(told) == 1 and len(steps) == 9
+    data = sequence().to_tf_dataset().repeat()  # the mend
+    assert fitted(data, steps_per_epoch=3, epochs=5) == steps_of(0, 1, 2)
+    assert fitted(sequence(), steps_per_epoch=5, epochs=2) == steps_of(0, 1)
+    assert len(fitted(sequence(), steps_per_epoch=3, epochs=1)) == 3
 
 
 @about("keras_3")  # in Keras 2, threads belong to fit
