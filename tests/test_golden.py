@@ -1,7 +1,8 @@
 """Promise 3: the order is frozen. A digest that changes breaks everyone's resume.
 
 If a change of order is meant, raise `ORDER_VERSION` and write the new digests down
-(`python tests/test_golden.py` prints them).
+(`python tests/test_golden.py` prints them). What stands for data and plans in a state
+goes with `STATE_VERSION`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from encoded import csr, dense
 
 from sequence_loader import (
     BalancedSampler,
@@ -18,7 +21,11 @@ from sequence_loader import (
     ShuffleSampler,
     WeightedSampler,
 )
+from sequence_loader.batches.fingerprint import fingerprint
 from sequence_loader.order.permutation import ORDER_VERSION, derive_key
+from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.position import STATE_VERSION
+from sequence_loader.rows.sources import as_row_source
 
 SAMPLERS = {
     "sequential": SequentialSampler(),
@@ -145,8 +152,93 @@ def test_draws_are_what_they_were(name):
     assert drawing_digests(name) == GOLDEN_DRAWING[name]
 
 
+# A state also says which data it is of, and which plan.
+
+
+class Own:
+    """Rows of a user's own, and what they say of themselves."""
+
+    numeric, num_rows = True, 5
+
+    def __init__(self, **said):
+        vars(self).update(said)
+
+    def read(self, rows):
+        return np.arange(15.0).reshape(5, 3)[rows]
+
+
+DATA = {
+    "csr": csr(200, 3),
+    "csr_of_ids": sp.csr_array(dense(70, 4).astype("int64") << 45),
+    "one_row": dense(1, 7),
+    "dense": dense(200, 3),
+    "ids": np.arange(70) << 50,
+    "booleans": dense(9, 5) > 0,
+    "long": np.arange(70_000.0).reshape(350, 200),
+    "texts": [f"text {i}" for i in range(100)],
+    "items": [[i] for i in range(100)],
+    "own": Own(),
+    "own_that_says_more": Own(identity="mine", nnz=9, shape=(5, 3)),
+}
+GOLDEN_DATA = {
+    "csr": "200 x 3, 241 values, 17bcd0286d2743a1 ea548da4",
+    "csr_of_ids": "70 x 4, 111 values, 3be40aa87267c089 79936688",
+    "one_row": "1 x 7, e93fc2be5efc18b9 548a6deb",
+    "dense": "200 x 3, 99e8a22e0a52ab68 26fb628a",
+    "ids": "70, 9ea3cbb786bf3ccc a72c92e4",
+    "booleans": "9 x 5, 49c605df1250aee5 024ef9d1",
+    "long": "350 x 200, 0b38ccb1da131f17 f9463f88",
+    "texts": "100, ca94af5c9b672038",
+    "items": "100, 07e693a29e7aee56",
+    "own": "5, 4b3c63b0162fcd26",
+    "own_that_says_more": "5 x 3, 9 values, mine",
+}
+
+PLANS = {
+    "all": BatchPlan(5000, ShuffleSampler(7), 32),
+    "few": BatchPlan(3, ShuffleSampler(7), 32),
+    "some": BatchPlan(9000, ShuffleSampler(7), 32, subset=np.arange(5000)[::-1].copy()),
+    "weighted": BatchPlan(1000, DRAWING["weighted"], 8),
+    "balanced": BatchPlan(4000, DRAWING["balanced"], 8),
+}
+GOLDEN_PLANS = {
+    "all": "5f9acb454ff8380f",
+    "few": "add34d8899c563cc",
+    "some": "976acac3702291e3",
+    "weighted": "40924099c5d80f76",
+    "balanced": "0b238df443ed6d4a",
+}
+
+
+def line_of(data) -> str:
+    return fingerprint(as_row_source(data, "x"))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_are_known_by_the_line_that_they_had(name):
+    assert line_of(DATA[name]) == GOLDEN_DATA[name]
+
+
+def test_the_same_numbers_have_one_line_however_they_are_kept(tmp_path):
+    x, array = DATA["csr"], DATA["dense"]
+    kept = sp.csr_array((x.data.astype(">f8"), x.indices, x.indptr), x.shape)
+    kept.indices, kept.indptr = x.indices.astype("i8"), x.indptr.astype("i8")
+    assert line_of(kept) == GOLDEN_DATA["csr"]
+    for same in (np.asfortranarray(array), array.astype(">f8")):
+        assert line_of(same) == GOLDEN_DATA["dense"]
+    # A file is not read whole: the rows that are looked at stand for it.
+    np.save(tmp_path / "x.npy", array)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert line_of(mapped) == GOLDEN_DATA["dense"].rpartition(" ")[0]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plans_are_known_by_the_digest_that_they_had(name):
+    assert PLANS[name].fingerprint == GOLDEN_PLANS[name]
+
+
 def test_the_version_is_that_of_the_digests():
-    assert ORDER_VERSION == 1
+    assert ORDER_VERSION == 1 and STATE_VERSION == 3
 
 
 def test_first_rows_are_readable():
@@ -167,6 +259,10 @@ if __name__ == "__main__":
             print(f'    ("{name}", {size}): "{found}",')
     for name in DRAWING:
         print(f'    "{name}": "{drawing_digests(name)}",')
+    for name, data in DATA.items():
+        print(f'    "{name}": "{line_of(data)}",')
+    for name, plan in PLANS.items():
+        print(f'    "{name}": "{plan.fingerprint}",')
     print(ShuffleSampler(7).rows(10, 0, 0, 10).tolist())
     print(ShuffleSampler(7).rows(10**9, 3, 5, 8).tolist())
     print(hex(int(derive_key("rows", 7, 0)[0])))

@@ -148,6 +148,41 @@ def test_another_number_of_processes_goes_on_with_the_same_global_batch(
     assert served == rows[done:5]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "parameters", "order"),
+    [
+        (Backwards(), {}, "e93d99aa965268a8"),
+        (
+            WeightedSampler(np.ones(100), 1, 300),
+            {"seed": 1, "num_draws": 300},
+            "50bc3fcbb0f96815",
+        ),
+    ],
+)
+def test_a_state_is_what_it_was(sampler, parameters, order):
+    sequence = SparseBatchSequence(
+        csr(100, 3), np.arange(100), batch_size=8, sampler=sampler, seed=5
+    )
+    sequence.set_epoch(4)
+    assert sequence.state_dict(batches=2) == {
+        "version": 3,
+        "order_version": 1,
+        "epoch": 4,
+        "rows_trained": 16,
+        "seed": 5,
+        "sampler": type(sampler).__name__,
+        "parameters": parameters,
+        "num_rows": 100,
+        "global_batch_size": 8,
+        "remainder": "keep",
+        "order": order,
+        "data": {
+            "x": "100 x 3, 141 values, 354beb3202df1ca5 e19066fe",
+            "y": "100, 8dfac74d74de3220 71e7c202",
+        },
+    }
+
+
 def test_a_second_save_in_one_epoch_counts_from_the_start_of_the_epoch():
     def loop() -> Any:
         return SparseBatchSequence(csr(40, 3), batch_size=4, shuffle=True, seed=1)

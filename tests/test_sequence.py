@@ -501,6 +501,20 @@ def test_a_drawn_seed_is_replaced_by_that_of_the_state(shuffle):
         assert equal(again[number], seq[number])
 
 
+def test_the_seed_of_a_state_may_be_any_that_a_sequence_has():
+    x = csr(100, 3)
+    state = sequence(x, shuffle=True, seed=2**64 - 1).state_dict()
+    again = sequence(x, shuffle=True)
+    again.load_state_dict(state)
+    assert again.seed == 2**64 - 1
+    order = ShuffleSampler(2**64 - 1).rows(100, 0, 0, len(again.batch_rows(0)))
+    assert again.batch_rows(0).tolist() == order.tolist()
+    text = r"`state\['seed'\]` must be in \[0, 18446744073709551615\]; received "
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=f"{text}{seed}"):
+            sequence(x, shuffle=True).load_state_dict({**state, "seed": seed})
+
+
 def test_a_refused_state_changes_nothing():
     seq = sequence(csr(100, 3), shuffle=True)
     seq.set_epoch(3)
