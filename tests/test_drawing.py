@@ -116,6 +116,17 @@ def test_no_seed_draws_one_and_other_content_is_another_sampler(kind):
     assert "array" not in repr(sampler)
 
 
+@pytest.mark.parametrize("kind", [WeightedSampler, BalancedSampler])
+def test_numpy_integers_become_ints(kind):
+    sampler = kind([1, 2, 2], np.uint64(3), num_draws=np.uint8(200))
+    assert type(sampler.seed) is type(sampler.num_draws) is int
+    assert sampler == kind([1, 2, 2], 3, num_draws=200)
+    if kind is BalancedSampler:
+        sampler = kind(np.arange(90) // 30, 3, max_repeats=np.uint8(9))
+        assert type(sampler.max_repeats) is int
+        assert sampler.length(90) == 90  # 9 * 30 is more than a uint8 holds
+
+
 # Weighted
 
 
@@ -135,6 +146,14 @@ def test_weights_become_integers_in_their_proportions(weights):
 @example(2**64 - 1, 2**62)
 def test_scaling_is_exact(word, limit):
     assert scaled(np.array([word], np.uint64), limit).item() == word * limit >> 64
+
+
+@given(st.integers(2, 2**62), st.data())
+def test_scaling_is_exact_where_each_number_begins(limit, data):
+    number = data.draw(st.integers(1, limit - 1))
+    first = -(-(number << 64) // limit)
+    found = scaled(np.array([first - 1, first], np.uint64), limit)
+    assert found.tolist() == [number - 1, number]
 
 
 def test_rows_come_as_often_as_their_weights_say():
@@ -283,7 +302,8 @@ def test_rows_served_are_the_rows_described(kind):
         (TypeError, "`seed` must be an integer", lambda: WeightedSampler([1], "a")),
         (ValueError, "labels.argmax(axis=1)", lambda: BalancedSampler(np.eye(3))),
         (ValueError, "`labels` must be a one-dim", lambda: BalancedSampler([])),
-        (TypeError, "`labels` must hold integers", lambda: BalancedSampler([0.5, 1])),
+        (TypeError, "received dtype float64: [0.5, 1]. Convert them, for example",
+         lambda: BalancedSampler([0.5, 1])),
         (TypeError, "`labels` must hold integers", lambda: BalancedSampler([None, 1])),
         (TypeError, "`proportions` must be a mapping",
          lambda: BalancedSampler([0, 1], 1, [1, 2])),
@@ -317,6 +337,23 @@ def test_rows_served_are_the_rows_described(kind):
 )
 def test_errors(kind, text, make):
     refused(kind, text, call=make)
+
+
+def test_the_largest_numbers_of_draws_and_the_smallest_share():
+    for kind in (WeightedSampler, BalancedSampler):
+        assert kind([1], 1, num_draws=2**62).length(1) == 2**62
+        refused(
+            ValueError,
+            f"`num_draws` must be in [1, {2**62}]; received {2**62 + 1}",
+            call=lambda: kind([1], 1, num_draws=2**62 + 1),
+        )
+    rare = BalancedSampler([0, 1], 1, {0: 1, 1: 2**14 - 1})
+    assert rare._cycle.tolist() == [64, 2**20 - 64]
+    refused(
+        ValueError,
+        "further apart than about 1 in 16384; received one that is 6.1e-05 of all",
+        call=lambda: BalancedSampler([0, 1], 1, {0: 1, 1: 2**14}),
+    )
 
 
 # Many permutations at once

@@ -61,10 +61,11 @@ class Counting:
     """A sampler that counts what it is asked for."""
 
     def __init__(self) -> None:
-        self.drawn = 0
+        self.drawn = self.calls = 0
 
     def rows(self, num_rows, epoch, start, stop):
         self.drawn += stop - start
+        self.calls += 1
         return np.arange(start, stop)
 
     def length(self, num_rows):
@@ -80,13 +81,29 @@ def test_batches_asked_for_at_random_draw_little_more_than_they_need():
     assert sampler.drawn == 50 * 32
 
 
+def test_the_same_batch_of_epoch_after_epoch_draws_no_more_than_itself():
+    sampler = Counting()
+    order = Order(sampler, 10**6, 10**6, None)
+    for epoch in range(50):
+        order.positions(epoch, 64, 96)
+    assert sampler.drawn == 50 * 32
+
+
+def test_no_positions_are_no_rows():
+    for start in (0, 7, STRETCH):
+        order = Order(ShuffleSampler(1), STRETCH, STRETCH, None)
+        found = order.positions(0, start, start)
+        assert found.dtype == np.int64 and found.shape == (0,)
+
+
 def test_batches_asked_for_in_order_are_drawn_about_once():
     sampler = Counting()
     size = 4 * STRETCH
     order = Order(sampler, size, size, None)
     for start in range(0, size, 32):
         order.positions(0, start, start + 32)
-    assert sampler.drawn < size * 1.1
+    assert sampler.drawn == size + 32  # the first batch, and each stretch
+    assert sampler.calls == 1 + 4
 
 
 def test_many_threads_see_one_order():

@@ -106,6 +106,16 @@ def test_hashes_that_are_looked_up_are_those_that_are_computed(size, seed, count
     assert (looked_up == computed).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "tables"), [(SMALL, 0), (SMALL + 1, 1), (2**26, 1), (2**26 + 1, 0)]
+)
+def test_hashes_are_looked_up_where_they_are_few(size, tables):
+    permutation._tables.cache_clear()
+    for start in (0, size - 9):
+        permute(np.arange(start, start + 9), size, derive_key("rows", 1))
+        assert permutation._tables.cache_info().currsize == tables
+
+
 def test_the_halves_are_near_square():
     """A half of few values would not mix in 8 rounds; nor may there be much to walk."""
     for size in [*range(SMALL + 1, 20_000), 65_537, 10**6 + 3, *HUGE]:

@@ -333,6 +333,24 @@ def test_a_stretch_ends_where_no_block_is_cut_or_in_equal_parts(
         assert len(parts) <= -(-(upto + 1 - first) // (limit - first))
 
 
+@pytest.mark.parametrize("remainder", ["keep", "drop", "pad"])
+def test_a_batch_whose_last_row_begins_a_window_is_on_a_border(remainder):
+    plan = BatchPlan(300, BlockShuffleSampler(1, 3, 5), 8, remainder)
+    borders = {15 * window // 8 for window in range(1, 20)}  # 1: of rows 8 to 15
+    cut = [plan.cuts(stop) for stop in range(1, plan.num_batches)]
+    assert cut == [stop not in borders for stop in range(1, plan.num_batches)]
+    for first in range(34):
+        assert plan.stretch(first, 2) == max({first + 1, first + 2} & borders)
+
+
+def test_windows_larger_than_what_may_be_read_are_read_in_equal_parts():
+    plan = BatchPlan(10_240, BlockShuffleSampler(1, 16, 64), 8)  # 128 batches each
+    stops = [0]
+    while stops[-1] < 3 * 128:
+        stops.append(plan.stretch(stops[-1], 50))
+    assert stops == [0, 43, 86, 128, 171, 214, 256, 299, 342, 384]
+
+
 @given(st.integers(1, 2000), st.sampled_from([1, 3, 16]), st.sampled_from([1, 5, 64]))
 def test_rows_on_two_sides_of_a_windows_end_share_no_block(
     num_rows, block_size, window
