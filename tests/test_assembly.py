@@ -15,6 +15,7 @@ from sequence_loader.batches.assembler import Assembler
 from sequence_loader.batches.batch import Batch
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.values import DoesNotFit
 
 ENCODED = dense(9, 5)
 
@@ -90,6 +91,54 @@ def test_structures_pass_through():
     assembler = Assembler("csr", "float32", None, inputs=names)
     found = assembled(assembler, {"a": rows(), "b": ENCODED})
     assert isinstance(found["a"], CsrRows) and found["b"].dtype == np.float32
+
+
+# Engines that hold 32 bits, as JAX does
+
+
+def in_32_bits(dtype):
+    wide = dtype.itemsize == 8 and dtype.kind in "iuf"
+    return np.dtype(f"{dtype.kind}4") if wide else dtype
+
+
+IDS = np.arange(9) + 2**31 - 4
+FEW = np.arange(9)
+
+
+@pytest.mark.parametrize(
+    ("batch", "dtype", "augment", "told"),
+    [
+        (Batch(IDS, None, None), None, None,
+         "`x` holds 2147483648 in row 4, and JAX, which makes int32 of int64"),
+        (Batch(IDS, None, None), "float64", None,
+         "`x` holds 2147483644 in row 0, and JAX, which makes float32 of float64"),
+        (Batch(FEW, None, None), None, lambda x, rng: x + IDS,
+         "`x` holds 2147483648 in row 2, and JAX, which makes int32 of int64"),
+        (Batch(FEW, {"a": 2 * IDS.astype("uint64")}, None), None, None,
+         "`y['a']` holds 4294967296 in row 4, and JAX, which makes uint32 of uint64"),
+        (Batch(FEW, FEW, np.full(9, 1e300)), None, None,
+         "`sample_weight` holds 1e+300 in row 0, and JAX, which makes float32 of"),
+    ],
+)  # fmt: skip
+def test_what_an_engine_would_hold_as_another_value_is_refused(
+    batch, dtype, augment, told
+):
+    assembler = Assembler("dense", dtype, augment, held_as=in_32_bits)
+    with pytest.raises(DoesNotFit) as caught:
+        assembler.assemble(batch, 1, 2, 3)
+    assert str(caught.value).startswith(told)
+    assert "set jax_enable_x64 before" in str(caught.value)
+    with_64 = Assembler("dense", dtype, augment).assemble(batch, 1, 2, 3)
+    expected = batch.features if augment is None else batch.features + IDS
+    assert with_64.features.tolist() == expected.tolist()
+    assert with_64[1:] == batch[1:]
+
+
+def test_what_an_engine_holds_as_it_is_is_served():
+    batch = Batch(FEW, IDS[:4].repeat(3)[:9], np.full(9, 0.5))
+    found = Assembler("dense", None, None, held_as=in_32_bits).assemble(batch, 1, 2, 3)
+    for part, given_as in zip(found, batch, strict=True):
+        assert part.dtype == given_as.dtype and (part == given_as).all()
 
 
 # augment

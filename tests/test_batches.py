@@ -363,6 +363,31 @@ def test_values_of_rows_are_counted_without_serving_them(chosen):
     assert not BatchReader(inputs).has_transform
 
 
+def test_columns_are_counted_of_sparse_rows_that_are_served_as_they_are():
+    inputs = {"a": csr(ROWS, 4), "b": csr(ROWS, 6), "c": csr(ROWS, 9), "d": ENCODED}
+    transform = {**dict.fromkeys(inputs), "c": lambda block: block[:, :8]}
+    assert BatchReader(inputs, transform=transform).num_columns == 6
+    assert BatchReader(ENCODED, transform=sp.csr_array).num_columns == 0
+
+
+def test_threads_are_of_use_for_files_and_for_code_of_the_users(tmp_path):
+    np.save(tmp_path / "x.npy", ENCODED)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    sparse, same = csr(ROWS, FEATURES), lambda block: block
+    for x, transform, slow, helps in (
+        (sparse, None, False, False),
+        (sparse, same, True, True),
+        (ENCODED, None, False, False),
+        (mapped, None, False, True),
+        (Doubled(), None, True, True),
+        ((sparse, ENCODED), None, False, False),
+        ((sparse, Doubled()), None, True, True),
+        ((sparse, ENCODED), (None, same), True, True),
+    ):
+        reader = BatchReader(x, transform=transform)
+        assert (reader.may_be_slow, reader.threads_help) == (slow, helps)
+
+
 # Lists, as Keras takes them
 
 

@@ -103,27 +103,45 @@ def test_a_dtype_for_each_input():
 BIG = sp.csr_array(np.array([[0, 0, 5], [0, 0, 2**24 + 1]]))
 
 
+PASS = "Pass dtype='{}' for this input."
+AMOUNT = "Pass dtype='float64' for this input, or convert it to floats first, where it "
+AMOUNT += "is an amount."
+ROUND = "Convert it yourself, with np.rint say, or pass dtype='float32'."
+TRUTH = "Convert it yourself: x != 0 is what it is in NumPy."
+
+
 @pytest.mark.parametrize(
-    ("x", "options", "said"),
+    ("x", "options", "said", "mend"),
     [
-        (IDS, {"dtype": "float32"}, "`x` holds 17000001 in row 1, which float32"),
-        (IDS, {"dtype": "float16"}, "`x` holds 17000000 in row 0, which float16"),
-        (IDS, {"dtype": "uint16"}, "`x` holds 17000000 in row 0, which uint16"),
-        (-IDS, {"dtype": "uint32"}, "`x` holds -17000000 in row 0, which uint32"),
-        (BIG, {}, "`x` holds 16777217 in row 1, column 2, which float32"),
-        (BIG, {"output": "sparse"}, "16777217 in row 1, column 2, which float32"),
-        (BIG, {"output": "csr", "dtype": "int16"}, "16777217 in row 1, column 2"),
-        (np.array([[1, 0], [0, 2]]), {"dtype": "bool"}, "2 in row 1, column 1, which"),
-        (np.array([[1.0], [1e39]]), {}, "`x` holds 1e+39 in row 1, column 0, which"),
-        (np.array([1.0, 1e5]), {"dtype": "float16"}, "100000.0 in row 1, which float"),
-        (np.array([1.0, 0.5]), {"dtype": "int32"}, "`x` holds 0.5 in row 1, which"),
-        (np.array([1.0, np.nan]), {"dtype": "int32"}, "`x` holds nan in row 1, which"),
-        (sp.csr_array([[0, -np.inf]]), {"dtype": "int8"}, "-inf in row 0, column 1"),
+        (IDS, {"dtype": "float32"}, "`x` holds 17000001 in row 1, which float32",
+         AMOUNT),
+        (IDS, {"dtype": "float16"}, "`x` holds 17000000 in row 0, which float16",
+         AMOUNT),
+        (IDS, {"dtype": "uint16"}, "17000000 in row 0, which uint16",
+         PASS.format("int64")),
+        (-IDS, {"dtype": "uint32"}, "`x` holds -17000000 in row 0, which uint32",
+         PASS.format("int64")),
+        (BIG, {}, "`x` holds 16777217 in row 1, column 2, which float32", AMOUNT),
+        (BIG, {"output": "sparse"}, "16777217 in row 1, column 2, which float32",
+         AMOUNT),
+        (BIG, {"output": "csr", "dtype": "int16"}, "16777217 in row 1, column 2",
+         PASS.format("int64")),
+        (np.array([[1, 0], [0, 2]]), {"dtype": "bool"}, "2 in row 1, column 1, which",
+         TRUTH),
+        (np.array([[1.0], [1e39]]), {}, "`x` holds 1e+39 in row 1, column 0, which",
+         PASS.format("float64")),
+        (np.array([1.0, 1e5]), {"dtype": "float16"}, "100000.0 in row 1, which float",
+         PASS.format("float32")),
+        (np.array([1.0, 0.5]), {"dtype": "int32"}, "`x` holds 0.5 in row 1, which",
+         ROUND),
+        (np.array([1.0, np.nan]), {"dtype": "int32"}, "nan in row 1, which", ROUND),
+        (sp.csr_array([[0, -np.inf]]), {"dtype": "int8"}, "-inf in row 0, column 1",
+         ROUND),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_what_a_dtype_cannot_hold_is_refused_and_the_row_named(
-    x, options, said, shuffled
+    x, options, said, mend, shuffled
 ):
     if shuffled:  # the row is the user's, whatever the order
         options = {**options, "rows": np.arange(x.shape[0])[::-1]}
@@ -133,7 +151,8 @@ def test_what_a_dtype_cannot_hold_is_refused_and_the_row_named(
         for index in range(len(sequence))[:: -1 if shuffled else 1]:
             sequence[index]
 
-    text = refused(DoesNotFit, said, "cannot hold. ", call=first_refused)
+    text = refused(DoesNotFit, said, f"cannot hold. {mend}", call=first_refused)
+    assert text.endswith(mend)
     if "Pass dtype=" in text:  # the mend, followed, works
         dtype = text.split("Pass dtype='")[1].split("'")[0]
         expected = x.toarray() if sp.issparse(x) else x

@@ -58,14 +58,17 @@ def test_inputs_and_weights_of_another_length():
 
 
 @pytest.mark.parametrize(
-    "value",
-    [list("abcdefg"), np.array(list("abcdefg"), object), [b"a"] * 7],
-    ids=str,
+    ("value", "told"),
+    [
+        (list("abcdefg"), "<U1: ['a', 'b', 'c']"),
+        (np.array(list("abcdefg"), object), "object: ['a', 'b', 'c']"),
+        ([b"a"] * 7, "|S1: [b'a', b'a', b'a']"),
+    ],
 )
-def test_labels_that_are_not_numbers(value):
+def test_labels_that_are_not_numbers(value, told):
     refused(
         TypeError,
-        "`y` must hold numbers; received dtype",
+        f"`y` must hold numbers; received dtype {told}. Encode labels as integers",
         "np.unique(y, return_inverse=True)[1]",
         call=lambda: sequence(X, value),
     )
@@ -307,6 +310,16 @@ def test_numbers_that_are_missing_are_found_at_construction(dtype):
     rows = np.flatnonzero(~np.isnan(np.asarray(y, float)))  # the mend
     served = [batch[1].tolist() for batch in sequence(X, y, rows=rows)]
     assert served == [[0, 2, 3], [5, 6]]
+
+
+def test_numbers_that_a_loss_may_mask_are_told_of_once_when_they_are_served():
+    y = np.stack([Y, Y / 2], 1)
+    y[3, 1] = np.nan
+    seq = sequence(X, y)  # without a warning: those are errors
+    with pytest.warns(UserWarning, match="`y` holds NaN, in row 3, col") as caught:
+        served = [[batch[1].tolist() for batch in seq] for _ in range(2)]
+    assert len(caught) == 1
+    assert str(served[0]) == str(served[1]) and "[3.0, nan]" in str(served[0])
 
 
 def test_integer_weights_are_not_rounded(tmp_path):

@@ -78,7 +78,11 @@ def test_a_list_of_arrays_is_one_for_each_of_several(value):
 
 
 @pytest.mark.parametrize(
-    "value", [[], [1, 2], ["a", "b"], [[1], [2]], [np.int64(1)], [None], ONE, (1,)]
+    "value",
+    [
+        *([], [1, 2], ["a", "b"], [[1], [2]], [np.int64(1)], [None], ONE, (1,)),
+        [np.ndarray, sp.csr_array],  # kinds, which have a `shape` and no rows
+    ],
 )
 def test_a_list_of_anything_else_is_one_value(value):
     assert from_list(value, None) is value
