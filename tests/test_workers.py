@@ -530,6 +530,9 @@ def test_a_worker_that_dies_at_work_is_an_error(
             sequence[1], sequence[2]
         assert caught.value.batch == 2 and 20 in caught.value.rows
         assert caught.value.pid and str(caught.value.pid) in str(caught.value)
+        died = "SystemExit" not in told
+        mend = "21, 22, 23). The next batch starts a new one."
+        assert str(caught.value).endswith(mend) is died
         for index in (0, 1, 3, 4, 5, 6, 7):
             assert (sequence[index][0][:, 0] == IDS[index * 8 : index * 8 + 8, 0]).all()
     if action is crash:
