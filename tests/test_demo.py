@@ -6,8 +6,10 @@ import csv
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from watching import HUNG_SECONDS
 
 import sequence_loader
-from sequence_loader import open_store, open_texts
+from sequence_loader import NgramVectorizer, open_store, open_texts
 from sequence_loader.cli import main as cli
 from sequence_loader.demo.corpus import (
     MIN_TEXTS_PER_PACKAGE,
@@ -28,9 +30,10 @@ from sequence_loader.demo.corpus import (
     collect_docstrings,
     texts_in,
 )
+from sequence_loader.demo.folder import PendingRun
 from sequence_loader.demo.guide import BATCH_SIZE, dense_batches, separable_cnn
 from sequence_loader.demo.speed import GENERATOR, SEQUENCE, Figure, Speeds
-from sequence_loader.demo.stores import opened, vectorize
+from sequence_loader.demo.stores import opened
 from sequence_loader.demo.training import confusion
 
 WORDS = " ".join(f"word{i}" for i in range(MIN_WORDS))
@@ -189,22 +192,150 @@ def test_files_of_a_user_become_stores_and_a_model_that_answers_for_raw_texts(
     assert train.class_names == held_out.class_names == tuple(CLASSES)
 
 
-def test_nothing_of_an_earlier_run_stands_beside_other_columns(tmp_path):
-    for name in ("train", "test"):
-        write_texts(tmp_path / f"{name}.csv", 60)
-    (tmp_path / "out" / "test.store").mkdir(parents=True)
-    (tmp_path / "out" / "test.store" / "notes").write_text("not a store")
-    with pytest.raises(FileExistsError, match="holds 'notes'"):
-        texts = opened(tmp_path / "train.csv", tmp_path / "test.csv", {})
-        vectorize(texts, tmp_path / "out", "ngrams", progress=False)
-    alone = opened(tmp_path / "train.csv", None, {})
-    vectorize(alone, tmp_path / "out", "ngrams", progress=False).close()
-    (tmp_path / "out" / "test.store" / "notes").unlink()
-    vectorize(texts, tmp_path / "out", "ngrams", progress=False).close()
-    (tmp_path / "out" / "model.keras").write_text("of these columns")
-    vectorize(alone, tmp_path / "out", "ngrams", progress=False).close()
-    left = sorted(each.name for each in (tmp_path / "out").iterdir())
-    assert left == ["train.store", "validation.store"]
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def fit_each_other(folder: Path, texts: Path, stores: int) -> None:
+    """A folder holds a whole run: its model answers what its vectorizer makes."""
+    from sequence_loader.backends.which_keras import import_keras
+
+    model = import_keras().models.load_model(folder / "model.keras")
+    vectorizer = NgramVectorizer.load(folder / "train.store")
+    served = open_texts(texts, progress=False)
+    feed = sequence_loader.SparseBatchSequence(
+        served[:], transform=vectorizer.transform, output="sparse"
+    )
+    right = model.predict(feed, verbose=0).argmax(1) == served.y
+    assert right.mean() > 0.9
+    held_out = open_store(folder / "validation.store")
+    assert held_out.feature_names == tuple(vectorizer.feature_names)
+    assert len(list(folder.glob("*.store"))) == stores
+
+
+def start_and_stop(folder: Path, behind: str, how: int) -> tuple[int, str, str]:
+    """Runs the demo on train.csv in a folder; a signal comes behind a line.
+
+    Returns:
+        The exit code, what it printed, and what it said of errors.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "sequence_loader", "demo", "train.csv"],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    ) as process:  # fmt: skip
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if behind in line:
+                process.send_signal(how)
+                break
+        said, errors = process.communicate(timeout=HUNG_SECONDS)
+        return process.returncode, "".join(printed) + said, errors
+
+
+def test_an_earlier_run_stands_until_a_new_one_is_whole(tmp_path, monkeypatch, capsys):
+    """Killed and interrupted, while rows are written and while it trains."""
+    monkeypatch.chdir(tmp_path)
+    write_texts("train.csv", 900)
+    write_texts("test.csv", 90)
+    out = Path("train.demo")
+    # Ctrl-C before there is one, in training: two epochs at least were to come.
+    code, printed, errors = start_and_stop(tmp_path, "epoch 1:", signal.SIGINT)
+    assert code == 130 and "Traceback" not in errors
+    assert errors.endswith("sequence_loader demo: error: interrupted\n")
+    assert printed.endswith("nothing of this run is kept, and there is no train.demo\n")
+    assert sorted(os.listdir()) == ["test.csv", "train.csv"]
+
+    options = ["--epochs=24", "--no-progress"]
+    assert cli.main(["demo", "train.csv", *options]) == 0
+    fit_each_other(out, Path("test.csv"), 2)
+    before = content(out)
+    write_texts("train.csv", 800, names=CLASSES)  # other columns and classes
+    write_texts("test.csv", 80, names=CLASSES)
+    code, printed, _ = start_and_stop(tmp_path, "validation:", signal.SIGINT)
+    assert code == 130 and printed.endswith("and train.demo is as it was\n")
+    assert sorted(os.listdir()) == ["test.csv", "train.csv", "train.demo"]
+    for behind in ("an MLP on", "epoch 1:"):
+        code, _, _ = start_and_stop(tmp_path, behind, signal.SIGKILL)
+        assert code == -signal.SIGKILL and content(out) == before
+    killed = [name for name in os.listdir() if name.startswith(".train.demo.")]
+    assert len(killed) == 1  # the second removed that of the first
+
+    # Not of a run: what a leftover holds, though it is called like one.
+    notes = Path(".train.demo.writing-notmine0/test.store/notes")
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    os.utime(notes.parents[1], (0, 0))
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # as outside of tests
+        assert cli.main(["demo", "train.csv", "test.csv", *options]) == 0
+    said = capsys.readouterr().err
+    assert "is what a writer of" in said and str(notes.parents[1]) in said
+    fit_each_other(out, Path("test.csv"), 3)
+    assert notes.read_text() == "mine"
+    left = [name for name in os.listdir() if name.startswith(".train.demo.")]
+    assert left == [notes.parents[1].name]
+    notes.unlink()
+    # That test set is of other columns; without one there is none.
+    assert cli.main(["demo", "train.csv", *options]) == 0
+    fit_each_other(out, Path("test.csv"), 2)
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        ("notes.txt", "out holds notes.txt"),
+        ("test.store/notes", "out holds test.store/notes"),
+        (".test.store.old-1234/manifest.json", "out holds .test.store.old-1234"),
+        ("model.keras/notes", "out holds model.keras"),
+        ("train.store/manifest.json", "out holds no validation.store"),
+    ],
+)
+def test_what_no_run_put_there_is_never_replaced(
+    tmp_path, monkeypatch, capsys, put, message
+):
+    monkeypatch.chdir(tmp_path)
+    write_texts("train.csv", 60)
+    path = Path("out", put)
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    assert cli.main(["demo", "train.csv", "--out=out"]) == 1
+    error = capsys.readouterr().err
+    assert "--out must be a new folder, or that of an earlier run" in error
+    assert message in error and error.count("\n") == 1
+    assert path.read_text() == "mine" and sorted(os.listdir()) == ["out", "train.csv"]
+    # The mend: another one; a file is none, nor is the folder that one is in.
+    assert cli.main(["demo", "train.csv", "--out=train.csv"]) == 1
+    assert "train.csv is not a folder" in capsys.readouterr().err
+    for here in (".", "..", str(tmp_path)):
+        assert cli.main(["demo", "train.csv", "--out", here]) == 1
+        error = capsys.readouterr().err
+        assert "--out must be a folder that is replaced as a whole" in error
+        assert f"--out {os.path.join(here, 'train.demo')}" in error
+
+
+def test_what_is_put_there_meanwhile_is_not_replaced_and_the_run_is_kept(tmp_path):
+    out = tmp_path / "link" / "out"
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for each, expected in (("one", out), ("other", out)):
+        with PendingRun(out) as run:
+            (run.folder / "validation.store").mkdir()
+            (run.folder / "model.keras").write_text(each)
+            run.publish()
+        assert (expected / "model.keras").read_text() == each
+    with pytest.raises(OSError, match=r"holds notes.*This run is whole in .*out\.2\.$"):
+        with PendingRun(out) as run:
+            (run.folder / "model.keras").write_text("third")
+            (out / "notes").write_text("mine")
+            run.publish()
+    assert content(out) == {"model.keras": b"other", "notes": b"mine"}
+    assert content(tmp_path / "real" / "out.2") == {"model.keras": b"third"}
+    assert sorted(os.listdir(tmp_path / "real")) == ["out", "out.2"]
 
 
 def test_held_out_rows_are_the_others_and_workers_read_the_same(tmp_path):

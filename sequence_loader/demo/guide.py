@@ -24,6 +24,9 @@ DROPOUT = 0.2
 LEARNING_RATE = 1e-3
 EPOCHS, PATIENCE = 1000, 2
 """Epochs at most, and for how many the validation loss may fail to fall."""
+MIN_DELTA = 5e-4
+"""By so much, at least: of a loss with three digits, less shows nothing. The guide asks
+for any fall, which texts that are easy to tell apart give for hundreds of epochs."""
 EMBEDDING, FILTERS, KERNEL, POOL = 200, 64, 3, 3
 
 Labels = npt.NDArray[np.int64]

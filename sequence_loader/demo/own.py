@@ -12,8 +12,16 @@ from rich.console import Console
 
 from sequence_loader.backends.quiet import quiet_tensorflow
 from sequence_loader.backends.which_keras import import_keras, keras_backend
-from sequence_loader.demo.stores import MODEL, Vectorized, opened, vectorize
-from sequence_loader.demo.training import confusion, train
+from sequence_loader.demo.folder import (
+    MODEL,
+    STORES,
+    TEST,
+    TRAIN,
+    PendingRun,
+    checked_folder,
+)
+from sequence_loader.demo.stores import Opened, Vectorized, opened, vectorize
+from sequence_loader.demo.training import Trained, confusion, train
 
 HOW_TO_USE = """\
 In Python:
@@ -44,7 +52,8 @@ def demo_of_files(
     Args:
         files: The one to train with, and perhaps another to test with.
         settings: Arguments of `open_texts`.
-        folder: Where stores and model are put; by default it is called as the file.
+        folder: Where stores and model are put, once all of them are whole, in place of
+            those of an earlier run; by default it is called as the file.
         kind: ``"ngrams"`` or ``"sequences"``, or `None` for what the guide chooses.
         epochs: At most.
         workers: Processes that make rows.
@@ -57,7 +66,56 @@ def demo_of_files(
     console = quiet_console(progress)
     source, test = files[0], files[1] if len(files) > 1 else None
     out = Path(_folder_of(source) if folder is None else folder)
-    texts = opened(source, test, settings | {"progress": progress})
+    checked_folder(out)  # now, not after the files are read
+    stood = out.exists()
+    try:
+        texts = opened(source, test, settings | {"progress": progress})
+        _say(texts, test)
+        with PendingRun(out) as run:
+            found, trained = _run(
+                run.folder, texts, kind, epochs, workers, progress, console
+            )
+            table, majority = confusion(found, trained.predicted), found.majority_share
+            accuracy = trained.judged(found)
+            found.close()
+            run.publish()
+    except KeyboardInterrupt:
+        as_was = f"{out} is as it was" if stood else f"there is no {out}"
+        print(f"interrupted: nothing of this run is kept, and {as_was}")
+        raise
+    console.print(table)
+    print(f"validation accuracy {trained.accuracy:.3f} after {trained.epochs} epochs")
+    whose = "validation"
+    if texts.test is not None:
+        whose = "test"
+        print(f"test accuracy {accuracy:.3f}, of texts that training never looked at")
+    print(f"{whose} accuracy of the commonest class alone: {majority:.3f}")
+    stores = [name for name in STORES if name != TEST or test is not None]
+    print(f"stores: {', '.join(str(out / name) for name in stores)}")
+    print(f"model: {out / MODEL}")
+    keras = import_keras().__name__
+    text = texts.whole[0]
+    print(
+        HOW_TO_USE.format(
+            keras="import keras" if keras == "keras" else f"import {keras} as keras",
+            vectorizer=type(found.vectorizer).__name__,
+            store=str(out / TRAIN),
+            model=str(out / MODEL),
+            text=text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "...",
+            feed="output='sparse'" if found.is_grams else "dtype='int32'",
+        )
+    )
+    print(f"{time.perf_counter() - started:.0f} s in all")
+    if accuracy <= majority:
+        return (
+            f"the network did not learn: {whose} accuracy {accuracy:.3f} "
+            f"is not above the share of the commonest class, {majority:.3f}"
+        )
+    return None
+
+
+def _say(texts: Opened, test: str | None) -> None:
+    """Prints which rows there are."""
     print(texts.whole.described())
     print(
         f"validation: {texts.val.num_rows:,} of these rows, drawn at random, by which "
@@ -65,45 +123,28 @@ def demo_of_files(
     )
     if texts.test is not None:
         print(f"test: {texts.test.num_rows:,} rows of {test}, looked at at the end")
-    out.mkdir(parents=True, exist_ok=True)
+
+
+def _run(
+    folder: Path,
+    texts: Opened,
+    kind: str | None,
+    epochs: int,
+    workers: int,
+    progress: bool,
+    console: Console,
+) -> tuple[Vectorized, Trained]:
+    """Writes stores and a trained model into a folder."""
     kept = {"texts": texts.whole.settings}
-    found = vectorize(texts, out, kind, kept, workers, progress)
+    found = vectorize(texts, folder, kind, kept, workers, progress)
     print(f"{found.words}")
     print(_chosen(found, kind))
     with console.status("Importing Keras"), quiet_tensorflow():
         version = import_keras().__version__
     console.print(f"Training with Keras {version} on {keras_backend()}")
     trained = train(found, epochs, console)
-    model = out / MODEL
-    trained.model.save(model)
-    console.print(confusion(found, trained.predicted))
-    print(f"validation accuracy {trained.accuracy:.3f} after {trained.epochs} epochs")
-    accuracy, whose = trained.judged(found), "validation"
-    if texts.test is not None:
-        whose = "test"
-        print(f"test accuracy {accuracy:.3f}, of texts that training never looked at")
-    print(f"{whose} accuracy of the commonest class alone: {found.majority_share:.3f}")
-    stores = ["train.store", "validation.store", *["test.store"] * (test is not None)]
-    print(f"stores: {', '.join(str(out / name) for name in stores)}\nmodel: {model}")
-    keras = import_keras().__name__
-    text = texts.whole[0]
-    print(
-        HOW_TO_USE.format(
-            keras="import keras" if keras == "keras" else f"import {keras} as keras",
-            vectorizer=type(found.vectorizer).__name__,
-            store=str(out / "train.store"),
-            model=str(model),
-            text=text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "...",
-            feed="output='sparse'" if found.is_grams else "dtype='int32'",
-        )
-    )
-    print(f"{time.perf_counter() - started:.0f} s in all")
-    if accuracy <= found.majority_share:
-        return (
-            f"the network did not learn: {whose} accuracy {accuracy:.3f} "
-            f"is not above the share of the commonest class, {found.majority_share:.3f}"
-        )
-    return None
+    trained.model.save(folder / MODEL)
+    return found, trained
 
 
 def quiet_console(progress: bool) -> Console:

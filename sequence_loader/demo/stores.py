@@ -1,14 +1,14 @@
 """Files of labelled texts -> stores for training, for validation and for the test.
 
-Training ends when the validation loss no longer falls, so that the texts to validate
-with are chosen by: they are a fifth of the file to train with, and never the test's.
+Training ends when the validation loss hardly falls any more, so that the texts to
+validate with are chosen by: they are a fifth of the file to train with, and never the
+test's.
 What the rows become, n-grams or sequences of words, is what Google's guide would
 choose; columns are learned from the training texts alone.
 """
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequence_loader.arrays import Integers
-from sequence_loader.store.format import MANIFEST
+from sequence_loader.demo.folder import TEST, TRAIN, VALIDATION
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.text.arguments import settings_for
 from sequence_loader.text.lengths import Lengths
@@ -25,9 +25,7 @@ from sequence_loader.text.ngram_vectorizer import NgramVectorizer
 from sequence_loader.text.opening import open_texts
 from sequence_loader.text.sequences import SequenceVectorizer
 from sequence_loader.text.texts import Texts
-from sequence_loader.text.vectorizer_passes import free
 
-MODEL = "model.keras"
 VALIDATION_SHARE = 0.2
 SEED = 7
 MIN_ROWS = 5
@@ -164,8 +162,7 @@ def vectorize(
 
     Args:
         texts: What to write.
-        folder: Where the stores are put; those of another run are replaced, and its
-            model is removed.
+        folder: Where the stores are put; none of them is there.
         kind: ``"ngrams"``, ``"sequences"``, or `None` for what the guide would choose.
         metadata: Kept in the stores.
         workers: Processes that do it.
@@ -177,9 +174,7 @@ def vectorize(
         if (kind or words.choice) == "ngrams"
         else SequenceVectorizer()
     )
-    options: dict[str, Any] = {
-        "workers": workers, "overwrite": True, "progress": progress
-    }  # fmt: skip
+    options: dict[str, Any] = {"workers": workers, "progress": progress}
 
     def written(made: Any, source: Any, name: str) -> SparseStore:
         lengths = {"words": Lengths.of(source).to_json()}
@@ -188,15 +183,10 @@ def vectorize(
         )
         return store
 
-    train = written(vectorizer.fit_write, texts.train, "train.store")
-    # Those of an earlier run have other columns, and nobody may mix them with these.
-    (folder / MODEL).unlink(missing_ok=True)
-    for name in ("validation.store", "test.store"):
-        if (folder / name / MANIFEST).exists():
-            shutil.rmtree(free(folder / name, overwrite=True))
-    val = written(vectorizer.write, texts.val, "validation.store")
+    train = written(vectorizer.fit_write, texts.train, TRAIN)
+    val = written(vectorizer.write, texts.val, VALIDATION)
     test = None
     if texts.test is not None:
-        test = written(vectorizer.write, texts.test, "test.store")
+        test = written(vectorizer.write, texts.test, TEST)
     names = tuple(map(str, texts.whole.class_names or ()))
     return Vectorized(words, vectorizer, train, val, test, names)

@@ -14,7 +14,13 @@ from rich.text import Text
 
 from sequence_loader.arrays import Integers
 from sequence_loader.backends.which_keras import import_keras
-from sequence_loader.demo.guide import BATCH_SIZE, PATIENCE, mlp, separable_cnn
+from sequence_loader.demo.guide import (
+    BATCH_SIZE,
+    MIN_DELTA,
+    PATIENCE,
+    mlp,
+    separable_cnn,
+)
 from sequence_loader.demo.stores import SEED, Vectorized
 from sequence_loader.memory.free_memory import free_memory
 
@@ -88,7 +94,9 @@ def train(found: Vectorized, epochs: int, console: Console) -> Trained:
             shuffle=False,  # the feed shuffles rows; Keras would only reorder batches
             verbose=0,
             callbacks=[
-                keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE),
+                keras.callbacks.EarlyStopping(
+                    monitor="val_loss", patience=PATIENCE, min_delta=MIN_DELTA
+                ),
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda epoch, logs: progress.reset(
                         task, description=f"Epoch {epoch + 1}"

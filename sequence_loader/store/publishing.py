@@ -24,6 +24,7 @@ import secrets
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -204,13 +205,13 @@ def _is_abandoned(path: Path) -> bool:
     return True
 
 
-def remove_leftovers(path: Path, owned: frozenset[str]) -> None:
+def remove_leftovers(path: Path, is_ours: Callable[[Path], bool]) -> None:
     """Removes what killed writers to `path` left, for a job that is run again.
 
-    What stood there before is kept, and what holds anything but the files `owned`.
+    What stood there before is kept, and what is not `is_ours`: holds other things.
     """
     for leftover in leftovers(path):
-        if not _was_there(path, leftover) and set(os.listdir(leftover)) <= owned:
+        if not _was_there(path, leftover) and is_ours(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

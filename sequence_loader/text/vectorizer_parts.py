@@ -26,7 +26,7 @@ class PartWriter:
     def __init__(self, path: str | os.PathLike[str], overwrite: bool) -> None:
         self.path = absolute_path("path", path)
         owned = frozenset([MANIFEST, COUNTS, LABELS])
-        remove_leftovers(self.path, owned)
+        remove_leftovers(self.path, lambda left: set(os.listdir(left)) <= owned)
         self._pending = PendingDirectory(self.path, owned, MANIFEST, overwrite)
         name = self._pending.directory / COUNTS
         self.spill = Spill(open(name, "w+b", buffering=0), [])

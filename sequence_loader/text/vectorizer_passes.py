@@ -109,7 +109,7 @@ def free(path: str | os.PathLike[str], overwrite: bool) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the writer says again what others left
         PendingDirectory(target, OWNED, MANIFEST, overwrite).discard()
-    remove_leftovers(target, OWNED)
+    remove_leftovers(target, lambda left: set(os.listdir(left)) <= OWNED)
     return target
 
 
