@@ -370,6 +370,7 @@ def test_labels_of_both_files_are_those_of_training(tmp_path):
         (["one.csv"], "one.csv must have texts of two classes or more"),
         (["few.csv"], "few.csv must have 5 rows or more"),
         (["one.csv", "--no-labels", "--text-columns", "1"], "it has no labels"),
+        (["two.csv", "bare.csv"], "bare.csv must have the columns of two.csv; it has 1"),
         (["no.csv"], "CSV must name files; there is no"),
         (["a.csv", "b.csv", "c.csv"], "CSV must be a file to train with"),
         (["one.csv", "--quick"], "CSV must be a file to train with"),
@@ -383,10 +384,12 @@ def test_what_cannot_be_trained_with_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.csv").write_text("1,a b\n1,b c\n")
     (tmp_path / "few.csv").write_text("1,a b\n2,b c\n")
+    (tmp_path / "two.csv").write_text("1,a b\n2,b c\n" * 9)
+    (tmp_path / "bare.csv").write_text("a b\nb c\n")
     assert cli.main(["demo", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
-    assert sorted(os.listdir()) == ["few.csv", "one.csv"]
+    assert sorted(os.listdir()) == ["bare.csv", "few.csv", "one.csv", "two.csv"]
 
 
 @pytest.mark.parametrize("count", [2, 10, 11, 400])

@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,6 +270,97 @@ def test_like_refuses_options_that_it_decides(folder, run):
         pass
     refused = run("vectorize", "train.csv", "z.store", "--like=plain.store", code=1)
     assert "there is no vectorizer.json" in refused
+
+
+def test_texts_alone_are_taken_from_their_only_column(folder, run):
+    """Whichever columns they had in training, by number or by name, of any format."""
+    header = [("class", "title", "text")]
+    rows = [(1 + i % 3, f"Title {i}", text_of(i, i % 3)) for i in range(60)]
+    write_csv("named.csv", header + rows)
+    run("vectorize", "train.csv", "numbered.store", "--max-features", 20)
+    run("vectorize", "named.csv", "named.store", "--max-features", 20)
+    new = [text_of(i, 2 - i % 3) + f"; title, {i}" for i in range(7)]
+    write_csv("new.csv", [(text,) for text in new])
+    write_csv("head.csv", [("review",), *((text,) for text in new)])
+    Path("new.txt").write_text("\n".join(new) + "\n")
+    records = [json.dumps({"review": text}) for text in new]
+    Path("new.jsonl").write_text("\n".join(records))
+    line = ["--format=tsv", "--no-quotes", "--no-header"]
+    for like, before in (("numbered.store", "1, 2"), ("named.store", "title, text")):
+        expected = NgramVectorizer.load(like).transform(new)
+        assert expected.nnz
+        for source, options, column in (
+            ("new.csv", [], "0"), ("head.csv", [], "review"), ("new.txt", line, "0"),
+            ("new.jsonl", [], "review"),
+        ):  # fmt: skip
+            said = run(
+                "vectorize", source, "new.store", "--like", like, "--no-labels",
+                "--overwrite", *options,
+            )  # fmt: skip
+            assert f"texts: {column};" in said
+            assert f"texts are in the only column; in {like}: {before}\n" in said
+            store = open_store("new.store")
+            assert store.y is None and (store[:] != expected).nnz == 0
+    # The same in Python, where nothing is inherited.
+    made = NgramVectorizer.load("named.store")
+    texts = open_texts("new.csv", label_column=None)
+    assert (made.write(texts, "python.store")[:] != expected).nnz == 0
+
+
+def test_columns_that_nobody_passed_are_said_to_be_those_of_the_store(folder, run):
+    run("vectorize", "train.csv", "train.store", "--max-features", 20)
+    new = [text_of(i, i % 3) for i in range(7)]
+    write_csv("one.csv", [(text,) for text in new])
+    write_csv("two.csv", [(f"Title {i}", text) for i, text in enumerate(new)])
+    like = ["new.store", "--like=train.store"]
+    refused = run("vectorize", "one.csv", *like, code=1)
+    assert "--text-columns must be given: the texts of train.store are in [1, 2]" in (
+        refused
+    )
+    assert "one.csv has 1 column, counted from 0. Pass --text-columns" in refused
+    assert refused.endswith("and --no-labels if there are no labels.\n")
+    run("vectorize", "one.csv", *like, "--no-labels")
+    refused = run("vectorize", "two.csv", *like, "--no-labels", "--overwrite", code=1)
+    assert "two.csv has 2 columns, counted from 0" in refused
+    mended = ["--no-labels", "--text-columns", 0, 1]
+    run("vectorize", "two.csv", *like, "--overwrite", *mended)
+    expected = NgramVectorizer.load("train.store").transform(
+        [f"Title {i}, {text}" for i, text in enumerate(new)]
+    )
+    assert (open_store("new.store")[:] != expected).nnz == 0
+    # What was passed is refused as it was.
+    refused = run("vectorize", "two.csv", "x.store", "--text-columns=7", code=1)
+    assert "--text-columns must be in [-2, 2); received 7" in refused
+    # A store of names, and a file without them.
+    write_csv("named.csv", [("kind", "text"), *((i % 3, new[i]) for i in range(7))])
+    run("vectorize", "named.csv", "named.store", "--label-column=kind", "--min-df=1")
+    write_csv("bare.csv", [(i % 3, new[i]) for i in range(7)])
+    like = ["bare.store", "--like=named.store", "--no-header"]
+    refused = run("vectorize", "bare.csv", *like, code=1)
+    assert "--label-column must be given: the labels of named.store are in 'kind'" in (
+        refused
+    )
+    run("vectorize", "bare.csv", *like, "--label-column=0", "--text-columns=1")
+    assert same(open_store("bare.store"), open_store("named.store"))
+
+
+def test_one_text_a_line_is_read_as_the_error_says(folder, run):
+    run("vectorize", "train.csv", "train.store", "--max-features", 20)
+    texts = ['say "hi", there', "Title", *(text_of(i, 1) for i in range(5))]
+    Path("new.txt").write_text("\n".join(texts))
+    refused = run("vectorize", "new.txt", "new.store", "--like=train.store", code=1)
+    mend = "--format tsv, --no-labels, --no-quotes and --no-header"
+    assert f"of one text a line, {mend}." in refused
+    options = mend.replace(" and ", ", ").split(", ")
+    options = [word for option in options for word in option.split(" ")]
+    run("vectorize", "new.txt", "new.store", "--like=train.store", *options)
+    expected = NgramVectorizer.load("train.store").transform(texts)
+    assert (open_store("new.store")[:] != expected).nnz == 0
+    with pytest.raises(ValueError, match="one text a line") as refused:
+        open_texts("new.txt")
+    mend = str(refused.value).partition("one text a line, ")[2].rstrip(".")
+    mend = mend.replace(" and ", ", ")
+    assert eval(f"open_texts('new.txt', {mend})")[:] == texts
 
 
 def test_like_a_store_of_semicolons_json_lines_are_read_as_they_are(folder, run):

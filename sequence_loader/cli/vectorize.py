@@ -88,9 +88,8 @@ class Like(NamedTuple):
 
 def run_vectorize(args: argparse.Namespace) -> int:
     """Runs ``vectorize``."""
-    from sequence_loader.text.arguments import settings_for
     from sequence_loader.text.lengths import Lengths
-    from sequence_loader.text.opening import open_texts
+    from sequence_loader.text.like import open_like
     from sequence_loader.text.vectorizer_passes import free
 
     free(args.path, args.overwrite)
@@ -99,9 +98,10 @@ def run_vectorize(args: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         # All that it warns of is in what is printed.
         warnings.filterwarnings("ignore", "open_texts: ")
-        settings = settings_for(sources, like.settings if like else {}, given(args))
-        texts = open_texts(sources, progress=args.progress, **settings)
-    print(texts.described())
+        settings = {} if like is None else like.settings
+        said = given(args) | {"progress": args.progress}
+        texts, elsewhere = open_like(sources, settings, args.like, said)
+    print("\n".join(filter(None, [texts.described(), elsewhere])))
     words = Lengths.of(texts)
     options: dict[str, Any] = {
         "workers": args.workers,

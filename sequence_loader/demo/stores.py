@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Integers
 from sequence_loader.demo.folder import TEST, TRAIN, VALIDATION
 from sequence_loader.store.sparse_store import SparseStore
 from sequence_loader.text.arguments import settings_for
+from sequence_loader.text.faults import ColumnsError
 from sequence_loader.text.lengths import Lengths
 from sequence_loader.text.ngram_vectorizer import NgramVectorizer
 from sequence_loader.text.opening import open_texts
@@ -146,7 +148,14 @@ def opened(train: Any, test: Any, settings: dict[str, Any]) -> Opened:
         if test is not None:
             decided = {n: v for n, v in settings.items() if n not in texts.settings}
             decided = settings_for(test, texts.settings, decided)
-            tested = open_texts(test, **decided)
+            try:
+                tested = open_texts(test, **decided)
+            except ColumnsError as error:
+                raise ValueError(
+                    f"{test} must have the columns of {train}; it has {error.found}, "
+                    f"and no {decided[error.name]!r} for {argument(error.name)}. Write "
+                    f"it with the columns of {train}."
+                ) from error
     return Opened(texts, SomeRows(texts, False), SomeRows(texts, True), tested)
 
 

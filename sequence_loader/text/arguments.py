@@ -44,7 +44,10 @@ def format_of(paths: Sequence[str], given: str | None) -> str:
             raise ValueError(
                 f"{argument('format')} must be given where the suffix of a file is "
                 f"none of {', '.join(SUFFIXES)}, with or without .gz; received {path}. "
-                f"Pass {', '.join(argument('format', kind) for kind in DELIMITERS)}."
+                f"Pass {', '.join(argument('format', kind) for kind in DELIMITERS)}; "
+                f"of one text a line, {argument('format', 'tsv')}, "
+                f"{argument('label_column', None)}, {argument('quotechar', None)} and "
+                f"{argument('header', False)}."
             )
         kinds.add(kind)
     if len(kinds) > 1:
@@ -72,6 +75,8 @@ def settings_for(
     if format_of(found_files(paths), given.get("format")) == "jsonl":
         for name in ("delimiter", "quotechar"):
             kept.pop(name, None)
+    if given.get("format") == "tsv":
+        kept.pop("delimiter", None)  # that of the others would cut what has no tabs
     if (kept | given).get("label_column", AUTO) is None:
         for name in ("class_names", "first_label"):
             kept.pop(name, None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
+from sequence_loader.text.faults import ColumnsError
 from sequence_loader.text.header import LABEL_NAMES, TEXT_NAMES, is_header, plain_name
 from sequence_loader.text.labels import class_number
 
@@ -92,13 +93,15 @@ def csv_columns(
         return Columns(label, texts, len(names), names, telling)
     if before is not None:
         return Columns(before.label, before.texts, before.count)
+    count = Counter(map(len, sample)).most_common(1)[0][0]
     if by_name:
-        raise ValueError(
+        raise ColumnsError(
             f"columns can be given by name only where the file has a header; received "
             f"{shown(by_name[0])}, and the first record of {path} is {shown(first)}. "
-            f"Pass numbers, counted from 0."
-        )
-    count = Counter(map(len, sample)).most_common(1)[0][0]
+            f"Pass numbers, counted from 0.",
+            "label_column" if by_name[0] == label_column else "text_columns", path,
+            count,
+        )  # fmt: skip
     label = label_column if label_column is None else 0
     if label_column not in (None, AUTO):
         label = _place("label_column", label_column, count, path)
@@ -127,11 +130,12 @@ def json_columns(
     rows = [[record.get(name) for name in names] for record in sample]
     for name in (label, *([texts] if texts == AUTO else texts)):
         if isinstance(name, int):
-            raise ValueError(
+            raise ColumnsError(
                 f"{argument('label_column')} and {argument('text_columns')} must be "
                 f"keys for JSON lines; received {name}. Pass some of those in {path}: "
-                f"{shown(names)}."
-            )
+                f"{shown(names)}.",
+                "label_column" if name is label else "text_columns", path, names,
+            )  # fmt: skip
     at, places = _chosen(names, rows, label, texts, path, in_order=False)
     key = None if at is None else names[at]
     keys = tuple(names[place] for place in places)
@@ -221,19 +225,21 @@ def _named(name: str, column: Any, names: tuple[str, ...], path: str) -> int:
         if names.count(column) == 1:
             return names.index(column)
         how = "twice or more" if column in names else "not"
-        raise ValueError(
+        raise ColumnsError(
             f"{argument(name)} must name a column; {column!r} is {how} among those of "
-            f"{path}: {shown(names)}. Pass one of them, or a number, counted from 0."
-        )
+            f"{path}: {shown(names)}. Pass one of them, or a number, counted from 0.",
+            name, path, names,
+        )  # fmt: skip
     return _place(name, column, len(names), path)
 
 
 def _place(name: str, column: int, count: int, path: str) -> int:
     if not -count <= column < count:
-        raise ValueError(
+        raise ColumnsError(
             f"{argument(name)} must be in [{-count}, {count}); received {column}, and "
-            f"{path} has {count} columns. Pass a number of one, counted from 0."
-        )
+            f"{path} has {count} columns. Pass a number of one, counted from 0.",
+            name, path, count,
+        )  # fmt: skip
     return column % count
 
 

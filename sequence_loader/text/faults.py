@@ -1,11 +1,13 @@
-"""Records that cannot be rows: raised, or counted and left out."""
+"""What is wrong with files: columns, and records, which are raised or counted."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sequence_loader.arguments import argument
+from sequence_loader.checks import shown
 
 REMEMBERED = 10
 SHOWN = 3
@@ -82,3 +84,26 @@ class Faults:
         more = "; ..." if self.total > SHOWN else ""
         first = "; ".join(self.first[:SHOWN])
         return f"{self.total:,} skipped ({kinds}): {first}{more}"
+
+
+class ColumnsError(ValueError):
+    """A column that is asked for is not in a file.
+
+    Args:
+        message: What is said of it.
+        name: The argument that asks: ``"label_column"`` or ``"text_columns"``.
+        path: The file.
+        names: How its columns are called, or how many there are.
+    """
+
+    def __init__(
+        self, message: str, name: str, path: str, names: Sequence[str] | int
+    ) -> None:
+        super().__init__(message)
+        self.name, self.path = name, path
+        self.count = names if isinstance(names, int) else len(names)
+        self.found = (
+            f"{names} column{'s' * (names != 1)}, counted from 0"
+            if isinstance(names, int)
+            else f"the columns {shown(tuple(names))}"
+        )

@@ -1,0 +1,64 @@
+"""Texts opened as others were: with the columns and classes of a store, say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sequence_loader.arguments import argument
+from sequence_loader.checks import shown
+from sequence_loader.text.arguments import settings_for
+from sequence_loader.text.faults import ColumnsError
+from sequence_loader.text.opening import open_texts
+from sequence_loader.text.texts import Texts
+
+
+def open_like(
+    paths: Any, settings: dict[str, Any], origin: str, given: dict[str, Any]
+) -> tuple[Texts, str]:
+    """Opens files that go with others.
+
+    Texts without labels, in files of one column, are read from that, wherever the
+    others had theirs.
+
+    Args:
+        paths: The files.
+        settings: Those of the others, see `Texts.settings`.
+        origin: What they are of, as the user calls it.
+        given: Arguments of `open_texts` for these files, which count more.
+
+    Returns:
+        The texts, and a line that says if they are in another column; else nothing.
+
+    Raises:
+        ValueError: As `open_texts` does; columns that the user did not give, and that
+            the files do not have, are said to come from `origin`.
+    """
+    wanted = settings_for(paths, settings, given)
+    try:
+        return open_texts(paths, **wanted), ""
+    except ColumnsError as error:
+        if error.name in given or error.name not in settings:
+            raise
+        bare = wanted.get("label_column", 0) is None
+        if error.count != 1 or not bare or "text_columns" in given:
+            raise _unfit(error, settings, origin) from error
+    del wanted["text_columns"]
+    texts = open_texts(paths, **wanted)
+    before = ", ".join(map(str, settings["text_columns"]))
+    return texts, f"texts are in the only column; in {origin}: {before}"
+
+
+def _unfit(error: ColumnsError, settings: dict[str, Any], origin: str) -> ValueError:
+    what = "labels" if error.name == "label_column" else "texts"
+    asked = argument(error.name)
+    none = argument("label_column", None)
+    if what == "labels":
+        mend = f"Pass {asked} and the column of labels, or {none} if there are none"
+    else:
+        mend = f"Pass {asked} and the columns of texts"
+        if settings.get("label_column") is not None:
+            mend += f", and {none} if there are no labels"
+    return ValueError(
+        f"{asked} must be given: the {what} of {origin} are in "
+        f"{shown(settings[error.name])}, and {error.path} has {error.found}. {mend}."
+    )
