@@ -32,8 +32,7 @@ from sequence_loader.importers import row_sort as entries
 from sequence_loader.importers import source as sources
 from sequence_loader.importers import streams as compressed
 from sequence_loader.importers.columns import Column
-from sequence_loader.importers.matrix_market import _in_triangle
-from sequence_loader.importers.row_sort import Entries, rows_of_entries
+from sequence_loader.importers.row_sort import Entries, in_triangle, rows_of_entries
 from sequence_loader.rows.csr import CsrRows, canonical
 from sequence_loader.store.opening import open_store
 
@@ -251,7 +250,7 @@ def test_places_in_a_triangle(size: int, below: int, data: st.DataObject) -> Non
     column = data.draw(st.integers(0, longest - 1))
     row = data.draw(st.integers(column + below, size - 1))
     place = column * longest - column * (column - 1) // 2 + row - column - below
-    found = _in_triangle(np.array([place]), size, below)
+    found = in_triangle(np.array([place]), size, below)
     assert [int(each[0]) for each in found] == [row, column]
 
 

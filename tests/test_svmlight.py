@@ -67,7 +67,7 @@ def test_lines_are_parsed_as_scikit_learn_does_in_any_order_of_columns(
         n_features=100,
     )  # fmt: skip
     for each in (text, "\n".join(mixed).encode()):
-        found = parsed(each, 1, multilabel)
+        found = parsed(each, 1, multilabel, np.dtype("f8"))
         matrix = sp.csr_array(
             (found.data, found.indices, found.indptr), shape=(len(lines), 100)
         )
@@ -97,7 +97,7 @@ def test_labels_stand_in_the_columns_of_their_names(
     rows: list[list[int]], names: list[int]
 ) -> None:
     text = "".join(f"{','.join(map(str, row))} 1:1\n" for row in rows)
-    piece = parsed(text.encode(), 1, True)
+    piece = parsed(text.encode(), 1, True, np.dtype("f4"))
     found = np.unique(piece.labels)
     for given_names in ([f"{name}.0" for name in names], None):
         columns = LabelColumns.of(found, given_names)

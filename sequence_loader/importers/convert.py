@@ -96,7 +96,8 @@ def convert(
         sample_weight: Numbers of shape (rows,), given as `y` is.
         dtype: Type of the stored values. By default that of the source, where it
             has one; of text, float32 for real, int32 for integer and bool for
-            pattern matrices. ``"smallest"`` keeps them in the fewest bytes that lose
+            pattern matrices; an integer that it cannot hold is refused.
+            ``"smallest"`` keeps them in the fewest bytes that lose
             no bit of any, none where all are 1; they are read as that default.
         overwrite: Whether to replace a store at `path`.
         progress: Whether to show a progress bar, if standard error is a terminal.
@@ -191,12 +192,17 @@ def convert(
     rule = LabelRule(names, classes, missing_labels)
     targets = Column("y", y, names, bool(classes))
     weights = Column("sample_weight", sample_weight)
+    smallest = isinstance(dtype, str) and dtype == SMALLEST
+    wanted = None if dtype is None or smallest else checked_dtype(dtype)
+    if wanted is None and model is not None:
+        wanted = model.dtype
     shared = {
         "progress": progress,
         "class_names": names if y is None else None,
         "classes": bool(classes) and y is None,
         "missing_labels": missing_labels if y is None else "zero-weight",
         "like": model,
+        "dtype": wanted,
     }
     sources = (
         open_files(files, format, path.parent, options, shared)
@@ -210,13 +216,10 @@ def convert(
             f"Check that it is the file that was meant."
         )
     called = checked_names("feature_names", feature_names, None) or first.feature_names
-    smallest = isinstance(dtype, str) and dtype == SMALLEST
-    read_as = None if smallest else dtype
     if model is not None:
         model.check(first, called)
         called = model.feature_names if called is None else called
-        read_as = model.dtype if read_as is None else read_as
-    read_as = checked_dtype(common_dtype(sources) if read_as is None else read_as)
+    read_as = checked_dtype(common_dtype(sources)) if wanted is None else wanted
     found = first.class_names if y is None else targets.class_names
     writer = StoreWriter(
         path,

@@ -35,8 +35,10 @@ ALIASES |= {"svm": "svmlight", "mm": "matrix-market", "matrixmarket": "matrix-ma
 """How formats are called besides."""
 
 USES = {
-    "svmlight": ("progress", "class_names", "classes", "like"),
+    "svmlight": ("progress", "class_names", "classes", "like", "dtype"),
     "anndata": ("class_names", "classes", "missing_labels"),
+    "10x": ("dtype",),
+    "matrix-market": ("dtype",),
     "store": ("class_names",),
 }
 """What some readers must know of the arguments for every format."""

@@ -19,7 +19,6 @@ import numpy as np
 import scipy.io
 
 from sequence_loader.arguments import argument
-from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
 from sequence_loader.importers.matrix_market_lines import (
     FORTRAN,
@@ -29,6 +28,7 @@ from sequence_loader.importers.matrix_market_lines import (
 from sequence_loader.importers.row_sort import (
     Entries,
     entry_bytes,
+    in_triangle,
     mirrored,
     rows_of_entries,
 )
@@ -41,6 +41,7 @@ from sequence_loader.importers.source import (
     open_text,
     reading,
 )
+from sequence_loader.importers.text_numbers import may_be_rounded
 
 KIND = "MatrixMarket"
 BOM = b"\xef\xbb\xbf"
@@ -69,7 +70,11 @@ PLUS = re.compile(rb"(?<![^ \t\n])\+(?![+-])")
 
 
 def read_matrix_market(
-    paths: Sequence[Path], scratch: Path, *, transpose: bool | None = None
+    paths: Sequence[Path],
+    scratch: Path,
+    *,
+    transpose: bool | None = None,
+    dtype: np.dtype[Any] | None = None,
 ) -> list[Source]:
     """Opens MatrixMarket files, plain or as ``.gz``, ``.bz2``, ``.xz``.
 
@@ -79,6 +84,7 @@ def read_matrix_market(
         transpose: Whether columns of the file are the rows wanted, as in files of
             10x Genomics (genes by cells). `None`: they are not, and a warning tells
             where a file lies beside what such files lie beside.
+        dtype: That of the store, if it was asked for.
 
     Raises:
         SourceError: A file is damaged, or of a kind that is not read.
@@ -86,7 +92,7 @@ def read_matrix_market(
     if transpose is None:
         for path in paths:
             _tell_of_tenx(path)
-    return [_read(path, scratch, bool(transpose)) for path in paths]
+    return [_read(path, scratch, bool(transpose), dtype) for path in paths]
 
 
 def _tell_of_tenx(path: Path) -> None:
@@ -103,7 +109,9 @@ def _tell_of_tenx(path: Path) -> None:
             )
 
 
-def _read(path: Path, scratch: Path, transpose: bool) -> Source:
+def _read(
+    path: Path, scratch: Path, transpose: bool, dtype: np.dtype[Any] | None
+) -> Source:
     if not path.is_file():
         raise SourceError(
             f"{path} must be a file on a disk, since it is read twice. Write what "
@@ -112,20 +120,21 @@ def _read(path: Path, scratch: Path, transpose: bool) -> Source:
     with reading(path, KIND), open_text(path) as file:
         header = _Header.read(file, path)
     shape = header.shape[::-1] if transpose else header.shape
-    parsed, stored = FIELDS[header.field]
+    parsed, stored = map(np.dtype, FIELDS[header.field])
+    becomes = stored if dtype is None else dtype
     work = None  # of a symmetric matrix, each entry may be two
     if header.symmetry == "general":
-        work = 2 * header.count * entry_bytes(shape, np.dtype(parsed))
+        work = 2 * header.count * entry_bytes(shape, parsed)
 
     def blocks(advance: Advance) -> Generator[Block]:
         with reading(path, KIND), open_text(path) as text:
             _Header.read(text, path)
-            entries = _entries(text, header, transpose)
+            entries = _entries(text, header, transpose, becomes)
             expected = header.count * (1 if header.symmetry == "general" else 2)
             for rows in rows_of_entries(entries, shape, expected, scratch, advance):
                 yield Block(rows)
 
-    return Source(str(path), shape[1], np.dtype(stored), blocks, work)
+    return Source(str(path), shape[1], stored, blocks, work)
 
 
 @dataclass(frozen=True)
@@ -204,8 +213,11 @@ class _Header:
         return cls(dense, field, symmetry, (rows, columns), count, number)
 
 
-def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entries]:
+def _entries(
+    file: BinaryIO, header: _Header, transpose: bool, dtype: np.dtype[Any]
+) -> Iterator[Entries]:
     read, number, below, above = 0, header.lines + 1, False, False
+    line = header.shape, header.field, header.dense, dtype
     for text in lines(file):
         if text.translate(None, TEXT):
             # scipy's parser reads on past a NUL, and past the end of its memory.
@@ -233,14 +245,14 @@ def _entries(file: BinaryIO, header: _Header, transpose: bool) -> Iterator[Entri
         text = text.translate(FORTRAN) if b"D" in text or b"d" in text else text
         tokens = 1 if header.dense else 2 if header.field == "pattern" else 3
         if not are_plain(text, tokens, header.field not in ("real", "double")):
-            check_lines(whole, first, header.shape, header.field, header.dense)
+            check_lines(whole, first, *line)
         try:
             part = _parsed(text, count, header, read)
         except (ValueError, OverflowError) as error:
-            check_lines(whole, first, header.shape, header.field, header.dense)
+            check_lines(whole, first, *line)
             raise ValueError(f"in lines {first} to {number - 1}, {error}") from error
-        if part.value.dtype.kind == "f" and np.isinf(part.value).any():
-            check_lines(whole, first, header.shape, header.field, header.dense)
+        if part.value.dtype.kind == "f" and may_be_rounded(part.value, dtype):
+            check_lines(whole, first, *line)
         if header.symmetry != "general":
             held = part.value != 0  # a 0 doubles nothing
             below = below or bool((part.row > part.column)[held].any())
@@ -278,23 +290,4 @@ def _parsed(text: bytes, count: int, header: _Header, before: int) -> Entries:
     if header.symmetry == "general":
         return Entries(place % rows, place // rows, values)
     below = int(header.symmetry == "skew-symmetric")
-    return Entries(*_in_triangle(place, rows, below), values)
-
-
-def _in_triangle(place: Integers, size: int, below: int) -> tuple[Integers, Integers]:
-    """Rows and columns of places in a lower triangle, listed column after column.
-
-    Args:
-        place: int64 array of shape (n,).
-        size: Rows of the matrix.
-        below: 1 where the diagonal is left out, 0 otherwise.
-    """
-    longest = size - below
-    # From the end, where column c from the last one begins after c * (c + 1) / 2
-    # places. The root is a little off where it is large.
-    place = longest * (longest + 1) // 2 - 1 - place
-    column = ((np.sqrt(8.0 * place + 1) - 1) / 2).astype(np.int64)
-    column -= column * (column + 1) // 2 > place
-    column += (column + 1) * (column + 2) // 2 <= place
-    row = place - column * (column + 1) // 2
-    return size - 1 - row, longest - 1 - column
+    return Entries(*in_triangle(place, rows, below), values)

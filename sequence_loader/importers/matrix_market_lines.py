@@ -7,6 +7,8 @@ NumPy; only where something is odd are its lines read one by one, in Python.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sequence_loader.checks import shown
@@ -73,7 +75,12 @@ def are_plain(text: bytes, tokens: int, integers: bool) -> bool:
 
 
 def check_lines(
-    text: bytes, number: int, shape: tuple[int, int], field: str, dense: bool
+    text: bytes,
+    number: int,
+    shape: tuple[int, int],
+    field: str,
+    dense: bool,
+    dtype: np.dtype[Any],
 ) -> None:
     """Raises ValueError of the first line that is wrong; the message names it.
 
@@ -83,17 +90,22 @@ def check_lines(
         shape: (rows, columns) of the matrix.
         field: ``real``, ``integer``, ``pattern``, ...
         dense: Whether a line is a value alone.
+        dtype: What values become.
     """
     for place, line in enumerate(text.split(b"\n")):
         tokens = line.partition(b"%")[0].split()
         if tokens:
-            wrong = _wrong(tokens, shape, field, dense)
+            wrong = _wrong(tokens, shape, field, dense, dtype)
             if wrong is not None:
                 raise ValueError(f"line {number + place}: {wrong}")
 
 
 def _wrong(
-    tokens: list[bytes], shape: tuple[int, int], field: str, dense: bool
+    tokens: list[bytes],
+    shape: tuple[int, int],
+    field: str,
+    dense: bool,
+    dtype: np.dtype[Any],
 ) -> str | None:
     names = ["row", "column", "value"]
     names = names[2 if dense else 0 : 2 if field == "pattern" else 3]
@@ -122,7 +134,7 @@ def _wrong(
         if REAL.match(value) is None:
             comma = " with a decimal comma" if b"," in tokens[-1] else ""
             return f"{text} is no number{comma}. Write one like 1.5 or 2e-3"
-        if np.isinf(float(value)) and (why := beyond(value)) is not None:
+        if (why := beyond(value, dtype)) is not None:
             return f"{text} {why}"
     elif INTEGER.match(value) is None:
         real = REAL.match(value) is not None

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.arrays import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.importers.source import Advance
 from sequence_loader.rows.csr import CsrRows, unsigned, unsigned_limit
 
@@ -213,3 +213,22 @@ def _as_rows(
         records["value"].take(order),
         num_features,
     )
+
+
+def in_triangle(place: Integers, size: int, below: int) -> tuple[Integers, Integers]:
+    """Rows and columns of places in a lower triangle, listed column after column.
+
+    Args:
+        place: int64 array of shape (n,).
+        size: Rows of the matrix.
+        below: 1 where the diagonal is left out, 0 otherwise.
+    """
+    longest = size - below
+    # From the end, where column c from the last one begins after c * (c + 1) / 2
+    # places. The root is a little off where it is large.
+    place = longest * (longest + 1) // 2 - 1 - place
+    column = ((np.sqrt(8.0 * place + 1) - 1) / 2).astype(np.int64)
+    column -= column * (column + 1) // 2 > place
+    column += (column + 1) * (column + 2) // 2 <= place
+    row = place - column * (column + 1) // 2
+    return size - 1 - row, longest - 1 - column

@@ -33,6 +33,8 @@ from sequence_loader.importers.svmlight_spill import KIND, Spill
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 
+DTYPE = np.dtype(np.float32)
+"""Of the store, unless another is asked for: text has no type."""
 DENSE_PIECE_BYTES = 1 << 24
 """Bytes of dense labels that are made at a time."""
 
@@ -49,6 +51,7 @@ def read_svmlight(
     class_names: tuple[str, ...] | None = None,
     classes: bool = False,
     like: Model | None = None,
+    dtype: np.dtype[Any] | None = None,
     progress: bool = True,
 ) -> list[Source]:
     """Parses svmlight / libsvm files, plain or as ``.gz``, ``.bz2``, ``.xz``.
@@ -69,6 +72,7 @@ def read_svmlight(
         class_names: The names to look labels up in, with `multilabel` or `classes`.
         classes: Whether labels are classes.
         like: The store that the rows must fit to.
+        dtype: That of the store, if it was asked for.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -80,7 +84,8 @@ def read_svmlight(
     one_of("zero_based", zero_based, (True, False, "auto", None))
     if num_features is not None:
         num_features = integer("num_features", num_features, minimum=1)
-    spill = Spill(scratch, multilabel if label_store is None else True, classes)
+    multilabel = multilabel if label_store is None else True
+    spill = Spill(scratch, multilabel, classes, DTYPE if dtype is None else dtype)
     # How far a decompressor has come in its file, nobody says.
     packed = any(path.suffix.lower() in PACKED for path in paths)
     total = None if packed else sum(path.stat().st_size for path in paths)
@@ -127,7 +132,7 @@ def read_svmlight(
         Source(
             name,
             features,
-            np.dtype(np.float32),  # text has no type
+            DTYPE,
             blocks,
             spill.size,
             class_names=labels.names,

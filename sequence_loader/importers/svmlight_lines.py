@@ -17,7 +17,13 @@ import numpy as np
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
-from sequence_loader.importers.text_numbers import INTEGER, REAL, beyond
+from sequence_loader.importers.text_numbers import (
+    FLOAT64,
+    INTEGER,
+    REAL,
+    beyond,
+    may_be_rounded,
+)
 
 PARSING = ValueError, IndexError, OverflowError
 """What scikit-learn raises at text that is not svmlight."""
@@ -58,13 +64,16 @@ class Piece:
         return tuple(vars(self).values())
 
 
-def parsed(text: bytes, number: int, multilabel: bool) -> Piece:
+def parsed(
+    text: bytes, number: int, multilabel: bool, dtype: np.dtype[Any]
+) -> Piece:
     """Parses lines.
 
     Args:
         text: Whole lines.
         number: That of the first in its file.
         multilabel: Whether a row has any number of labels.
+        dtype: What values become, which may not hold integers that are written.
 
     Raises:
         ValueError: A line is wrong; the message names it.
@@ -76,22 +85,18 @@ def parsed(text: bytes, number: int, multilabel: bool) -> Piece:
             io.BytesIO(text), zero_based=True, multilabel=multilabel, query_id=True
         )
     except PARSING:
-        return _in_python(text, number, multilabel)
+        return _in_python(text, number, multilabel, dtype)
     piece = _piece(rows.indptr, rows.indices, rows.data, labels, queries, multilabel)
     some = 0 < len(queries) < rows.shape[0]
-    if some or _may_differ(text, piece.data) or _may_differ(b"", piece.labels):
-        return _in_python(text, number, multilabel)
+    odd = some or (b"_" in text and UNDERSCORE.search(COMMENT.sub(b"", text)))
+    if odd or may_be_rounded(piece.data, dtype) or may_be_rounded(piece.labels):
+        return _in_python(text, number, multilabel, dtype)
     return piece
 
 
-def _may_differ(text: bytes, values: Array) -> bool:
-    """Whether Python may have read other numbers than those that are written."""
-    if b"_" in text and UNDERSCORE.search(COMMENT.sub(b"", text)):
-        return True
-    return bool((np.abs(values) >= 2**53).any())
-
-
-def _in_python(text: bytes, number: int, multilabel: bool) -> Piece:
+def _in_python(
+    text: bytes, number: int, multilabel: bool, dtype: np.dtype[Any]
+) -> Piece:
     lengths, indices, data, labels = [0], list[int](), list[float](), list[Any]()
     queries: list[int] = []
     for place, line in enumerate(text.split(b"\n")):
@@ -103,15 +108,15 @@ def _in_python(text: bytes, number: int, multilabel: bool) -> Piece:
             found = [] if bare else _labels(tokens.pop(0), multilabel)
             if tokens and tokens[0].startswith(QUERY):
                 queries.append(_query(tokens.pop(0)))
-            columns, values = zip(*map(_feature, tokens)) if tokens else ((), ())
+            pairs = [_feature(each, dtype) for each in tokens]
             if queries and len(queries) != len(lengths):
                 raise ValueError("some rows have a qid:, and others have none")
         except ValueError as error:
             raise ValueError(f"line {number + place}: {error}") from None
         labels.append(tuple(found) if multilabel else found[0])
-        indices += columns
-        data += values
-        lengths.append(len(columns))
+        indices += [column for column, _ in pairs]
+        data += [value for _, value in pairs]
+        lengths.append(len(pairs))
     return _piece(np.cumsum(lengths), indices, data, labels, queries, multilabel)
 
 
@@ -163,12 +168,12 @@ def _query(token: bytes) -> int:
     return number
 
 
-def _feature(token: bytes) -> tuple[int, float]:
+def _feature(token: bytes, dtype: np.dtype[Any]) -> tuple[int, float]:
     """Column and value of a token like ``3:0.5``."""
     column, colon, value = token.partition(b":")
     if INTEGER.match(column.decode("latin-1")) and _is_number(value):
         if 0 <= int(column) <= MOST:
-            return int(column), _number(value)
+            return int(column), _number(value, dtype)
     if not colon:
         look, mend = "a name", "Number the columns, and give each its value"
         if _is_number(column):
@@ -208,9 +213,9 @@ def _is_number(token: bytes) -> bool:
     return REAL.match(token.decode("latin-1")) is not None
 
 
-def _number(token: bytes) -> float:
+def _number(token: bytes, dtype: np.dtype[Any] = FLOAT64) -> float:
     text = token.decode("latin-1")
-    why = beyond(text)
+    why = beyond(text, dtype)
     if why is not None:
         raise ValueError(f"{shown(text, 40)} {why}")
     return float(text)

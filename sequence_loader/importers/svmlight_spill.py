@@ -40,9 +40,15 @@ class Spill:
         queries: Whether rows have ``qid:``.
     """
 
-    def __init__(self, scratch: Path, multilabel: bool | None, classes: bool) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        multilabel: bool | None,
+        classes: bool,
+        dtype: np.dtype[Any],
+    ) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch)
-        self._classes = classes
+        self._classes, self._dtype = classes, dtype
         self._given, self.multilabel = multilabel, bool(multilabel)
         self._count = 0
         self._heads: list[tuple[bool, bytes]] = []
@@ -69,7 +75,7 @@ class Spill:
                         claimed = self._begin(*map(int, sizes.groups()))
                         text, number = text[sizes.end() :], 2
                 try:
-                    piece = parsed(text, number, self.multilabel)
+                    piece = parsed(text, number, self.multilabel, self._dtype)
                 except ValueError as error:
                     none = not values and b":" not in text  # not of this line alone
                     raise _unread(path, look_of(head) if none else error) from error

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def read_tenx(
     *,
     feature_type: str | None = None,
     genome: str | None = None,
+    dtype: np.dtype[Any] | None = None,
 ) -> list[Source]:
     """Opens matrices of 10x Genomics; barcodes are rows, symbols the feature names.
 
@@ -48,13 +50,17 @@ def read_tenx(
             alone. By default all are read, and a warning tells of several types.
         genome: HDF5: the features of one genome alone. Files of version 2 hold a
             matrix for each, and must be told which, if there are several.
+        dtype: That of the store, if it was asked for.
 
     Raises:
         SourceError: A file is missing, damaged, or another one.
     """
     found, sources = [], []
     for path in paths:
-        made = (read_directory if path.is_dir() else read_hdf5)(path, scratch, genome)
+        if path.is_dir():
+            made = read_directory(path, scratch, genome, dtype)
+        else:
+            made = read_hdf5(path, scratch, genome)
         source, kinds = _selected(made, feature_type, genome)
         found.append(made)
         sources.append(source)

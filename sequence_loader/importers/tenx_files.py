@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sequence_loader.arguments import argument
 from sequence_loader.importers.containers import (
     Stream,
@@ -74,7 +76,9 @@ def tenx_matrices(path: Path) -> list[Path]:
     return sorted(each for each in path.iterdir() if each.name.endswith(ends))
 
 
-def read_directory(path: Path, scratch: Path, genome: str | None) -> Matrix:
+def read_directory(
+    path: Path, scratch: Path, genome: str | None, dtype: np.dtype[Any] | None
+) -> Matrix:
     """Opens a directory: MatrixMarket text, with tables beside it."""
     matrices = tenx_matrices(path)
     if len(matrices) != 1:
@@ -94,7 +98,7 @@ def read_directory(path: Path, scratch: Path, genome: str | None) -> Matrix:
     table = _beside(path, prefix, TABLES)
     cells = _beside(path, prefix, ("barcodes.tsv",))
     features = read_features(table)
-    (source,) = read_matrix_market([matrix], scratch, transpose=True)
+    (source,) = read_matrix_market([matrix], scratch, transpose=True, dtype=dtype)
     with reading(cells, "UTF-8 text"), open_text(cells) as text:
         count = sum(piece.count(b"\n") + (piece[-1:] != b"\n") for piece in lines(text))
     shape = count, source.num_features
