@@ -36,7 +36,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(
             f"`rows` must be a one-dimensional array of at least one row; received "
-            f"shape {given.shape}. Pass what a scikit-learn splitter gives, or None."
+            f"{_shaped(rows, given)}."
         )
     if given.dtype.kind == "b":
         if len(given) != num_rows:
@@ -53,7 +53,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if given.dtype.kind not in "iu":
         raise TypeError(
             f"`rows` must hold integers or booleans; received dtype {given.dtype}. "
-            f"Convert it with rows.astype('int64')."
+            f"{_typed(given, num_rows)}"
         )
     if int(given.min()) < 0 or int(given.max()) >= num_rows:
         wrong = given[(given < 0) | (given >= num_rows)][0]
@@ -67,13 +67,45 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if int(seen.sum()) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
         most = counts.argmax()
+        mend = "Pass np.unique(rows), or draw with replacement by a sampler."
+        if _is_mask(ids, num_rows):
+            mend = "Convert it with rows.astype(bool), if it is a mask."
         raise ValueError(
             f"`rows` must hold each row once; received row {values[most]} "
-            f"{counts[most]} times. Pass np.unique(rows), or draw with replacement "
-            f"by a sampler."
+            f"{counts[most]} times. {mend}"
         )
     ids.flags.writeable = False
     return ids
+
+
+def _shaped(rows: Any, given: npt.NDArray[Any]) -> str:
+    """What is no array of one dimension, and what to pass."""
+    if isinstance(rows, slice):
+        return f"{rows}. Pass range(num_rows)[rows]"
+    if isinstance(rows, set | frozenset):
+        return "a set, which has no order. Pass sorted(rows)"
+    if isinstance(rows, tuple) and len(rows) == 1:
+        return f"a tuple of shape {given.shape}. Pass rows[0]"
+    return f"shape {given.shape}. Pass what a scikit-learn splitter gives, or None"
+
+
+def _typed(given: npt.NDArray[Any], num_rows: int) -> str:
+    """What to make of rows that are neither integers nor booleans."""
+    try:
+        numbers = given.astype(np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if given.dtype.kind in "US" or not (numbers == np.trunc(numbers)).all():
+        return "Pass row ids or a mask; leave out, or fill, what is missing."
+    known = {type(each) for each in given} if given.dtype.kind == "O" else set()
+    if known <= {bool, np.bool_} and known or _is_mask(numbers, num_rows):
+        return "Convert it with rows.astype(bool)."
+    return "Convert it with rows.astype('int64')."
+
+
+def _is_mask(numbers: npt.NDArray[Any], num_rows: int) -> bool:
+    """Whether numbers look like a mask: 0 or 1 for every row."""
+    return len(numbers) == num_rows and bool(np.isin(numbers, (0, 1)).all())
 
 
 def taken_rows(rows: npt.ArrayLike, num_rows: int) -> Integers:
