@@ -142,6 +142,10 @@ def _labels(token: bytes, multilabel: bool) -> list[float]:
         return list(map(_number, parts if multilabel else [token]))
     if token[:1] in b"{[<":
         look, mend = "JSON, XML or HTML", "Write rows as svmlight"
+    elif multilabel and b"" in parts[1:]:
+        look, mend = "a blank after a comma", "Write labels without blanks, as 1,2"
+    elif multilabel and len(parts) > 1:
+        look, mend = "names", "Write numbers in their place"
     elif len(parts) > 1 and not all(map(_is_number, parts)):
         look, mend = "csv", CSV
     elif len(parts) > 1:
