@@ -129,21 +129,46 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
     return False, False
 
 
-def steps_before_the_end(consumer: Any) -> int | None:
-    """Of an `on_epoch_end` of tf-keras: its steps, if they end before the data do.
+@dataclass(frozen=True)
+class Steps:
+    """The steps of an epoch of Keras, which reads ahead of them.
 
-    It reads ahead of them, and begins the next epoch at batch 0. `None` where the data
-    end, where no epoch follows, and of Keras 3, which goes on.
+    Attributes:
+        count: How many.
+        batches: How many the data has.
+        begins_anew: Whether the next epoch begins at batch 0, as in tf-keras.
+        follows: Whether there is a next one in the same call, of tf-keras.
     """
+
+    count: int
+    batches: int
+    begins_anew: bool = False
+    follows: bool = False
+
+
+def steps_of(consumer: Any) -> Steps | None:
+    """Of an `on_epoch_end` for a sequence: the steps, where they were asked for."""
+    if consumer is None or not is_of_sequence(consumer):
+        return None
     for frame in outwards(sys._getframe(1)):
-        if frame.f_code.co_name == "enumerate_epochs" and consumer is not None:
-            handler, epoch = frame.f_locals["self"], frame.f_locals["epoch"]
-            if not is_of_sequence(consumer) or epoch + 1 >= handler._epochs:
+        local = frame.f_locals
+        if frame.f_code.co_name == "enumerate_epochs":  # tf-keras
+            handler, steps = local["self"], local["self"]._inferred_steps
+            if steps is None:
                 return None
-            steps = handler._inferred_steps
-            short = steps is not None and steps < consumer.get_size()
-            return int(steps) if short else None
+            follows = local["epoch"] + 1 < handler._epochs
+            return Steps(int(steps), consumer.get_size(), True, follows)
+        if role_of(frame.f_code.co_filename) == TRAINER:
+            if adapter_of(frame) is consumer:
+                steps = local["epoch_iterator"].steps_per_epoch
+                return None if steps is None else Steps(steps, consumer.num_batches)
     return None
+
+
+def calls_hooks(consumer: Any, sequence: Any) -> bool:
+    """Whether Keras calls the hooks of this very sequence for a consumer."""
+    held = getattr(consumer, "_keras_sequence", None)
+    return getattr(consumer, "py_dataset", held) is sequence
 
 
 _adapters: weakref.WeakSet[Any] = weakref.WeakSet()  # those seen: enqueuers are found

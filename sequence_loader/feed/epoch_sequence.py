@@ -126,7 +126,10 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         """Who calls a method of this sequence."""
         found = keras_frames.reader()
         if not self._epochs.knows(found.consumer):
-            self._epochs.meet(found.consumer, keras_calls.running_call().around)
+            own = type(self).on_epoch_end is EpochSequence.on_epoch_end
+            is_hooked = own and keras_frames.calls_hooks(found.consumer, self)
+            around = keras_calls.running_call().around
+            self._epochs.meet(found.consumer, around, is_hooked)
         if self._epochs.resumes:
             self._check_resumes(found.consumer)
         return found
@@ -163,7 +166,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
             reader,
             elsewhere=keras_frames.read_elsewhere(reader.consumer),
             trains=keras_calls.trains(),
-            stops=keras_frames.steps_before_the_end(reader.consumer),
+            steps=keras_frames.steps_of(reader.consumer),
         )
 
     def _check_iteration(self) -> None:
@@ -175,7 +178,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         call = keras_calls.dataset_call()
         if self._epochs.resumes and not call.peeks:
             self._check_resumes(call.consumer)
-        return self._epochs.begin_iteration(call)
+        trains = call.consumer is not None and keras_calls.is_of_fit(call.consumer)
+        return self._epochs.begin_iteration(call, trains=trains)
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """Where the sequence is, and what its order depends on, as values for JSON.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sequence_loader.backends.keras_frames import Steps
 from sequence_loader.feed.passes import Pass
 
 READ_AHEAD = (
@@ -26,21 +27,23 @@ def read_twice(found: Pass) -> str:
     )
 
 
-def begins_anew(steps: int, num_batches: int) -> str:
+def begins_anew(steps: Steps) -> str:
     """Of a `fit` of tf-keras whose epochs end before those of the data."""
     return (
-        f"`fit` has steps_per_epoch={steps}, and an epoch of the data has "
-        f"{num_batches} batches: Keras 2 begins each at its first batch, so the last "
-        f"{num_batches - steps} are never trained. Leave `steps_per_epoch` away, or "
-        f"pass sequence.to_tf_dataset().repeat(), which goes on."
+        f"`fit` has steps_per_epoch={steps.count}, and an epoch of the data has "
+        f"{steps.batches} batches: Keras 2 begins each at its first batch, so the last "
+        f"{steps.batches - steps.count} of each are never trained. Leave "
+        f"`steps_per_epoch` away, or pass sequence.to_tf_dataset().repeat(), which "
+        f"goes on."
     )
 
 
-def never_whole(found: Pass, num_batches: int) -> str:
-    """Of a pass of `fit` that ends before it is whole, again and again."""
+def never_whole(epoch: int) -> str:
+    """Of an epoch that `fit` begins again and again, and never reads as a whole."""
     return (
-        f"only {found.served} of {num_batches} batches of epoch {found.epoch} were "
-        f"read before `on_epoch_end`, not for the first time: an epoch is served again "
-        f"until all of it was read, so the other batches are never trained. Leave "
-        f"`steps_per_epoch` away, or call set_epoch(epoch) before each epoch."
+        f"epoch {epoch} was begun before and left before its last batch, by "
+        f"`steps_per_epoch` or take(n), not for the first time: an epoch is served "
+        f"again until all of it was read, so its last batches are never trained. Train "
+        f"whole epochs, call set_epoch(epoch) before each `fit`, or pass it "
+        f"to_tf_dataset().repeat() and all `epochs` at once."
     )

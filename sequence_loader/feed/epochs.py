@@ -37,7 +37,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sequence_loader.backends.keras_calls import Call
-from sequence_loader.backends.keras_frames import NOBODY, Reader
+from sequence_loader.backends.keras_frames import NOBODY, Reader, Steps
 from sequence_loader.feed.epoch_warnings import (
     ENDED_TWICE,
     READ_AHEAD,
@@ -171,15 +171,19 @@ class EpochTracker:
         """Whether `meet` was called with it."""
         return consumer is None or consumer in self._passes
 
-    def meet(self, consumer: Any, around: Iterable[Any]) -> None:
+    def meet(
+        self, consumer: Any, around: Iterable[Any], is_hooked: bool = False
+    ) -> None:
         """A consumer comes, before it reads.
 
         Args:
             consumer: A data adapter of Keras.
             around: The adapters of the calls that are running.
+            is_hooked: Whether `end` is certain to be called for it.
         """
         with self._lock:
             self._passes.meet(consumer, around)
+            self._passes[consumer].is_hooked = is_hooked
 
     def entered(self, reader: Reader) -> int:
         """The epoch that a reader is served, where it reads on from here."""
@@ -236,7 +240,7 @@ class EpochTracker:
         *,
         elsewhere: tuple[bool, bool] = (False, False),
         trains: bool = False,
-        stops: int | None = None,
+        steps: Steps | None = None,
     ) -> None:
         """`on_epoch_end` was called.
 
@@ -244,7 +248,7 @@ class EpochTracker:
             reader: Who calls.
             elsewhere: Whether other processes read a whole epoch, and another comes.
             trains: Whether the end is one of `fit`.
-            stops: How many batches tf-keras trains of each epoch, if not all.
+            steps: Those of the epoch of Keras, if they were asked for.
         """
         with self._lock:
             if reader.is_enqueuer:
@@ -253,28 +257,36 @@ class EpochTracker:
                 if not self._loop.end():
                     self._say(ENDED_TWICE)
                 return
-            if trains and stops is not None:
-                self._say(begins_anew(stops, self._num_batches))
             found = self._passes[reader.consumer]
+            found.ends += found.served > 0  # Keras 3 also ends what it only peeks at
+            short = False  # for what was read ahead may make it whole
+            if steps is not None and 0 < found.ends * steps.count < steps.batches:
+                short = not steps.begins_anew
+                found.is_finished |= steps.begins_anew
+                if trains and steps.follows:
+                    self._say(begins_anew(steps))
             found.is_hooked = found.is_hooked or reader.has_hooks
             if elsewhere[0]:
                 if found.stale or found.whole:
                     self._begin(found)
                 found.is_finished = True
             found.is_open = False
-            if found is self._current.latest and found.whole:
+            if found is self._current.latest and found.whole and not short:
                 self._current.over = True
             if elsewhere[1]:
                 self._begin(found)
                 found.is_open = False
-            elif trains and found.restarts and not found.whole:
-                self._say(never_whole(found, self._num_batches))
+            elif trains and found.served and (short or not found.whole):
+                self._leave(found, again=found.restarts > 0)
 
-    def begin_iteration(self, call: Call) -> tuple[int, int, int]:
+    def begin_iteration(
+        self, call: Call, *, trains: bool = False
+    ) -> tuple[int, int, int]:
         """A dataset is iterated.
 
         Args:
             call: What Keras is running.
+            trains: Whether that is `fit`.
 
         Returns:
             The epoch that the iteration serves, its number, for `iterated`, and how
@@ -297,7 +309,10 @@ class EpochTracker:
             if first:
                 found.is_open, self._loop.place = True, None
             else:
+                again = not (found.stale or found.whole)
                 self._begin(found, again=True)
+                if trains:  # until all of it was handed out
+                    self._leave(found, again=again)
             found.is_hooked = True  # it is over when its last batch was handed out
             number = self._passes.iterate(found, by_loop=call.consumer is None)
             if first == self._num_batches:  # none is left, which would say so
@@ -313,7 +328,10 @@ class EpochTracker:
         """Begins what a read begins; returns the epoch that it is served."""
         run = reader.run
         if run is None:
-            wraps = batch == 0 and found.in_order == self._num_batches
+            # Threads of Keras ask for each batch once, in any order.
+            in_order = found.in_order == self._num_batches
+            once = reader.by_enqueuer and found.whole and not found.is_hooked
+            wraps = once or (batch == 0 and in_order)
             if found.stale or found.is_closed or wraps:
                 self._begin(found, again=wraps)
             elif found.reads == 2 * self._num_batches and found.whole:
@@ -332,6 +350,15 @@ class EpochTracker:
         self._passes.begin(found, again=again)
         if not found.is_guest:
             self._loop.place = None
+
+    def _leave(self, found: Pass, *, again: bool) -> None:
+        """`fit` leaves an epoch before it is whole; `again`, if it did so before.
+
+        Calls that were broken off are no habit before the third.
+        """
+        self._current.left = found.left + 1
+        if again or found.left > 1:
+            self._say(never_whole(found.epoch))
 
     def _say(self, what: str) -> None:
         """Warns, once for a sequence."""

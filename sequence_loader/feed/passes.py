@@ -23,6 +23,8 @@ class Pass:
         begins: Whether a loop of the user's own calls `on_epoch_begin` for it.
         is_hooked: Whether Keras calls `on_epoch_end` for it, or the loop does.
         is_finished: Whether its iterator has asked for its last batch.
+        left: How many calls of `fit` had left its epoch before, in a row.
+        ends: How many epochs of Keras have ended in it.
         in_order: How many batches were asked for as 0, 1, 2, ... up to now.
         run: Its iterator, once that has read.
         run_before: The iterator before it, which was served `epoch_before`.
@@ -39,7 +41,7 @@ class Pass:
         self.run: Any = None
         self.run_before: Any = None
         self.epoch = self.epoch_before = 0
-        self.restarts = self.iteration = self.in_order = 0
+        self.restarts = self.iteration = self.in_order = self.left = 0
         self._forget()
 
     @property
@@ -81,7 +83,7 @@ class Pass:
 
     def _forget(self) -> None:
         self._seen = bytearray(self._num_batches)
-        self.served = self.reads = self.first = 0
+        self.served = self.reads = self.first = self.ends = 0
         self.is_finished: bool = False
         self.in_order = 0
 
@@ -96,10 +98,11 @@ class Current:
         latest: The pass that it was begun for.
         over: Whether the next begin moves it on, for `latest` has ended.
         reads: How many batches were asked for in this process, of any epoch.
+        left: How many calls of `fit`, in a row, have left it before it was whole.
     """
 
     def __init__(self, epoch: int) -> None:
-        self.reads = 0
+        self.reads = self.epoch = 0
         self.move(epoch)
 
     @property
@@ -119,6 +122,8 @@ class Current:
 
     def move(self, epoch: int, latest: Pass | None = None) -> None:
         """Makes another one the current one, begun for a pass."""
+        if latest is None or epoch != self.epoch:
+            self.left = 0
         self.epoch, self.over, self.latest = epoch, False, latest
 
 
@@ -184,6 +189,7 @@ class Passes:
         current = self._current
         if found.stale:
             found.start(current.epoch if found.is_guest else current.upcoming)
+            found.left = current.left if found.epoch == current.epoch else 0
         elif found.whole:
             found.start(found.epoch + 1)
             found.restarts = 0

@@ -6,6 +6,7 @@ in their order, or with those of a fit that nobody disturbed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import warnings
@@ -17,6 +18,7 @@ import pytest
 from keras_contract.real_keras import (
     BACKEND,
     KERAS,
+    LEGACY,
     Trained,
     about,
     counting_model,
@@ -472,6 +474,69 @@ def test_keras_2_says_that_batches_are_never_trained() -> None:
     assert fitted(data, steps_per_epoch=3, epochs=5) == steps_of(0, 1, 2)
     assert fitted(sequence(), steps_per_epoch=5, epochs=2) == steps_of(0, 1)
     assert len(fitted(sequence(), steps_per_epoch=3, epochs=1)) == 3
+
+
+class Leaves(keras.callbacks.Callback):
+    """Ends a fit in the middle of its first epoch."""
+
+    def __init__(self, error: type[BaseException] | None) -> None:
+        super().__init__()
+        self.error = error
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == 2 and self.error is not None:
+            raise self.error
+        self.model.stop_training |= batch == 2
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_an_epoch_that_is_broken_off_is_served_again_whatever_was_read_ahead(
+    error: type[BaseException] | None,
+) -> None:
+    inner = sequence()
+    with contextlib.suppress(KeyboardInterrupt):
+        fitted(inner, callbacks=[Leaves(error)])
+    assert fitted(inner, epochs=2) == steps_of(0, 1)
+    with contextlib.suppress(KeyboardInterrupt):
+        fitted(inner, callbacks=[Leaves(error)])
+    assert fitted(inner, epochs=1) == steps_of(2)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_fits_of_fewer_steps_whatever_was_read_ahead() -> None:
+    inner = sequence()
+
+    def fits(count: int, **options: Any) -> list:
+        options = {"epochs": 1, "steps_per_epoch": 3} | options
+        return sum((fitted(inner, **options) for _ in range(count)), [])
+
+    if LEGACY:  # an epoch is over when Keras 2 says so
+        assert fits(3) == steps_of(0, 1, 2, batches=3)
+        return
+    assert fits(2) == steps_of(0, 0, batches=3)
+    with pytest.warns(UserWarning, match="epoch 0 was begun before and left before"):
+        assert fits(1) == steps_of(0, batches=3)
+    inner = sequence()
+    for epoch in range(4):  # the mend
+        inner.set_epoch(epoch)
+        assert fits(1) == steps_of(epoch, batches=3)
+    inner = sequence()  # of the third epoch, 2 of its batches in the second fit
+    assert fits(2, steps_per_epoch=2, epochs=6) == steps_of(0, 1, 2, 3)
+
+
+def test_a_dataset_of_which_fit_takes_a_part() -> None:
+    with pytest.warns(UserWarning, match="left before its last batch, by .* take.n"):
+        steps = fitted(sequence().to_tf_dataset().take(3))
+    assert steps == steps_of(0, 0, 0, batches=3)
+    inner = sequence()
+    data = inner.to_tf_dataset()
+    for _ in range(2):
+        assert fitted(data, epochs=1, steps_per_epoch=3) == steps_of(0, batches=3)
+    with pytest.warns(UserWarning, match="left before its last batch, by `steps_per_"):
+        fitted(data, epochs=1, steps_per_epoch=3)
+    data = inner.to_tf_dataset().repeat()  # the mend
+    inner.set_epoch(0)
+    assert fitted(data, epochs=5, steps_per_epoch=3) == steps_of(0, 1, 2)
 
 
 @about("keras_3")  # in Keras 2, threads belong to fit
