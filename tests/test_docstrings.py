@@ -39,6 +39,7 @@ def folder(tmp_path_factory):
     cells = anndata.AnnData(x)
     cells.obs["cell_type"] = list("ab" * 50)
     cells.write_h5ad(folder / "cells.h5ad")
+    (folder / "table.csv").write_text("kind,n,m\na,1,2\nb,3,4\n")
     return folder
 
 

@@ -30,6 +30,7 @@ from sequence_loader import (
     convert,
     open_store,
 )
+from sequence_loader.importers.source import SourceError
 from sequence_loader.rows.sources import CsrSource, as_row_source
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.tables import is_table, numbers_of
@@ -440,6 +441,100 @@ def test_whole_numbers_stay_what_they_are_or_are_refused(items, name):
         if isinstance(item, int | np.integer):
             served = number if found.dtype.kind in "iu" else float(floats(number))
             assert int(served) == int(item)
+
+
+def test_tables_in_blocks_are_converted(table, tmp_path):
+    """With labels or without, alone, and of several types, exactly as numbers."""
+    ids = np.arange(ROWS) * 2 + 17_000_001  # float32 would merge these
+    columns = {"id": ids, "share": COLUMNS["share"], "new": ids % 3 == 0}
+    expected = np.column_stack([*columns.values()])
+    labels = [["cat", "dog"][i % 2] for i in range(ROWS)]
+    blocks = [
+        table({name: values[start : start + 3] for name, values in columns.items()})
+        for start in (0, 3, 6)
+    ]
+    pairs = [(block, labels[i : i + 3]) for block, i in zip(blocks, (0, 3, 6))]
+    for number, source in enumerate([iter(blocks), iter(pairs), table(columns)]):
+        names = ["cat", "dog"] if number == 1 else None
+        store = convert(source, tmp_path / f"{number}.store", class_names=names)
+        assert store.dtype == np.float64 and (store[:].toarray() == expected).all()
+        assert store.feature_names == ("id", "share", "new")
+        if number == 1:
+            assert store.y.tolist() == [i % 2 for i in range(ROWS)]
+    small = table({"a": ids, "b": ids})
+    assert convert([small], tmp_path / "ids.store").dtype == np.int64
+    mine = convert([small], tmp_path / "mine.store", feature_names=["x", "y"])
+    assert mine.feature_names == ("x", "y")
+    assert mine[:].toarray()[:, 1].tolist() == [*ids]
+
+    # What a dtype cannot hold, and columns that are not those of the first.
+    path = tmp_path / "refused.store"
+    said = "holds 17000001 in row 0, in column 'id' beside floats, which float32"
+    refused(DoesNotFit, said, call=lambda: convert(blocks, path, dtype="float32"))
+    other = table({name: columns[name] for name in ("share", "id", "new")})
+    said = "`block` must have the same columns, in the same order, each time; this "
+    refused(ValueError, said, call=lambda: convert([*blocks, other], path))
+    text = table({"a": ids, "kind": labels, "b": labels})
+    for source in ([text], [(text, labels)], text):
+        refused(
+            TypeError,
+            "`block` must have columns of numbers; received a ",
+            "with others in ['kind', 'b']. Pass block.drop",
+            call=lambda: convert(source, path),
+        )
+    later = table({"a": ids, "b": labels})
+    refused(TypeError, "others in ['b']", call=lambda: convert([small, later], path))
+    assert not path.exists()
+    # The mend, as it is written; and `like`, whose features must be these.
+    with pytest.raises(TypeError) as error:
+        convert([text], path)
+    mend = str(error.value).partition("Pass ")[2].partition(", and as y")[0]
+    block = eval(mend, {"block": text})
+    left = convert([(block, text["kind"])], path, class_names=["cat", "dog"])
+    assert left[:].toarray().tolist() == [[each] for each in ids]
+    assert left.feature_names == ("a",)
+    assert left.y.tolist() == [i % 2 for i in range(ROWS)]
+    said = "must have the features of the store in `like`, .*'a'.*; it has .*'b'"
+    again = tmp_path / "again.store"
+    swapped = table({"b": ids})
+    with pytest.raises(SourceError, match=said):
+        convert([swapped], again, like=path)
+    assert convert([(block, labels)], again, like=path).num_rows == ROWS
+
+
+def test_a_csv_is_converted_in_chunks(tmp_path):
+    """The later chunks have what the first has not: a fraction, a missing value."""
+    frame = pd.DataFrame({"kind": list("abcab"), "n": [1, 0, 3, 4, 5], "m": 2})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+
+    def chunks():
+        with pd.read_csv(tmp_path / "a.csv", chunksize=2) as reader:
+            for each in reader:
+                yield each.drop(columns="kind"), each["kind"]
+
+    names = ["a", "b", "c"]
+    store = convert(chunks(), tmp_path / "a.store", class_names=names)
+    assert store[:].toarray().tolist() == frame[["n", "m"]].to_numpy().tolist()
+    assert store.dtype == np.int64 and store.feature_names == ("n", "m")
+    assert [store.class_names[k] for k in store.y] == [*frame["kind"]]
+    # Names that are no texts are places.
+    bare = convert(pd.DataFrame(np.eye(3)), tmp_path / "b.store")
+    assert bare.feature_names is None and (bare[:].toarray() == np.eye(3)).all()
+    with pytest.raises(TypeError, match=r"a LazyFrame of polars. Pass source.collect"):
+        convert(pl.LazyFrame({"a": [1]}), tmp_path / "c.store")
+    for odd in (2.5, None):
+        frame["n"] = pd.Series([1, 0, 3, 4, odd], dtype=object)
+        frame.to_csv(tmp_path / "a.csv", index=False)  # integers, but for the last
+        with pytest.raises(ValueError, match="Pass dtype='float64'"):
+            convert(chunks(), tmp_path / "c.store", class_names=names)
+        path = tmp_path / f"{odd}.store"
+        store = convert(chunks(), path, class_names=names, dtype="float64")
+        found = store[:].toarray()[:, 0]
+        assert np.array_equal(found, frame["n"].astype("float64"), equal_nan=True)
+    ones = pd.DataFrame({"a": pd.arrays.SparseArray([0, 0, 2]), "b": [0, 1, 0]})
+    store = convert(iter([ones, ones]), tmp_path / "sparse.store")
+    assert store[:].toarray().tolist() == 2 * [[0, 0], [0, 1], [2, 0]]
+    assert store.nnz == 4
 
 
 def test_columns_that_trade_places_from_block_to_block_are_refused(table, tmp_path):

@@ -77,8 +77,11 @@ def convert(
         source: A file, or a sequence of files whose rows follow one another; of zarr,
             10x Genomics and stores, directories. Or a matrix, or an iterable of blocks:
             matrices of shape (n, features), or (block, y) or (block, y,
-            sample_weight). A matrix is scipy sparse, an array, or a tensor that NumPy
-            can take.
+            sample_weight). A matrix is scipy sparse, an array, a tensor that NumPy
+            can take, or a table of numbers (pandas, polars, pyarrow): its columns must
+            be the same in all blocks, and if they are called by texts, those are the
+            `feature_names`. The first block decides the dtype: where columns of
+            integers may have missing values later on, pass `dtype`.
         path: The store to create.
         format: ``"npz"``, ``"svmlight"``, ``"anndata"``, ``"10x"``,
             ``"matrix-market"`` or ``"store"``; by default what the suffix of the file
@@ -151,6 +154,10 @@ def convert(
         >>> store = convert("cells.h5ad", "cells.store", label_column="cell_type")
         >>> store = convert(["a.npz", "b.npz"], "ab.store", y=labels, dtype="float32")
         >>> store = convert(((x, y) for x, y in blocks), "blocks.store")
+        >>> import pandas as pd
+        >>> frames = pd.read_csv("table.csv", chunksize=4096)
+        >>> parts = ((frame.drop(columns="kind"), frame["kind"]) for frame in frames)
+        >>> store = convert(parts, "table.store", class_names=["a", "b"])
     """
     path = absolute_path("path", path)
     if label_store is not None:

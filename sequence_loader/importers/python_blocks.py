@@ -14,7 +14,15 @@ import scipy.sparse as sp
 
 from sequence_loader.checks import check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
+from sequence_loader.rows.tables import (
+    check_collected,
+    is_table,
+    matrix_of,
+    text_names,
+)
 from sequence_loader.store.sparse_store import SparseStore
+
+WIDEST = np.dtype(np.float64)
 
 
 def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
@@ -34,6 +42,8 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
         return [Path(source)], ()
     _check_kind(source)
     if sp.issparse(source) or isinstance(source, np.ndarray):
+        return [], [source]
+    if is_table(source) and len(getattr(source, "shape", ())) == 2:
         return [], [source]
     # What has chunks (of h5py, zarr or Dask) may be larger than memory.
     if _is_tensor(source) and not hasattr(source, "chunks"):
@@ -73,9 +83,14 @@ def read_blocks(items: Iterable[Any]) -> Source:
     """
     made = map(_block, items)
     first = next(made)
-    rows = first.rows
-    if _is_tensor(rows):
-        rows = np.asarray(rows)  # as the writer does, and only once
+    given = rows = first.rows
+    names = None
+    if is_table(rows):
+        # Numbers of the widest type that may be kept; the writer makes them again, of
+        # the one that is, and looks at the columns of all blocks.
+        rows, names = matrix_of(given, "block", WIDEST), text_names(given)
+    elif _is_tensor(rows):
+        given = rows = np.asarray(rows)  # as the writer does, and only once
     shape: tuple[int, ...] = getattr(rows, "shape", ())
     dtype = getattr(rows, "dtype", None)
     if len(shape) != 2 or not isinstance(dtype, np.dtype):
@@ -89,9 +104,9 @@ def read_blocks(items: Iterable[Any]) -> Source:
     check_real("source", dtype)
 
     def blocks(advance: Advance) -> Generator[Block]:
-        yield from chain([replace(first, rows=rows)], made)
+        yield from chain([replace(first, rows=given)], made)
 
-    return Source("source", int(shape[1]), dtype, blocks)
+    return Source("source", int(shape[1]), dtype, blocks, feature_names=names)
 
 
 def _path(item: Any) -> Path:
@@ -111,7 +126,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _is_one_block(items: Sequence[Any]) -> bool:
     """Whether these are a matrix and the targets of its rows."""
-    if len(items) < 2 or getattr(items[0], "ndim", 0) != 2:
+    if len(items) < 2 or len(getattr(items[0], "shape", ())) != 2:
         return False
     second = items[1]
     if isinstance(second, tuple) and any(map(np.ndim, second[:1])):
@@ -125,20 +140,14 @@ def _is_one_block(items: Sequence[Any]) -> bool:
 def _check_kind(value: Any) -> None:
     """Raises TypeError for what looks like a matrix and must not be taken for one.
 
-    The columns of a pandas DataFrame may be of any type; a store has labels as well.
+    A store has labels as well, and a table of polars may be still to be computed.
     """
+    check_collected(value, "source")
     if isinstance(value, SparseStore):
         raise TypeError(
             f"`source` must be or yield matrices; received {value!r}. Pass its rows in "
             f"blocks: ((store[i : i + 4096], store.y[i : i + 4096]) for i in "
             f"range(0, len(store), 4096))."
-        )
-    if hasattr(value, "iloc") and hasattr(value, "columns"):
-        raise TypeError(
-            f"`source` must be or yield matrices; received a {type(value).__name__} of "
-            f"shape {value.shape}. Pass frame.to_numpy(), or "
-            f"frame.sparse.to_coo() where its columns are sparse, and if wanted "
-            f"feature_names=list(map(str, frame.columns))."
         )
 
 

@@ -98,6 +98,35 @@ def numbers_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any
     return matrix
 
 
+def matrix_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any:
+    """As `numbers_of`, but raises TypeError where a column is none of numbers."""
+    matrix = numbers_of(table, name, whole)
+    if matrix is not None:
+        return matrix
+    others = [
+        label
+        for label, column in _columns(table) or ()
+        if numbers_of_column(column, label, name, np.dtype(np.float64)).dtype.kind
+        not in "biuf"
+    ]
+    drop = {"polars": "drop({})", "pyarrow": "drop_columns({})"}.get(
+        package(table), "drop(columns={})"
+    )
+    mend = f"{name}.{drop.format(others)}" if others else "numbers"
+    raise TypeError(
+        f"`{name}` must have columns of numbers; received a {type(table).__name__} "
+        f"with others in {shown(others or table)}. Pass {mend}, and as y what is a "
+        f"label."
+    )
+
+
+def text_names(table: Any) -> tuple[str, ...] | None:
+    """How its columns are called; `None` if some are no texts, but numbers, say."""
+    labels = [label for label, _ in _columns(table) or ()]
+    texts = all(isinstance(label, str) for label in labels)
+    return tuple(map(str, labels)) if labels and texts else None
+
+
 def entries_of(table: Any, name: str) -> Any:
     """A table of labels, be they numbers or text, as an array.
 

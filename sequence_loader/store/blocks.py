@@ -20,7 +20,7 @@ from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import number_mend
 from sequence_loader.rows.objects import array_of, from_objects
-from sequence_loader.rows.tables import is_table, numbers_of
+from sequence_loader.rows.tables import is_table, matrix_of, numbers_of
 from sequence_loader.rows.values import (
     SCALE_DOWN,
     DoesNotFit,
@@ -55,8 +55,7 @@ def as_csr(
         whole = np.dtype(np.float64)
     check_unmasked(name, block)
     if is_table(block):
-        matrix = numbers_of(block, name, whole)
-        block = block if matrix is None else matrix
+        block = matrix_of(block, name, whole)
     if isinstance(block, CsrRows):
         shape: tuple[int, ...] = (block.num_rows, block.num_features)
     else:
