@@ -370,7 +370,7 @@ def test_labels_of_both_files_are_those_of_training(tmp_path):
         (["one.csv"], "one.csv must have texts of two classes or more"),
         (["few.csv"], "few.csv must have 5 rows or more"),
         (["one.csv", "--no-labels", "--text-columns", "1"], "it has no labels"),
-        (["two.csv", "bare.csv"], "bare.csv must have the columns of two.csv; it has 1"),
+        (["two.csv", "bare.csv"], "must have the columns of two.csv; it has 1 "),
         (["no.csv"], "CSV must name files; there is no"),
         (["a.csv", "b.csv", "c.csv"], "CSV must be a file to train with"),
         (["one.csv", "--quick"], "CSV must be a file to train with"),

@@ -28,7 +28,10 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
     of callbacks, and which batches were trained, whatever was read ahead. Run again
     after a crash, a kill or Ctrl-C, `fit` goes on with the batch after the last save:
     on a CPU, with TensorFlow, JAX or torch, to the same weights bit by bit. Nothing is
-    read of the batches before. A run that had ended, or stopped early, trains nothing.
+    read of the batches before. A `fit` that has ended by itself, or stopped early,
+    deletes its checkpoint: started again, it trains anew, from the weights that the
+    model has then. With ``delete_checkpoint=False`` it gets its weights back and trains
+    nothing again.
 
     Keras's epochs, steps and logs go on where they were, and the progress bar counts
     from there; the times it shows are of this run. `EarlyStopping`, `History`,
@@ -63,7 +66,8 @@ class SequenceCheckpoint(Callback):  # type: ignore[misc]
         sequence: What `fit` trains from: it, or its `to_tf_dataset()`.
         every: Batches from save to save.
         keep: How many checkpoints are kept.
-        delete_checkpoint: Whether they are deleted when `fit` has ended by itself.
+        delete_checkpoint: Whether they are deleted when `fit` has ended by itself. If
+            not, the same `fit` started again trains nothing, with more `epochs` those.
         on_error: ``"warn"`` where a checkpoint cannot be written, on a full disk say,
             and train on, with the last good one in place; or ``"raise"``, which ends
             all processes of a job.
