@@ -15,7 +15,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.checks import absolute_path
 from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import open_files
-from sequence_loader.importers.labels import LabelRule
+from sequence_loader.importers.label_rule import LabelRule
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import SideFiles, check_free, side_files
