@@ -19,15 +19,10 @@ from encoded import samplers
 from hypothesis import given
 from hypothesis import strategies as st
 from store_data import marked
-from watching import once, running
+from watching import HUNG_SECONDS, once, running
 
-from sequence_loader import (
-    BlockShuffleSampler,
-    SparseBatchSequence,
-    StoreWriter,
-    open_store,
-)
-from sequence_loader.bench import entropy, measure, report
+from sequence_loader import BlockShuffleSampler, StoreWriter
+from sequence_loader.bench import entropy, measure, report, training
 from sequence_loader.bench.results import Results, choose
 from sequence_loader.bench.runs import Feed, Run
 from sequence_loader.bench.settings import Setting
@@ -51,6 +46,7 @@ def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three settings, the fewest that hold both outputs and both roads, twice each."""
     monkeypatch.setattr(measure, "FINALISTS", 3)
     monkeypatch.setattr(measure, "FEWEST_ROUNDS", 2)
+    monkeypatch.setattr(measure, "LEAST_SECONDS", HUNG_SECONDS)  # nothing is cut
 
 
 def store(path: Path, rows: int = ROWS, y: object = "classes") -> str:
@@ -68,6 +64,13 @@ def benched(capsys, *arguments: str, code: int = 0) -> dict:
     said = capsys.readouterr()
     assert "warning" not in said.err
     return json.loads(said.out)
+
+
+def made_by(line: str) -> object:
+    """What the lines to paste make, which import what they need."""
+    made: dict = {}
+    exec(line, made)
+    return made["train"]
 
 
 def test_json_is_complete_and_its_line_runs(tmp_path, capsys):
@@ -98,10 +101,7 @@ def test_json_is_complete_and_its_line_runs(tmp_path, capsys):
         assert advice.keys() == {"setting", "best", "ties", "limit", "line"}
         assert advice["limit"] in ("disk", "gather", "delivery")
         assert advice["setting"]["order"] != "sequential"
-        named = {"SparseBatchSequence": SparseBatchSequence, "open_store": open_store}
-        named["BlockShuffleSampler"] = BlockShuffleSampler
-        seen = sum(len(y) for _, y in eval(advice["line"], named))
-        assert seen == ROWS
+        assert sum(len(y) for _, y in made_by(advice["line"])) == ROWS
     assert found["line"] == found["advice"]["warm"]["line"]
 
 
@@ -117,8 +117,9 @@ def test_tables_and_chart(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "warm: the feed alone" in out and "cold: the feed alone" in out
     assert "█" in out and "advised" in out and "what limits is" in out
-    line = out.splitlines()[-1]
-    assert line.startswith(f"SparseBatchSequence(open_store({path!r}), batch_size=32, ")
+    imports, line = out.splitlines()[-2:]
+    assert imports.startswith("from sequence_loader import ")
+    assert f" SparseBatchSequence(open_store({path!r}), batch_size=32, " in line
     assert not chart.exists() or chart.read_bytes().startswith(b"\x89PNG")
     assert chart.exists() == ("--chart" in arguments)
 
@@ -134,11 +135,7 @@ def test_tables_and_chart(tmp_path, capsys):
 def test_stores_of_every_kind(tmp_path, capsys, rows, y, of):
     found = benched(capsys, store(tmp_path / "a.store", rows, y), "--batch-size=64")
     assert found["complete"] and found["entropy"]["of"] == of
-    assert eval(
-        found["line"],
-        {"SparseBatchSequence": SparseBatchSequence, "open_store": open_store,
-         "BlockShuffleSampler": BlockShuffleSampler},
-    )
+    assert made_by(found["line"])
 
 
 def model(path: Path, features: int = FEATURES, units: int = 3) -> str:
@@ -162,6 +159,68 @@ def test_with_a_model_fit_is_what_counts(tmp_path, capsys):
     assert found["feeds"] and found["advice"]["warm"]["limit"] in (
         "gather", "delivery", "model",
     )  # fmt: skip
+
+
+def test_of_a_slow_model_fewer_settings_take_turns_and_it_is_said(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(measure, "LEAST_SECONDS", 0)  # all is late at once
+    path, saved = store(tmp_path / "a.store"), model(tmp_path / "m.keras")
+    found = benched(capsys, path, "--model", saved, "--batch-size", "64")
+    assert found["complete"]
+    for phase in ("axes", "rounds", "feeds", "models"):
+        assert [one["state"] for one in found[phase]][:1] == ["warm"]
+    [turn], [alone] = found["rounds"], found["models"]  # of cold, none
+    assert turn["runs"] == alone["runs"] == 1
+    assert turn["setting"]["output"] == alone["output"]
+    assert len(found["axes"]) == 2 and made_by(found["line"])
+    assert [note[: note.index(";")] for note in found["notes"]] == [
+        "time was too short for all values of the axes",
+        "time was too short for 3 settings to take turns beside this model: 1 did",
+        "time was too short for 2 rounds of turns (made: 1)",
+        "time was too short for turns with the store cold",
+    ]
+
+
+def test_fit_and_the_model_alone_take_turns(tmp_path, capsys):
+    """Over the same time, and as often, so that one may be told from the other."""
+    path, saved = store(tmp_path / "a.store"), model(tmp_path / "m.keras")
+    found = benched(capsys, path, "--model", saved, "--batch-size", "64")
+    alone = {(one["state"], one["output"]): one["runs"] for one in found["models"]}
+    assert found["rounds"] and alone
+    for one in found["rounds"]:
+        assert alone[one["state"], one["setting"]["output"]] == one["runs"]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_steps_are_counted_however_many_are_made_at_once(tmp_path, at_once):
+    source = ReopenedStore([store(tmp_path / "a.store")])
+    made = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile("sgd", loss, steps_per_execution=at_once, jit_compile=False)
+    feed = Feed(source, setting(batch_size=16))
+    count = len(feed.sequence)  # 19 batches
+    for timed in (training.train_for, training.train_alone):
+        rows = timed(made, feed, HUNG_SECONDS, source.interrupt).rows
+        warm = {1: 4, 3: 6, 100: 0}[at_once]
+        assert rows == (count - warm) * 16
+        few = timed(made, feed, 0.0, source.interrupt).rows
+        assert few == {1: 16, 3: 48, 100: count * 16}[at_once]
+    source.close()
+
+
+def test_the_model_alone_is_given_whole_batches_of_all_the_epoch(tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(training, "constant_feed", lambda some, _: held.extend(some))
+    monkeypatch.setattr(training, "train", lambda *arguments: None)
+    source = ReopenedStore([store(tmp_path / "a.store")])
+    order = replace(setting(batch_size=16), order="sequential", output="dense")
+    feed = Feed(source, order)
+    training.train_alone(None, feed, 1.0, source.interrupt)
+    assert [y.shape for _, y in held] == [(16,)] * 8
+    assert [int(y[0]) for _, y in held] == [i * 16 * 3 // ROWS for i in
+                                            (0, 2, 4, 7, 9, 12, 14, 17)]
+    source.close()
 
 
 def test_a_model_that_does_not_fit_is_refused(tmp_path, capsys):
@@ -292,7 +351,7 @@ def test_what_limits_is_said_of_fit_as_well():
         fits, feeds, alones = rates
         results = Results([], rounds={"warm": {one: fits}})
         results.feeds["warm"] = {one: feeds}
-        results.models["sparse", size] = alones
+        results.models["warm"] = {("sparse", size): alones}
         return results.limit("warm", one)
 
     assert limit(920, 2000, 1000) == "model"
@@ -321,15 +380,20 @@ def test_the_chart_names_what_is_advised_and_shows_the_rates_of_the_tables():
 def test_what_is_late_makes_runs_shorter(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(Feed, "run", lambda self, seconds, **_: asked.append(seconds))
+    monkeypatch.setattr(measure, "LEAST_SECONDS", 0)
     bench = measure.Bench([store(tmp_path / "a.store")], seconds=1000)
     bench._advance = lambda count: None
     bench._mixing()
     base = bench._space.base
     bench.results.axes["warm"] = {base: [Run(1, 1.0, 1.0, 0)]}
-    for late, share in ((0, 1), (2000, 0.25)):
+    for late, share, turns in ((0, 1, measure.ROUNDS), (2000, 0.25, 1)):
         del asked[:]
-        bench._rounds("warm", time.perf_counter() - late)
+        bench._began = time.perf_counter() - late
+        bench._rounds("warm")
         assert asked and set(asked) == {share * 1000 / bench.steps}
+        settings = bench.results.rounds.pop("warm")
+        assert len(asked) == turns * len(settings)
+    assert "time was too short for 2 rounds" in bench.results.notes[-1]
 
 
 def test_pages_of_a_store_that_is_closed_are_dropped(tmp_path):

@@ -5,32 +5,28 @@
    sizes, workers, roads
 3. the settings that are expected to be fastest, and whose batches are mixed nearly as
    well as those of a uniform order, take turns: the feed, or `fit` where there is a
-   model, which is timed without a loader as well
+   model, each time beside the model without a loader
+
+What else a machine does changes from second to second: what took turns is compared.
 """
 
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from sequence_loader.arguments import argument
 from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.bench.beginning import empty_results
 from sequence_loader.bench.entropy import classes_of, label_entropy
-from sequence_loader.bench.results import Figure, empty_results
-from sequence_loader.bench.runs import Feed, Run
+from sequence_loader.bench.interrupts import Interrupt
+from sequence_loader.bench.model_file import load_model
+from sequence_loader.bench.runner import Runner
 from sequence_loader.bench.settings import Setting
-from sequence_loader.bench.source import ReopenedStore, read_pages
+from sequence_loader.bench.source import ReopenedStore
 from sequence_loader.bench.space import Space
-from sequence_loader.bench.training import (
-    fitting_outputs,
-    load_model,
-    train_alone,
-    train_for,
-)
+from sequence_loader.bench.training import WARM_STEPS, fitting_outputs
 from sequence_loader.checks import integer
 from sequence_loader.order.plan import BatchPlan
 
@@ -38,18 +34,27 @@ ENTROPY_TOLERANCE = 0.02
 """A setting is advised if its batches have this part less entropy than those of a
 uniform order, at most."""
 
-AXIS_RUNS, FINALISTS, ROUNDS, FEWEST_ROUNDS = 2, 6, 7, 3
-"""Runs of each value of an axis, of which the fastest counts; settings that take turns,
-and how often; and how often at least, when time is up."""
+AXIS_RUNS, FINALISTS, FEWEST_ROUNDS = 2, 6, 3
+"""Runs of each value of an axis, of which the fastest counts; settings that take turns;
+and how often they do at least, when time is up."""
+
+ROUNDS, TRAINED_ROUNDS = 7, 5
+"""How often settings take turns; with a model each turn is of `fit` and of the model
+alone."""
 
 AXIS_SHARE = 0.5
-"""When this part of the time has passed, values of axes get no second run."""
+"""When this part of the time has passed, values of axes get no second run, and soon
+none at all."""
 
 LEAST_SHARE = 0.25
 """What part of the planned length a run has at least, when time is short."""
 
 WARMING_SHARE = 0.2
 """What part of the time reading all files into memory may take, and 5 s at least."""
+
+LEAST_SECONDS = 10.0
+"""Before, nothing is left out: graphs of TensorFlow take as long, however short runs
+are."""
 
 
 class Bench:
@@ -58,7 +63,7 @@ class Bench:
     Args:
         paths: Of the store.
         model: Path of a compiled model, or `None`.
-        seconds: How long measuring may take, about.
+        seconds: How long it may take, about, from now on.
         batch_size: The only batch size to try, or `None`.
 
     Attributes:
@@ -66,6 +71,7 @@ class Bench:
         steps: How many runs there are, at most.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
         ValueError: The store is empty, or the model is not for it.
     """
 
@@ -77,34 +83,36 @@ class Bench:
         seconds: float = 80.0,
         batch_size: int | None = None,
     ) -> None:
-        self._source = ReopenedStore(paths)
-        rows = self._source.num_rows
-        self._interrupted = False
-        if not rows:
+        self._began, self._interrupt = time.perf_counter(), Interrupt()
+        self._source = source = ReopenedStore(paths, self._interrupt)
+        if not source.num_rows:
             raise ValueError("the store has no rows: there is nothing to measure.")
-        self._model = None if model is None else load_model(model)
-        self._seconds = _checked_seconds(seconds)
-        self._feeds: dict[Setting, Feed] = {}
+        self._seconds, self._trains = _checked_seconds(seconds), model is not None
         if batch_size is not None:
             batch_size = integer("batch_size", batch_size, minimum=1)
-        outputs = ["sparse", "dense"]
-        if self._model is not None:
-            outputs = fitting_outputs(self._model, self._source)
+        loaded, outputs = None, ["sparse", "dense"]
+        if model is not None:
+            with self._interrupt.noting():
+                loaded = load_model(model)
+                outputs = fitting_outputs(loaded, model, source)
+                self._interrupt.check()
         self._space = Space.of(
-            self._source.store.shape,
+            source.store.shape,
             outputs,
             batch_size,
             in_graph=keras_backend() == "tensorflow",
-            trains=self._model is not None,
+            trains=self._trains,
         )
-        self.results = empty_results(list(paths), self._source.store, model is not None)
-        values = len(self._space.on_axes())
-        states = len(self.results.states)
-        each = FINALISTS * ROUNDS
-        # With a model: the finalists' feeds as well, and the model alone.
-        extra = FINALISTS * (2 * states + 1) if self._model is not None else 0
-        self.steps = states * (values * AXIS_RUNS + each) + extra
-        self._planned = self._slice = seconds / self.steps
+        self.results = empty_results(list(paths), source.store, self._trains)
+        self._rounds_planned = TRAINED_ROUNDS if self._trains else ROUNDS
+        # With a model: fit and the model alone, before that to compile, and the feed.
+        turns = self._rounds_planned + self._trains * (self._rounds_planned + 1 + 2)
+        runs = len(self._space.on_axes()) * AXIS_RUNS + FINALISTS * turns
+        self.steps = len(self.results.states) * runs
+        self._planned = seconds / max(self.steps, 1)
+        self._runner = Runner(
+            source, loaded, self.results, self._planned, self._interrupt
+        )
 
     def run(self, advance: Callable[[int], None] = lambda count: None) -> None:
         """Measures everything; `results` has what there is at any time.
@@ -113,49 +121,37 @@ class Bench:
             advance: Called after each run with 1, `steps` times at most.
         """
         self._advance = advance
-        began = time.perf_counter()
         results = self.results
         try:
-            with self._interrupts():
+            with self._interrupt.noting():
                 self._mixing()
+                states = list(results.states)
+                for number, state in enumerate(states, 1):
+                    self._axes(state, AXIS_SHARE * number / len(states))
                 for state in list(results.states):
-                    self._axes(state, began)
-                for state in list(results.states):
-                    self._rounds(state, began)
+                    self._rounds(state)
             results.complete = True
         finally:
-            results.seconds = time.perf_counter() - began
-            self._feeds.clear()
-            self._source.close()
+            results.seconds = self._passed()
+            self._runner.close()
 
-    @contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        """Ctrl-C ends the bench after the run under way; a second one, at once.
+    def _passed(self) -> float:
+        return time.perf_counter() - self._began
 
-        Python would raise it wherever it is, and lose it where an iterator of
-        TensorFlow is let go, which is what a bench does much of the time.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.getsignal(signal.SIGINT)
+    def _late(self, share: float = 1.0) -> bool:
+        """Whether that part of the time is over, so that something is left out."""
+        return self._passed() > share * max(self._seconds, LEAST_SECONDS)
 
-        def note(number: int, frame: object) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _cut(self, what: str) -> None:
+        """Says, once, what time was too short for."""
+        note = f"time was too short for {what}; give it more with --seconds."
+        if note not in self.results.notes:
+            self.results.notes.append(note)
 
     def _done(self) -> None:
         """A run is done."""
         self._advance(1)
-        if self._interrupted:
-            raise KeyboardInterrupt
+        self._interrupt.check()
 
     def _mixing(self) -> None:
         results, rows = self.results, self._source.num_rows
@@ -168,17 +164,25 @@ class Bench:
             plan = BatchPlan(rows, setting.sampler(), size)
             key = setting.order_name, size
             results.entropy[key] = label_entropy(plan, classes)
+            self._interrupt.check()
 
-    def _axes(self, state: str, began: float) -> None:
+    def _prepare(self, state: str) -> bool:
+        return self._runner.prepare(state, max(self._seconds * WARMING_SHARE, 5.0))
+
+    def _axes(self, state: str, share: float) -> None:
         """One axis at a time, from the base; the fastest of some runs counts."""
         if not self._prepare(state):
             return
         found = self.results.axes.setdefault(state, {})
         for number in range(AXIS_RUNS):
-            if number and time.perf_counter() - began > self._seconds * AXIS_SHARE:
+            if number and self._passed() > self._seconds * AXIS_SHARE:
                 break
             for setting in self._space.on_axes():
-                run = self._read(state, setting)
+                if found and self._late(share):
+                    if not number:
+                        self._cut("all values of the axes")
+                    break
+                run = self._runner.read(state, setting)
                 if run is None:
                     return
                 found.setdefault(setting, []).append(run)
@@ -188,98 +192,87 @@ class Bench:
         """All settings that may be advised."""
         return [one for one in self._space.combined() if self.results.mixes(one)]
 
-    def _rounds(self, state: str, began: float) -> None:
+    def _rounds(self, state: str) -> None:
+        """Finalists take turns."""
+        results, runner = self.results, self._runner
+        places = [one for one in results.states if one in results.axes]
+        if places and state != places[0] and self._late():
+            self._cut(f"turns with the store {state}")
+            return
         if not self._prepare(state):
             return
-        results, trains = self.results, self._model is not None
         finalists = self._space.promising(
-            self.candidates(), results.axes.get(state, {}), FINALISTS, trains=trains
+            self.candidates(), results.axes.get(state, {}), FINALISTS,
+            trains=self._trains,
         )
-        found = results.rounds.setdefault(state, {one: [] for one in finalists})
-        places = [one for one in results.states if one in results.axes]
-        states = len(places) - places.index(state)  # that are to come
-        left = (self._seconds - (time.perf_counter() - began)) / states
-        # With a model: thrice without a loader, twice the feed, and once to compile.
-        fewest = (FEWEST_ROUNDS + 6 * trains) * max(len(finalists), 1)
-        self._slice = min(self._slice, max(left / fewest, LEAST_SHARE * self._planned))
-        # The memory of the others' dense batches is not needed any more.
-        self._feeds = {one: f for one, f in self._feeds.items() if one in finalists}
-        if trains:
-            self._alone(finalists)
+        to_come = len(places) - places.index(state)
+        end = self._passed() + (self._seconds - self._passed()) / to_come
+        turns = FEWEST_ROUNDS + self._trains * (FEWEST_ROUNDS + 4)
+        each = (end - self._passed()) / (turns * max(len(finalists), 1))
+        runner.seconds = min(runner.seconds, max(each, LEAST_SHARE * self._planned))
+        runner.keep(finalists)
+        if self._trains:
+            finalists = self._affordable(finalists, to_come)
             feeds = results.feeds.setdefault(state, {})
             for setting in finalists * 2:
-                run = self._read(state, setting)
+                run = runner.read(state, setting)
                 if run is not None:
                     feeds.setdefault(setting, []).append(run)
                 self._done()
-            for setting in finalists:  # compiles
-                self._fit("warm", setting)
-        now = time.perf_counter()
-        until = now + (self._seconds - (now - began)) / states
-        for number in range(ROUNDS):
-            if number >= FEWEST_ROUNDS and time.perf_counter() > until:
+        self._turns(state, finalists, end, to_come)
+
+    def _share(self, to_come: int) -> float:
+        """The part of the time at which the next of the states to come begins."""
+        return AXIS_SHARE + (1 - AXIS_SHARE) / to_come
+
+    def _affordable(self, finalists: list[Setting], to_come: int) -> list[Setting]:
+        """Those whose steps are short enough for the time there is, at least one."""
+        whole = max(self._seconds, LEAST_SECONDS) * self._share(to_come)
+        kept: list[Setting] = []
+        cost = 0.0
+        for setting in finalists:
+            if kept and self._passed() + FEWEST_ROUNDS * cost > whole:
                 break
+            step = self._runner.first_step(setting)
+            # A turn: the time of a run, and before it steps that do not count.
+            warm = min(WARM_STEPS * step, self._runner.seconds + step)
+            cost += 2 * self._runner.seconds + warm + step
+            if kept and self._passed() + FEWEST_ROUNDS * cost > whole:
+                break
+            kept.append(setting)
+            self._done()
+        if len(kept) < len(finalists):
+            self._cut(
+                f"{len(finalists)} settings to take turns beside this model: "
+                f"{len(kept)} did"
+            )
+        return kept
+
+    def _turns(
+        self, state: str, finalists: Sequence[Setting], end: float, to_come: int
+    ) -> None:
+        results, runner = self.results, self._runner
+        found = results.rounds.setdefault(state, {one: [] for one in finalists})
+        for number in range(self._rounds_planned):
+            if number >= FEWEST_ROUNDS and self._passed() > end:
+                break
+            if number and self._late(self._share(to_come)):
+                self._cut(f"{FEWEST_ROUNDS} rounds of turns (made: {number})")
+                break
+            beside = set()
             for setting in finalists:
-                measure = self._read if self._model is None else self._fit
-                run = measure(state, setting)
+                run = (runner.fit if self._trains else runner.read)(state, setting)
                 if run is not None:
                     found[setting].append(run)
                 self._done()
-
-    def _alone(self, finalists: Sequence[Setting]) -> None:
-        for setting in finalists:
-            key = setting.output, setting.batch_size
-            if key not in self.results.models:
-                feed = self._feed(setting)
-                runs = [train_alone(self._model, feed, self._slice) for _ in range(3)]
-                self.results.models[key] = runs
-            self._done()
-
-    def _feed(self, setting: Setting) -> Feed:
-        if setting not in self._feeds:
-            self._feeds[setting] = Feed(self._source, setting)
-        return self._feeds[setting]
-
-    def _prepare(self, state: str) -> bool:
-        """Has the store in the state; whether that came about."""
-        if state not in self.results.states:
-            return False
-        self._source.reopen(cold=False)
-        warm = state != "warm" or read_pages(
-            self._source.store.paths, max(self._seconds * WARMING_SHARE, 5.0)
-        )
-        if not warm:
-            self._drop_state(state, "is too large to be read into memory meanwhile")
-        return warm
-
-    def _drop_state(self, state: str, why: str) -> None:
-        self.results.states.remove(state)
-        self.results.notes.append(f"not measured {state}: the store {why}.")
-        if self.results.states:
-            self.results.main_state = self.results.states[0]
-
-    def _read(self, state: str, setting: Setting) -> Run | None:
-        feed = self._feed(setting)
-        if self._is_cold(state):
-            return feed.run(self._slice, once=True)
-        return feed.run(self._slice) if state in self.results.states else None
-
-    def _fit(self, state: str, setting: Setting) -> Run | None:
-        feed = self._feed(setting)
-        self._is_cold(state)
-        alone = self.results.models[setting.output, setting.batch_size]
-        feeds = self.results.feeds.get(state, {}).get(setting) or alone
-        rate = min(Figure.of(alone).median, Figure.of(feeds).median)
-        step = setting.batch_size / rate
-        return train_for(self._model, feed, self._slice, step)
-
-    def _is_cold(self, state: str) -> bool:
-        """Makes the store cold, if it is to be."""
-        if state != "cold":
-            return False
-        if not self._source.reopen(cold=True) and "cold" in self.results.states:
-            self._drop_state("cold", "stays in memory, whoever asks (tmpfs does so)")
-        return "cold" in self.results.states
+                key = setting.output, setting.batch_size
+                if self._trains and key not in beside:
+                    beside.add(key)
+                    run = runner.alone(setting)
+                    models = results.models.setdefault(state, {})
+                    if run is not None:
+                        models.setdefault(key, []).append(run)
+                    self._done()
 
 
 def _checked_seconds(seconds: float) -> float:

@@ -27,7 +27,10 @@ LIMITS = {
 
 
 def show(results: Results) -> None:
-    """Prints tables, what limits, and the line to paste."""
+    """Prints tables, what limits, and the lines to paste."""
+    if not results.axes:
+        print("Interrupted before anything was measured.")
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +75,7 @@ def show(results: Results) -> None:
                 f"{figure.low:,.0f} to {figure.high:,.0f}", mark,
             ]
             if results.models:
-                alone = results.models.get((setting.output, setting.batch_size), [])
+                alone = results.alone(state, setting)
                 feed = results.feeds.get(state, {}).get(setting, [])
                 row += [_median(alone), _median(feed)]
             table.add_row(*row)
@@ -94,7 +97,8 @@ def show(results: Results) -> None:
         choice = results.choice(state)
         line = choice and choice.advised.line(results.paths)
         if line and line != results.line:
-            console.print(Text(f"{state}: {line}"), soft_wrap=True)
+            console.print(f"To paste, for a store that is {state}:")
+            console.print(Text(line), soft_wrap=True)
     if results.line:
         console.print("To paste:")
         console.print(Text(results.line), soft_wrap=True)

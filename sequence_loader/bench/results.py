@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequence_loader.backends.which_keras import keras_backend
 from sequence_loader.bench.runs import Run
 from sequence_loader.bench.settings import Setting
-from sequence_loader.bench.space import usable_cpus
-from sequence_loader.memory.free_memory import free_memory
-from sequence_loader.store.sparse_store import SparseStore
 
 VERSION = 1
 """Of the JSON: it changes where a key goes or gets another meaning."""
@@ -93,8 +88,8 @@ class Results:
         rounds: Runs of the finalists, in turn, by state and setting: of the feed, or
             of `fit` where there is a model.
         feeds: Where there is a model: runs of the feed alone of the finalists.
-        models: Where there is a model: runs without a loader, by output and batch
-            size.
+        models: Where there is a model: runs without a loader, by state and by output
+            and batch size. They took turns with those of `rounds`.
         notes: What the reader ought to know.
         seconds: How long it took.
         complete: Whether nothing interrupted it.
@@ -111,7 +106,7 @@ class Results:
     axes: dict[str, dict[Setting, list[Run]]] = field(default_factory=dict)
     rounds: dict[str, dict[Setting, list[Run]]] = field(default_factory=dict)
     feeds: dict[str, dict[Setting, list[Run]]] = field(default_factory=dict)
-    models: dict[tuple[str, int], list[Run]] = field(default_factory=dict)
+    models: dict[str, dict[tuple[str, int], list[Run]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     complete: bool = False
@@ -146,6 +141,10 @@ class Results:
                 return choice.advised.line(self.paths)
         return None
 
+    def alone(self, state: str, setting: Setting) -> list[Run]:
+        """Runs of the model without a loader, beside those of a finalist."""
+        return self.models.get(state, {}).get((setting.output, setting.batch_size), [])
+
     def limit(self, state: str, setting: Setting) -> str | None:
         """What keeps a finalist from more rows a second.
 
@@ -157,7 +156,7 @@ class Results:
         if not runs:
             return None
         rate = Figure.of(runs).median
-        alone = self.models.get((setting.output, setting.batch_size))
+        alone = self.alone(state, setting)
         if alone and rate >= MODEL_SHARE * Figure.of(alone).median:
             return "model"
         feed = self.feeds.get(state, {}).get(setting) or runs
@@ -179,7 +178,7 @@ class Results:
         ``axes``, ``rounds`` and ``feeds`` list what was measured, with ``state``,
         ``setting``, ``rows_per_second`` (median and quartiles of the runs),
         ``cpu_seconds_per_million_rows``, ``disk_bytes_per_row`` (or `None`) and
-        ``runs``; ``models`` has ``output`` and ``batch_size`` instead of a setting.
+        ``runs``; ``models`` has ``output`` and ``batch_size`` instead of ``setting``.
         ``advice`` has, by state, ``setting``, ``best``, ``ties``, ``limit`` and
         ``line``; ``line`` is the one to paste, or `None` where nothing was advised
         up to an interruption, which ``complete`` tells.
@@ -213,58 +212,15 @@ class Results:
             "rounds": _described(self.rounds),
             "feeds": _described(self.feeds),
             "models": [
-                {"output": output, "batch_size": size, **_figures(runs)}
-                for (output, size), runs in self.models.items()
+                {"state": s, "output": output, "batch_size": size, **_figures(runs)}
+                for s, found in self.models.items()
+                for (output, size), runs in found.items()
+                if runs
             ],
             "advice": advice,
             "line": self.line,
             "notes": self.notes,
         }
-
-
-def empty_results(paths: list[str], store: SparseStore, trains: bool) -> Results:
-    """What is known before anything is measured.
-
-    Args:
-        paths: Of the store, as the user wrote them.
-        store: It, open.
-        trains: Whether there is a model.
-    """
-    y, windows = store.y, store.traits.stays_here
-    states = ["cold"] if windows else ["warm", "cold"]
-    if not hasattr(os, "posix_fadvise"):
-        states.remove("cold")
-    notes = []
-    if windows:
-        notes.append(
-            "the store is larger than the memory there is: it is read from the disk in "
-            "every epoch, and not measured warm."
-        )
-    if not trains:
-        notes.append(
-            "`output` is what the model takes: with --model it is found out, and `fit` "
-            "is measured."
-        )
-    return Results(
-        paths,
-        store={
-            "paths": paths,
-            "rows": store.num_rows,
-            "features": store.num_features,
-            "nonzeros": store.nnz,
-            "bytes": store.nbytes,
-            "fits_in_memory": not windows,
-            "y": None if y is None else f"{y.dtype.name} {y.shape}",
-        },
-        machine={
-            "cpus": usable_cpus(),
-            "free_memory": free_memory(),
-            "backend": keras_backend(),
-        },
-        states=states,
-        main_state=states[0] if states else "warm",
-        notes=notes,
-    )
 
 
 def _stage(runs: Sequence[Run]) -> str:

@@ -77,6 +77,7 @@ class Feed:
         from sequence_loader.feed.sequence import SparseBatchSequence
 
         self.setting, self._source = setting, source
+        self.num_features = source.num_features
         self.sequence = SparseBatchSequence(
             source,
             batch_size=setting.batch_size,
@@ -126,13 +127,15 @@ class Feed:
         while not done or (watch.seconds < seconds and not (once and done >= count)):
             self.sequence[done % count]
             done += 1
+            if self._source.interrupt.noted:
+                break
         return watch, done
 
     def _pull(self, seconds: float, once: bool) -> tuple[Stopwatch, int]:
         done, watch = 0, Stopwatch()
         for some in self._epoch if once else self._epochs:
             done += len(some)
-            if watch.seconds >= seconds:
+            if watch.seconds >= seconds or self._source.interrupt.noted:
                 break
         return watch, done
 

@@ -1,7 +1,9 @@
-"""Setting: one way to make a sequence over a store, and the line that makes it."""
+"""Setting: one way to make a sequence over a store, and the lines that make it."""
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -67,19 +69,24 @@ class Setting:
         return ShuffleSampler(SEED) if self.order == "uniform" else SequentialSampler()
 
     def line(self, paths: Sequence[str]) -> str:
-        """Python that makes the feed, of names of this package alone.
+        """Python that imports what it needs and makes the feed ``train``, anywhere.
 
         Args:
             paths: Of the store, as the user wrote them.
         """
-        where = repr(paths[0]) if len(paths) == 1 else repr(list(paths))
+        found = [_absolute(path) for path in paths]
+        where = repr(found[0] if len(found) == 1 else found)
         order = {"sequential": "", "uniform": "shuffle=True, "}.get(self.order)
+        imported = ["SparseBatchSequence", "open_store"]
         if order is None and self.block_size == DEFAULT_BLOCK:
             order = "shuffle='block', "
         elif order is None:
             order = f"sampler=BlockShuffleSampler(block_size={self.block_size}), "
+            imported.insert(0, "BlockShuffleSampler")
         made = (
-            f"SparseBatchSequence(open_store({where}), batch_size={self.batch_size}, "
+            f"from sequence_loader import {', '.join(imported)}\n"
+            f"train = SparseBatchSequence(open_store({where}), "
+            f"batch_size={self.batch_size}, "
             f"{order}output={self.output!r}, workers={self.workers})"
         )
         return made + (".to_tf_dataset()" if self.road == "dataset" else "")
@@ -87,3 +94,14 @@ class Setting:
     def described(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+def _absolute(path: str) -> str:
+    """A path that means the same in every folder; a pattern stays a pattern.
+
+    A folder above a pattern may have a name that would be one.
+    """
+    absolute = os.path.abspath(path)
+    if os.path.lexists(path) or not glob.has_magic(path) or os.path.isabs(path):
+        return absolute
+    return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))

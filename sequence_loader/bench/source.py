@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
+from sequence_loader.bench.interrupts import Interrupt
 from sequence_loader.memory.page_cache import resident
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.rows.csr import CsrRows
@@ -46,11 +47,18 @@ class ReopenedStore:
 
     Args:
         paths: Of its parts.
+        interrupt: What ends runs over it early; by default nothing does.
+
+    Attributes:
+        interrupt: It.
     """
 
     numeric = True
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(
+        self, paths: Sequence[str], interrupt: Interrupt | None = None
+    ) -> None:
+        self.interrupt = interrupt or Interrupt()
         self._inside, self._visits, self._changed = 0, 0, threading.Condition()
         self._paths = paths[0] if len(paths) == 1 else list(paths)
         self.store: SparseStore = open_store(self._paths)
@@ -98,7 +106,7 @@ class ReopenedStore:
     def settle(self) -> None:
         """Waits until nobody has read for a moment, or for `SETTLE_SECONDS`."""
         until = time.perf_counter() + SETTLE_SECONDS
-        while time.perf_counter() < until:
+        while time.perf_counter() < until and not self.interrupt.noted:
             visits = self._visits
             time.sleep(QUIET_SECONDS)
             if not self._inside and visits == self._visits:
@@ -170,12 +178,13 @@ def _copied(column: Any) -> Array | None:
     return None if column is None else np.array(column)
 
 
-def read_pages(folders: Sequence[Path], seconds: float) -> bool:
+def read_pages(folders: Sequence[Path], seconds: float, stop: Interrupt) -> bool:
     """Reads files whole, so that their pages are in memory.
 
     Args:
         folders: Where they lie.
         seconds: How long it may take.
+        stop: What ends it early.
 
     Returns:
         Whether that was enough.
@@ -186,6 +195,6 @@ def read_pages(folders: Sequence[Path], seconds: float) -> bool:
         for path in folder.iterdir():
             with open(path, "rb", buffering=0) as file:
                 while file.readinto(memory):
-                    if time.perf_counter() > until:
+                    if time.perf_counter() > until or stop.noted:
                         return False
     return True

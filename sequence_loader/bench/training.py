@@ -1,66 +1,40 @@
-"""The model: loaded, tried on the store, and timed with a feed and without one.
+"""The model: tried on the store, and timed with a feed and without one.
 
-Steps are timed inside one epoch of `fit`, from the end of its first
-`WARM_STEPS` to the end of the last: what starting an epoch takes does not count.
+Steps are timed inside one epoch of `fit`, from the end of its first `WARM_STEPS` on:
+what starting an epoch takes, and compiling, does not count.
 """
 
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sequence_loader.backends.which_keras import import_keras, keras_backend
+from sequence_loader.bench.interrupts import Interrupt
+from sequence_loader.bench.model_file import ModelFile, first_line
 from sequence_loader.bench.runs import Feed, Run, Stopwatch
 from sequence_loader.bench.settings import Setting
 from sequence_loader.bench.source import ReopenedStore
 from sequence_loader.feed.constant import constant_feed
 
 WARM_STEPS = 4
+"""Steps that do not count, unless they take half of the time there is."""
+
+HELD_BATCHES, HELD_BYTES = 8, 1 << 28
+"""Batches that the model alone is given in turn, as many as these bytes hold. A single
+one may have longer rows than most, and a model that has learned it by heart takes
+another time for a step."""
 
 
-def load_model(path: str) -> Any:
-    """A compiled model.
-
-    Args:
-        path: What ``model.save`` has written.
-
-    Raises:
-        FileNotFoundError: There is none.
-        ValueError: It cannot be loaded, or was saved before it was compiled.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(
-            f"`model` must be a file that model.save wrote; there is none at {path!r}."
-        )
-    import sequence_loader.layers  # noqa: F401  registers them
-
-    try:
-        with warnings.catch_warnings():
-            # Of a model that was saved before its optimizer had its variables.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optim")
-            model = import_keras().saving.load_model(path)
-    except Exception as error:
-        raise ValueError(
-            f"`model` must be a model that Keras can load; of {path!r} it says: "
-            f"{_first_line(error)}. Save it with model.save('model.keras'), and import "
-            f"what it registers."
-        ) from error
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            f"`model` must be compiled, so that it can be trained; {path!r} was saved "
-            f"before. Call model.compile(...), and save it again."
-        )
-    return model
-
-
-def fitting_outputs(model: Any, source: ReopenedStore) -> list[str]:
+def fitting_outputs(model: Any, path: str, source: ReopenedStore) -> list[str]:
     """Which outputs the model can be trained from, the one it declares first.
 
     Args:
         model: A compiled model.
+        path: Its file.
         source: The store.
 
     Raises:
@@ -84,81 +58,94 @@ def fitting_outputs(model: Any, source: ReopenedStore) -> list[str]:
     outputs, reason = [], None
     for output in ("sparse",) if declared else ("dense", "sparse"):
         road = "dataset" if keras_backend() == "tensorflow" else "sequence"
+        source.interrupt.check()
         try:
             feed = Feed(source, Setting("sequential", 1, output, 8, 1, road))
-            train(model, feed.data, 1, len(feed.sequence), 8)
+            train(model, feed.data, 0.0, 1, 8, source.interrupt)
             outputs.append(output)
         except Exception as error:  # whatever a model, or its loss, says of a batch
             reason = reason or error
     if not outputs:
+        mend = ModelFile.of(path).mend or "Pass a model for this store."
         raise ValueError(
             f"`model` cannot be trained on a batch of the store, of {width} features "
-            f"and y of {source.y.dtype.name} {source.y.shape}: {_first_line(reason)}. "
-            f"Pass a model for this store."
+            f"and y of {source.y.dtype.name} {source.y.shape}: {first_line(reason)}. "
+            f"{mend}"
         ) from reason
     return outputs
 
 
-def train(model: Any, data: Any, steps: int, epoch: int, batch_size: int) -> Run:
-    """Trains for a while.
+def train(
+    model: Any, data: Any, seconds: float, epoch: int, batch_size: int, stop: Interrupt
+) -> Run | None:
+    """Trains for a while, of an epoch at most.
 
     Args:
         model: A compiled model.
         data: What `fit` takes.
-        steps: Steps that are timed, at most as many as an epoch leaves.
-        epoch: Batches of an epoch.
+        seconds: How long, about: a step is always timed.
+        epoch: Batches to train on, at most.
         batch_size: Rows in a batch.
+        stop: What ends it early.
+
+    Returns:
+        What was timed; `None` if it was ended before anything was.
     """
     warm = min(WARM_STEPS, epoch // 2)
-    steps = max(1, min(steps, epoch - warm))
-    watch, found = Stopwatch(), []
+    whole = watch = Stopwatch()
+    began: float | None = None  # when the first step, which may compile, was done
+    before: int | None = None if warm else 0  # batches before those that are timed
+    found: list[Run] = []
 
     def ended(batch: int, logs: Any) -> None:
-        nonlocal watch
-        if batch == warm + steps - 1:
-            found.append(watch.run(steps * batch_size))
-        elif batch == warm - 1:
-            watch = Stopwatch()
+        nonlocal watch, began, before
+        # Steps that are made at once may be more than are left.
+        done, now = min(batch + 1, epoch), time.perf_counter()
+        if found:
+            return
+        if before is None:
+            began = began or now
+            if done >= epoch:  # all of them at once
+                found.append(whole.run(done * batch_size))
+            elif done >= warm or now - began > seconds / 2:
+                before, watch = done, Stopwatch()
+        # On JAX threads call this, perhaps not quite in order.
+        elif done > before and (watch.seconds >= seconds or done >= epoch):
+            found.append(watch.run((done - before) * batch_size))
+        if found or stop.noted:
+            model.stop_training = True
 
     callback = import_keras().callbacks.LambdaCallback(on_train_batch_end=ended)
     callback.async_safe = True  # or JAX would have to wait for each step
     model.fit(
-        data, steps_per_epoch=warm + steps, shuffle=False, verbose=0,
-        callbacks=[callback],
+        data, steps_per_epoch=epoch, shuffle=False, verbose=0, callbacks=[callback]
     )
-    return found[0]
+    return found[0] if found else None
 
 
-def train_for(model: Any, feed: Feed, seconds: float, step_seconds: float) -> Run:
+def train_for(model: Any, feed: Feed, seconds: float, stop: Interrupt) -> Run | None:
     """Trains from a feed.
 
     Args:
         model: A compiled model.
         feed: The feed.
         seconds: About how long.
-        step_seconds: What a step should take.
+        stop: What ends it early.
     """
     before = feed.sequence.stats()
-    steps = max(1, int(seconds / step_seconds))
-    run = train(model, feed.data, steps, len(feed.sequence), feed.setting.batch_size)
-    run = replace(run, stats=feed.sequence.stats() - before)
+    epoch, size = len(feed.sequence), feed.setting.batch_size
+    run = train(model, feed.data, seconds, epoch, size, stop)
+    run = run and replace(run, stats=feed.sequence.stats() - before)
     feed.settle()
     return run
 
 
-def train_alone(model: Any, feed: Feed, seconds: float) -> Run:
-    """Trains on one batch of a feed, again and again: a model without a loader."""
-    batch = feed.sequence[0]
-    size, steps = feed.setting.batch_size, 8
-    began = time.perf_counter()
-    epoch = 2 * WARM_STEPS + steps
-    train(model, constant_feed(batch, epoch), steps, epoch, size)
-    took = (time.perf_counter() - began) / (WARM_STEPS + steps)
-    steps = max(4, int(seconds / took))
-    epoch = WARM_STEPS + steps
-    return train(model, constant_feed(batch, epoch), steps, epoch, size)
-
-
-def _first_line(error: BaseException | None) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:300]
+def train_alone(model: Any, feed: Feed, seconds: float, stop: Interrupt) -> Run | None:
+    """Trains on a few batches of a feed that are held: a model without a loader."""
+    sequence, size = feed.sequence, feed.setting.batch_size
+    width = 4 * size * feed.num_features if feed.setting.output == "dense" else 0
+    whole = max(1, sequence.num_rows // size)  # the last batch may be smaller
+    count = min(HELD_BATCHES, whole, max(1, HELD_BYTES // max(width, 1)))
+    places = np.linspace(0, whole - 1, count).astype(int).tolist()
+    held, epoch = [sequence[place] for place in places], len(sequence)
+    return train(model, constant_feed(held, epoch), seconds, epoch, size, stop)

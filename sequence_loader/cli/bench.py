@@ -12,14 +12,15 @@ def add_bench(commands: Subparsers) -> None:
     parser = add_command(
         commands,
         "bench",
-        "measure a store on this machine, and advise a line to paste",
+        "measure a store on this machine, and advise lines to paste",
         "Reads the store in each order, output and batch size, with workers and "
         "without, from memory (warm) and from the disk (cold: its pages are dropped, "
         "which takes no rights), and lets the fastest take turns. With --model, `fit` "
         "is what counts, beside the feed alone and the model alone. Orders are "
         "compared by the label entropy of their batches, and those that mix worse "
         "than a uniform order are not advised. What is equally fast is a tie: the "
-        "simpler is advised. Ctrl-C prints what there is.",
+        "simpler is advised. Where steps of the model are slow, fewer settings take "
+        "turns, and it says so. Ctrl-C prints what there is.",
         "bench train.store",
         "bench train.store --model model.keras --batch-size 128",
         "bench 'parts/*.store' --seconds 30 --json",
@@ -41,7 +42,7 @@ def add_bench(commands: Subparsers) -> None:
         type=float,
         default=80.0,
         metavar="N",
-        help="how long to measure, about (%(default)s)",
+        help="how long it may take, about (%(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, not tables")
     parser.add_argument(
@@ -56,32 +57,38 @@ def run_bench(args: argparse.Namespace) -> int:
     import json
 
     from sequence_loader.backends.quiet import quiet_tensorflow
+    from sequence_loader.bench.beginning import unopened_results
     from sequence_loader.bench.report import require_matplotlib, show, write_chart
     from sequence_loader.progress import progress_bar
 
     if args.chart:
         require_matplotlib()  # before two minutes are spent
-    with quiet_tensorflow():
-        from sequence_loader.backends.which_keras import import_keras
-        from sequence_loader.bench.measure import Bench
-
-        import_keras()
-    bench = Bench(
-        args.stores,
-        model=args.model,
-        seconds=args.seconds,
-        batch_size=args.batch_size,
-    )
+    results, interrupted = unopened_results(args.stores), False
     try:
+        with quiet_tensorflow():
+            from sequence_loader.backends.which_keras import import_keras
+            from sequence_loader.bench.measure import Bench
+
+            import_keras()
+        bench = Bench(
+            args.stores,
+            model=args.model,
+            seconds=args.seconds,
+            batch_size=args.batch_size,
+        )
+        results = bench.results
         steps = bench.steps
         with progress_bar("bench", steps, "runs", shown=args.progress) as advance:
             bench.run(advance)
-    finally:  # Ctrl-C as well
-        if bench.results.axes or bench.results.complete:
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:  # an error in the middle of it as well
+        if results.axes or results.complete or interrupted:
             if args.json:
-                print(json.dumps(bench.results.as_json(), indent=2))
+                print(json.dumps(results.as_json(), indent=2))
             else:
-                show(bench.results)
-            if args.chart:
-                write_chart(bench.results, args.chart)
+                show(results)
+            if args.chart and results.axes:
+                write_chart(results, args.chart)
     return 0

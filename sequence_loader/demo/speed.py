@@ -134,7 +134,7 @@ def _feeds(split: Split, kind: str, steps: int, seed: int) -> dict[str, Any]:
         )
         for _ in range(2)
     ]
-    feeds = {CONSTANT: constant_feed(made[0][0], steps)}
+    feeds = {CONSTANT: constant_feed([made[0][0]], steps)}
     if kind == "dense":
         feeds[GENERATOR] = dense_batches(x, y)
     feeds[SEQUENCE] = made[0]
