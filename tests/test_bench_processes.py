@@ -130,8 +130,8 @@ def test_a_folder_whose_name_would_be_a_pattern(tmp_path, store, monkeypatch):
     ("module", "name", "gives"),
     [
         ("measure", "load_model", None),
-        ("measure", "label_entropy", 1.0),
-        ("runner", "read_pages", False),
+        pytest.param("measure", "label_entropy", 1.0, marks=pytest.mark.long),
+        pytest.param("runner", "read_pages", False, marks=pytest.mark.long),
     ],
 )
 def test_ctrl_c_before_anything_is_measured(tmp_path, store, form, module, name, gives):
@@ -168,7 +168,9 @@ def refused(kind: str, folder: Path, store: Path, model: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.parametrize(
+    "name", ["m.keras", pytest.param("m.h5", marks=pytest.mark.long)]
+)
 def test_a_model_of_the_other_keras_says_so_and_what_reads_it(tmp_path, store, name):
     """And what it says, followed, reads it."""
     old = saved(tmp_path, "tf_keras", name)

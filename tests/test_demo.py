@@ -236,6 +236,7 @@ def start_and_stop(folder: Path, behind: str, how: int) -> tuple[int, str, str]:
         return process.returncode, "".join(printed) + said, errors
 
 
+@pytest.mark.long
 def test_an_earlier_run_stands_until_a_new_one_is_whole(tmp_path, monkeypatch, capsys):
     """Killed and interrupted, while rows are written and while it trains."""
     monkeypatch.chdir(tmp_path)
