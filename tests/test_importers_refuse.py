@@ -225,7 +225,7 @@ def test_a_flipped_bit_is_refused_or_harmless(
          "'1.5' is no column. Write an integer, counted from 1"),
         ("%%MatrixMarket matrix coordinate real hermitian\n2 3 0\n", "2 rows and 3"),
         (f"%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 1 {2**63}\n",
-         f"line 3: '{2**63}' is beyond 64 bits"),
+         f"line 3: '{2**63}' is beyond int64. Write unsigned-integer in the first"),
     ],
 )  # fmt: skip
 def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:

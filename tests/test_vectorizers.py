@@ -475,5 +475,7 @@ def test_an_unfitted_vectorizer_says_so(tmp_path):
     part = NgramVectorizer().fit_part(["aa bb"], tmp_path / "a.part", [0])
     with pytest.raises(VectorizerError, match="other options"):
         NgramVectorizer(norm="l1").merge([part])
+    with pytest.raises(ValueError, match="each part once, .*a.part 2 times"):
+        NgramVectorizer().merge([part, tmp_path / "." / "a.part"])
     with pytest.raises(FileNotFoundError, match="fit_part"):
         NgramVectorizer().merge([tmp_path])

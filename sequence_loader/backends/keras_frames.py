@@ -160,8 +160,13 @@ def steps_of(consumer: Any) -> Steps | None:
             return Steps(int(steps), consumer.get_size(), True, follows)
         if role_of(frame.f_code.co_filename) == TRAINER:
             if adapter_of(frame) is consumer:
-                steps = local["epoch_iterator"].steps_per_epoch
-                return None if steps is None else Steps(steps, consumer.num_batches)
+                iterator = local["epoch_iterator"]
+                if iterator.steps_per_epoch is None:
+                    return None
+                # Of steps that are made at once Keras trains all.
+                at_once = int(getattr(iterator, "steps_per_execution", 1))
+                steps = -(-iterator.steps_per_epoch // at_once) * at_once
+                return Steps(steps, consumer.num_batches)
     return None
 
 

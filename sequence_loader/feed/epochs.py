@@ -63,7 +63,7 @@ class EpochTracker:
         self._current = Current(epoch)
         self._loop = OwnLoop(self._current, num_batches)
         self._passes = Passes(self._current, num_batches)
-        self._said = False
+        self._said, self._ended_short = False, 0
         self.after_fork()
         renew_after_fork(self)
 
@@ -263,7 +263,8 @@ class EpochTracker:
             if steps is not None and 0 < found.ends * steps.count < steps.batches:
                 short = not steps.begins_anew
                 found.is_finished |= steps.begins_anew
-                if trains and steps.follows:
+                self._ended_short += trains and steps.begins_anew
+                if trains and (steps.follows or self._ended_short > 2):
                     self._say(begins_anew(steps))
             found.is_hooked = found.is_hooked or reader.has_hooks
             if elsewhere[0]:
@@ -311,7 +312,7 @@ class EpochTracker:
             else:
                 again = not (found.stale or found.whole)
                 self._begin(found, again=True)
-                if trains:  # until all of it was handed out
+                if trains and not found.is_resumed:  # until all of it was handed out
                     self._leave(found, again=again)
             found.is_hooked = True  # it is over when its last batch was handed out
             number = self._passes.iterate(found, by_loop=call.consumer is None)

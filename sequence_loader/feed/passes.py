@@ -22,6 +22,7 @@ class Pass:
         is_guest: Whether it is inside the call of another consumer.
         begins: Whether a loop of the user's own calls `on_epoch_begin` for it.
         is_hooked: Whether Keras calls `on_epoch_end` for it, or the loop does.
+        is_resumed: Whether it went on in an epoch of a saved state.
         is_finished: Whether its iterator has asked for its last batch.
         left: How many calls of `fit` had left its epoch before, in a row.
         ends: How many epochs of Keras have ended in it.
@@ -38,6 +39,7 @@ class Pass:
         self._num_batches = num_batches
         self.stale = True
         self.is_open = self.is_guest = self.begins = self.is_hooked = False
+        self.is_resumed = False
         self.run: Any = None
         self.run_before: Any = None
         self.epoch = self.epoch_before = 0
@@ -64,6 +66,7 @@ class Pass:
     def resume(self, epoch: int, batches: int) -> None:
         """Goes on in `epoch` behind its first `batches`, which count as read."""
         self.start(epoch)
+        self.is_resumed = True
         self._seen[:batches] = b"\1" * batches
         self.served = self.in_order = self.first = batches
 

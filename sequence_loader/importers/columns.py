@@ -58,7 +58,7 @@ class Column:
             elif not hasattr(given, "dtype") and not is_table(given):
                 found = _listed(given, name)
             if not isinstance(found, Named):
-                if np.ndim(found) == 0:
+                if not is_table(found) and np.ndim(found) == 0:
                     raise ValueError(
                         f"{argument(name)} must have one entry for each row; received "
                         f"{shown(given)}. Pass an array of shape (rows, ...)."

@@ -141,5 +141,10 @@ def _wrong(
         mend = "Write real, not integer, in the first line" if real else "Write one"
         return f"{text} is no integer. {mend}"
     elif not -(2**63) <= int(tokens[-1]) < 2 ** (64 if "unsigned" in field else 63):
-        return f"{text} is beyond 64 bits. Write real, not integer, in the first line"
+        if 0 < int(tokens[-1]) < 2**64:
+            return f"{text} is beyond int64. Write unsigned-integer in the first line"
+        return (
+            f"{text} is beyond 64 bits. Write real in the first line, and an amount "
+            f"like 1.8e19"
+        )
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -92,6 +93,13 @@ class TaskVectorizer(LearnedColumns):
         found = [Part(path, self._made_with()) for path in parts]
         if not found:
             raise ValueError("`parts` must name at least one part; received none.")
+        places = [os.path.realpath(part.path) for part in found]
+        twice = next((each for each in places if places.count(each) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"`parts` must name each part once, or its texts count more often; "
+                f"received {twice} {places.count(twice)} times. Leave the others out."
+            )
         try:
             labels = joined_labels([part.labels for part in found])
             spills = [part.spill for part in found]

@@ -267,6 +267,14 @@ def test_steps_per_epoch(tmp_path, dataset, steps):
 
 
 @about("keras_3")
+def test_a_fit_that_goes_on_in_the_middle_is_no_epoch_that_is_never_whole(tmp_path):
+    """Resumed in the second epoch of the data, and warnings are errors."""
+    setting = {"steps": 5, "dataset": True, "every": 3, "epochs": 6, "rows": 100}
+    whole = uninterrupted(tmp_path, **setting)
+    interrupted(tmp_path, whole, [("batch", 13)], **setting)
+
+
+@about("keras_3")
 @pytest.mark.parametrize(
     "dataset", [False, pytest.param(True, marks=pytest.mark.long)]
 )
