@@ -29,7 +29,8 @@ def known_rows(value: Any) -> str:
     if hasattr(value, "toarray"):
         return "~np.isnan({name}.toarray())"
     # Of pandas's NA, NumPy makes no float where it stands among objects.
-    array = np.asarray(value, object if hasattr(value, "iloc") else None)
+    table = hasattr(value, "iloc") and value.ndim == 2  # of several types, say
+    array = np.asarray(value, object if table else None)
     items = array.flat if array.dtype.kind == "O" else ()
     some = any(type(item).__name__ == "NAType" for item in items)
     return "~pd.isna({name})" if some else KNOWN
