@@ -168,9 +168,8 @@ def refused(kind: str, folder: Path, store: Path, model: str) -> str:
     return line
 
 
-@pytest.mark.parametrize(
-    "name", ["m.keras", pytest.param("m.h5", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
 def test_a_model_of_the_other_keras_says_so_and_what_reads_it(tmp_path, store, name):
     """And what it says, followed, reads it."""
     old = saved(tmp_path, "tf_keras", name)
