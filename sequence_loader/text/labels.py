@@ -175,7 +175,7 @@ class Labels:
 
     def _unknown(self, text: str) -> Fault:
         names = f"{len(self._names or ())} class names"
-        mend = "in the order of training"
+        mend = "for the training texts as well: a list, or a file of one a line"
         if self._names_from:
             names += f" in {self._names_from}"
             mend = f"or {argument('class_names', None)} to leave that file aside"
