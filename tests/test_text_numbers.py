@@ -1,4 +1,5 @@
-"""Integers that are written in a text stay what they are, or are refused."""
+"""Integers that are written in a text, and their sums, stay what they are, or are
+refused."""
 
 from __future__ import annotations
 
@@ -66,11 +67,81 @@ def test_integers_are_kept_or_refused(
             with pytest.raises(SourceError, match="is an integer that float") as caught:
                 converted(dtype)
             if not lost("float64"):
-                assert "Pass dtype='float64', or write it like" in str(caught.value)
+                assert "Pass dtype='float64', or write e0" in str(caught.value)
             asked = dtype = "float64"
         if lost(asked):
-            with pytest.raises(SourceError, match="Count from 0, or write it like 9"):
+            with pytest.raises(SourceError, match="Count from 0, or write e0"):
                 converted(dtype)
             return
         found = converted(dtype)
         assert found.tolist() == np.array(numbers, asked).tolist()
+
+
+REPEATED = {
+    "svm": lambda texts: "1 " + " ".join(f"1:{text}" for text in texts) + "\n",
+    "mtx": lambda texts: (
+        f"%%MatrixMarket matrix coordinate real symmetric\n2 2 {len(texts)}\n"
+        + "".join(f"2 1 {text}\n" for text in texts)
+    ),
+}
+
+
+def _sum(kind: str, texts: list[str], dtype: str | None) -> float:
+    """What a store has where a text repeats an entry."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"a.{kind}")
+        path.write_text(REPEATED[kind](texts))
+        store = convert(path, Path(folder, "a.store"), dtype=dtype, progress=False)
+        return float(store.take([0]).data[0])
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+@given(
+    numbers=st.lists(NUMBERS, min_size=1, max_size=5),
+    dtype=st.sampled_from([None, "smallest", "float32", "float64", "int64"]),
+)
+@example([2**24, 1], None)
+@example([2**24, 1], "smallest")
+@example([2**24, 1], "float64")
+@example([2**53, 1], "float64")
+@example([2**53, 1, -1], "int64")
+@example([2**53, 2**53], "float64")
+def test_sums_of_integers_are_kept_or_refused(
+    kind: str, numbers: list[int], dtype: str | None
+) -> None:
+    texts, total = list(map(str, numbers)), sum(numbers)
+    asked = dtype if dtype in ("float64", "int64") else "float32"
+    if any(int(float(number)) != number for number in numbers):
+        return  # refused one by one
+    if asked == "float32" and any(int(np.float32(n)) != n for n in numbers):
+        return
+    if int(np.array(float(total)).astype(asked)) == total:
+        assert _sum(kind, texts, dtype) == total
+        return
+    with pytest.raises(SourceError, match=f"sum {total} is an integer") as caught:
+        _sum(kind, texts, dtype)
+    message = str(caught.value)
+    assert f"write the sum as one entry, {total}e0" in message.lower()
+    assert _sum(kind, [f"{total}e0"], dtype) == np.array(float(total)).astype(asked)
+    assert ("dtype='float64'" in message) == (float(total) == total)
+    if float(total) == total:
+        assert _sum(kind, texts, "float64") == total
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_sums_of_amounts_are_rounded(kind: str) -> None:
+    for texts in ["16777216.5", "1"], ["1e20", "3e19"], ["nan", "16777216", "1"]:
+        total = np.float32(sum(map(float, texts)))
+        assert np.array_equal(_sum(kind, texts, None), total, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+@pytest.mark.parametrize("dtype, most", [("float16", 2**11), ("bfloat16", 2**8)])
+def test_integers_in_two_bytes(kind: str, dtype: str, most: int) -> None:
+    assert _sum(kind, [str(most - 1), "1"], dtype) == most
+    for texts in [str(most + 1)], [str(most), "1"]:
+        with pytest.raises(SourceError, match=f"integer that {dtype} cannot") as caught:
+            _sum(kind, texts, dtype)
+        assert "e0" in str(caught.value)
+        assert _sum(kind, texts, "float64") == most + 1
+    assert _sum(kind, [f"{most + 1}e0"], dtype) == most

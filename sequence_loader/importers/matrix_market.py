@@ -41,7 +41,7 @@ from sequence_loader.importers.source import (
     open_text,
     reading,
 )
-from sequence_loader.importers.text_numbers import may_be_rounded
+from sequence_loader.importers.text_numbers import may_be_rounded, summed
 
 KIND = "MatrixMarket"
 BOM = b"\xef\xbb\xbf"
@@ -131,7 +131,11 @@ def _read(
             _Header.read(text, path)
             entries = _entries(text, header, transpose, becomes)
             expected = header.count * (1 if header.symmetry == "general" else 2)
+            first = 0
             for rows in rows_of_entries(entries, shape, expected, scratch, advance):
+                if rows.data.dtype == np.float64:
+                    rows = summed(rows, becomes, str(path), first)
+                first += rows.num_rows
                 yield Block(rows)
 
     return Source(str(path), shape[1], stored, blocks, work)

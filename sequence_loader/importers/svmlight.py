@@ -30,6 +30,7 @@ from sequence_loader.importers.source import (
 )
 from sequence_loader.importers.svmlight_labels import LabelColumns, SingleLabels
 from sequence_loader.importers.svmlight_spill import KIND, Spill
+from sequence_loader.importers.text_numbers import summed
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.csr import CsrRows
 
@@ -85,7 +86,8 @@ def read_svmlight(
     if num_features is not None:
         num_features = integer("num_features", num_features, minimum=1)
     multilabel = multilabel if label_store is None else True
-    spill = Spill(scratch, multilabel, classes, DTYPE if dtype is None else dtype)
+    dtype = DTYPE if dtype is None else dtype
+    spill = Spill(scratch, multilabel, classes, dtype)
     # How far a decompressor has come in its file, nobody says.
     packed = any(path.suffix.lower() in PACKED for path in paths)
     total = None if packed else sum(path.stat().st_size for path in paths)
@@ -118,9 +120,12 @@ def read_svmlight(
         labels = SingleLabels.of(spill.integral, spill.labels, classes, class_names)
 
     def blocks(advance: Advance) -> Generator[Block]:
+        first = 0
         for piece in spill.pieces(advance):
             indices = piece.indices - (0 if from_zero else 1)
             rows = CsrRows(piece.indptr, indices, piece.data, features)
+            rows = summed(rows, dtype, name, first)
+            first += rows.num_rows
             if isinstance(labels, SingleLabels):
                 yield Block(rows, labels.numbers(piece.labels), queries=piece.queries)
             elif label_store is not None:
