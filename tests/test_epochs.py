@@ -496,9 +496,13 @@ class Epochs(RuleBasedStateMachine):
         self.note(batch)
 
     def note(self, batch):
+        self.follow()
+        self.by_user.add(batch)
+
+    def follow(self):
+        """The user's loop is one of the sequence's epoch from now on."""
         if self.by_user_epoch != self.epoch:
             self.by_user, self.by_user_epoch = set(), self.epoch
-        self.by_user.add(batch)
 
     @rule(ends=st.booleans())
     def loop(self, ends):
@@ -509,11 +513,11 @@ class Epochs(RuleBasedStateMachine):
 
     @rule()
     def end_by_hand(self):
-        whole = len(self.by_user) == self.num_batches
+        self.follow()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.tracker.end(NOBODY)
-        if whole and self.by_user_epoch == self.epoch:
+        if len(self.by_user) == self.num_batches:
             self.moved(self.epoch + 1)
 
     @rule(to_the_end=st.booleans(), by_keras=st.booleans())

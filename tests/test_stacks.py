@@ -7,12 +7,16 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from watching import HUNG_SECONDS
+from watching import HUNG_SECONDS, until
 
-from sequence_loader.backends.stacks import outwards, walking
+from sequence_loader.backends.stacks import locals_of, walking
 
 SCRIPT = Path(__file__).with_name("walked_stacks.py")
 
@@ -38,9 +42,8 @@ def test_all_threads_are_found_to_their_outermost_frame() -> None:
     thread = threading.Thread(target=waits)
     thread.start()
     try:
-        with walking():
-            found = list(sys._current_frames().values())
-            names = [[one.f_code.co_name for one in outwards(top)] for top in found]
+        with walking() as stacks:
+            names = [[one.f_code.co_name for one in stack] for stack in stacks]
     finally:
         stop.set()
         thread.join()
@@ -59,6 +62,85 @@ def test_garbage_is_collected_again_or_not(collects: bool) -> None:
         assert gc.isenabled() == collects
     finally:
         (gc.enable if before else gc.disable)()
+
+
+class Freed:
+    """Tells in which threads its objects were freed."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def __call__(self) -> object:
+        found = type("Object", (), {})()
+        weakref.finalize(found, lambda: self.threads.append(threading.get_ident()))
+        return found
+
+
+@contextmanager
+def beside(target: Callable[[], object]) -> Iterator[None]:
+    thread = threading.Thread(target=target)
+    thread.start()
+    yield
+    thread.join()
+
+
+def look(stacks: list[list[FrameType]]) -> None:
+    """Asks for the variables of `has_one`, which runs in one of the threads."""
+    frames = [one for stack in stacks for one in stack]
+    found = [locals_of(one) for one in frames if one.f_code.co_name == "has_one"]
+    assert len(found) == 1 and "freed" in found[0]
+
+
+def test_what_a_thread_lets_go_between_two_walks_is_freed_there() -> None:
+    """An iterator of TensorFlow may wait in its end for the thread that walks."""
+    freed, step = Freed(), threading.Barrier(2, timeout=HUNG_SECONDS)
+
+    def has_one() -> None:
+        one = freed()
+        step.wait()
+        step.wait()
+        del one
+        step.wait()
+        step.wait()
+
+    with beside(has_one):
+        for _ in range(2):
+            step.wait()
+            with walking() as stacks:
+                look(stacks)
+            step.wait()
+    until(lambda: bool(freed.threads))
+    assert threading.get_ident() not in freed.threads
+
+
+def test_what_a_thread_lets_go_during_a_walk_is_not_freed_by_the_walk() -> None:
+    freed, step = Freed(), threading.Barrier(2, timeout=HUNG_SECONDS)
+
+    def has_one() -> None:
+        one = freed()
+        step.wait()
+        step.wait()
+        assert one
+
+    def thread() -> None:
+        has_one()
+        step.wait()
+
+    with beside(thread):
+        step.wait()
+        with walking() as stacks:
+            look(stacks)
+            step.wait()  # it returns
+            step.wait()
+            assert not freed.threads
+        until(lambda: bool(freed.threads))
+    assert threading.get_ident() not in freed.threads
+
+
+def test_the_variables_of_a_module_stay() -> None:
+    names = {"__name__": "a module", "locals_of": locals_of, "sys": sys}
+    exec("found = locals_of(sys._getframe())", names)
+    assert names["found"]["sys"] is names["sys"] is sys
 
 
 def test_a_child_that_is_forked_beside_a_walk_collects_garbage_and_walks() -> None:

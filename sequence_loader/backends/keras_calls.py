@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from sequence_loader.backends.stacks import outwards, walking
+from sequence_loader.backends.stacks import locals_of, outwards, walking
 
 FEED, TRAINER, CALLBACKS = "feed", "trainer", "callbacks"
 GRAPH, GENERATOR = "graph", "generator"
@@ -62,13 +63,13 @@ def running_call() -> Call:
     TensorFlow asks a dataset for its first batch from threads of its own, while the
     one that trains waits for it.
     """
-    own = _call(sys._getframe(1))
+    own = _call(outwards(sys._getframe(1)))
     if own.around:
         return own
     for _ in range(_LOOKS):
         with walking() as stacks:
             # In this order: a walk is whole if its stack still is.
-            looks = [(_call(frame), _is_whole(frame)) for frame in stacks]
+            looks = [(_call(stack), _is_whole(stack)) for stack in stacks]
         running = [call for call, _ in looks if call.around]
         # A thread that neither Python nor TensorFlow began never looks whole.
         if all(whole for call, whole in looks if call.around or not running):
@@ -103,8 +104,8 @@ def is_of_fit(consumer: Any) -> bool:
     with walking() as stacks:
         return any(
             outer.f_code.co_name == "fit" and adapter_of(outer) is consumer
-            for frame in stacks
-            for outer in outwards(frame)
+            for stack in stacks
+            for outer in stack
             if role_of(outer.f_code.co_filename) == TRAINER
         )
 
@@ -125,7 +126,7 @@ def replicas_of_caller() -> int:
             return 1
         frame = frame.f_back
         if "distribute_strategy" in frame.f_code.co_varnames:
-            strategy = frame.f_locals.get("distribute_strategy")
+            strategy = locals_of(frame).get("distribute_strategy")
             return int(getattr(strategy, "num_replicas_in_sync", 1))
     return 1
 
@@ -149,27 +150,27 @@ def adapter_of(frame: FrameType) -> Any:
     """The adapter of a call by its frame, if it has one by now."""
     names = frame.f_code.co_varnames
     if "epoch_iterator" in names:
-        iterator = frame.f_locals.get("epoch_iterator")
+        iterator = locals_of(frame).get("epoch_iterator")
         return getattr(iterator, "data_adapter", None)
     if "data_handler" in names:
-        return getattr(frame.f_locals.get("data_handler"), "_adapter", None)
+        return getattr(locals_of(frame).get("data_handler"), "_adapter", None)
     return None
 
 
-def _is_whole(frame: FrameType) -> bool:
+def _is_whole(stack: list[FrameType]) -> bool:
     """Whether no frame of a stack has returned while it was looked at.
 
     One that has does not tell any more who called it.
     """
-    *_, outermost = outwards(frame)
+    *_, outermost = outwards(stack[0])
     code = outermost.f_code
     return code.co_name in _OUTERMOST or role_of(code.co_filename) == GRAPH
 
 
-def _call(frame: FrameType) -> Call:
+def _call(stack: Iterable[FrameType]) -> Call:
     around: list[Any] = []
     peeks = in_callback = False
-    for outer in outwards(frame):
+    for outer in stack:
         role = role_of(outer.f_code.co_filename)
         if role == TRAINER:
             adapter = adapter_of(outer)

@@ -14,10 +14,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from sequence_loader.backends.keras_calls import is_trainer
-from sequence_loader.backends.stacks import outwards, walking
+from sequence_loader.backends.stacks import locals_of, outwards, walking
 
 OLDEST_KERAS = 3, 11
 """The first whose `fit` a callback can have begin in the middle of an epoch."""
@@ -66,9 +67,9 @@ class Fit:
         """Whether it runs still, in any thread, also around another."""
         with walking() as stacks:
             return any(
-                _is_fit(outer) and outer.f_locals["epoch_iterator"] is self.iterator
-                for frame in stacks
-                for outer in outwards(frame)
+                _fit_locals(outer).get("epoch_iterator") is self.iterator
+                for stack in stacks
+                for outer in stack
             )
 
 
@@ -114,7 +115,7 @@ def running_fit() -> Fit:
 
 def _fit_around(frame: Any) -> Fit | None:
     for outer in outwards(frame):
-        local = outer.f_locals if _is_fit(outer) else {}
+        local = _fit_locals(outer)
         if hasattr(local.get("callbacks"), "callbacks"):
             return Fit(
                 local["x"],
@@ -138,13 +139,13 @@ def _settings(local: dict[str, Any]) -> dict[str, Any]:
     return {**found, "class_weight": plain or None}
 
 
-def _is_fit(frame: Any) -> bool:
+def _fit_locals(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame of `fit` that has an epoch iterator by now."""
     code = frame.f_code
-    return (
-        code.co_name == "fit"
-        and is_trainer(code.co_filename)
-        and "epoch_iterator" in frame.f_locals
-    )
+    if code.co_name != "fit" or not is_trainer(code.co_filename):
+        return {}
+    local = locals_of(frame)
+    return local if "epoch_iterator" in local else {}
 
 
 class FitBatches:

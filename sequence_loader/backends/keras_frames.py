@@ -31,7 +31,7 @@ from sequence_loader.backends.keras_calls import (
     role_of,
     running_call,
 )
-from sequence_loader.backends.stacks import outwards
+from sequence_loader.backends.stacks import locals_of, outwards
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def reader() -> Reader:
                 return _of_others([consumer], run, peeks)
             peeks = peeks or frame.f_code.co_name == "_symbolic_build"
         elif role == GENERATOR and "iterator_id" in frame.f_code.co_varnames:
-            local = frame.f_locals
+            local = locals_of(frame)
             dataset, iterator = local["generator_state"], local["iterator_id"]
             run = _generator_run(id(dataset), int(iterator))
         in_graph = in_graph or role == GRAPH
@@ -109,14 +109,15 @@ def read_elsewhere(consumer: Any) -> tuple[bool, bool]:
     if told is None or not told.use_multiprocessing:
         return False, False
     for frame in outwards(sys._getframe(1)):
-        name, local = frame.f_code.co_name, frame.f_locals
+        name = frame.f_code.co_name
         if name == "enumerate_epochs":  # tf-keras
+            local = locals_of(frame)
             handler = local["self"]
             steps = handler._inferred_steps
             whole = steps is None or steps >= consumer.get_size()
             return whole, whole and local["epoch"] + 1 < handler._epochs
         if name in ("_enumerate_iterator", "enumerate_epoch"):  # Keras 3
-            iterator = local["self"]
+            iterator = locals_of(frame)["self"]
             steps = iterator.steps_per_epoch
             whole = steps is None or steps >= consumer.num_batches
             # Keras 3.7 and newer fork before their next begin, older ones behind it.
@@ -151,8 +152,8 @@ def steps_of(consumer: Any) -> Steps | None:
     if consumer is None or not is_of_sequence(consumer):
         return None
     for frame in outwards(sys._getframe(1)):
-        local = frame.f_locals
         if frame.f_code.co_name == "enumerate_epochs":  # tf-keras
+            local = locals_of(frame)
             handler, steps = local["self"], local["self"]._inferred_steps
             if steps is None:
                 return None
@@ -160,7 +161,7 @@ def steps_of(consumer: Any) -> Steps | None:
             return Steps(int(steps), consumer.get_size(), True, follows)
         if role_of(frame.f_code.co_filename) == TRAINER:
             if adapter_of(frame) is consumer:
-                iterator = local["epoch_iterator"]
+                iterator = locals_of(frame)["epoch_iterator"]
                 if iterator.steps_per_epoch is None:
                     return None
                 # Of steps that are made at once Keras trains all.
@@ -181,7 +182,7 @@ _adapters: weakref.WeakSet[Any] = weakref.WeakSet()  # those seen: enqueuers are
 
 def _of_feed(frame: FrameType) -> Reader | None:
     """Who reads, by the frame of an adapter or an enqueuer, or of none of them."""
-    name, local = frame.f_code.co_name, frame.f_locals
+    name, local = frame.f_code.co_name, locals_of(frame)
     if name == "get_index":
         return _of_enqueuer(local.get("uid"))
     owner = local.get("self")  # a closure's too

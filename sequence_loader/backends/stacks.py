@@ -4,17 +4,24 @@ Python 3.11 makes the object of a frame when it is first looked at. If that coll
 garbage, a finalizer may let the other thread go on and return from that frame, and the
 object tells of memory that has gone: the process crashes. Python 3.10 has all objects
 made, and 3.12 collects at other moments.
+
+The other threads go on, so that a walk may at last be the only one that refers to what
+it looked at. An iterator of TensorFlow that is freed waits for the threads that read
+ahead for it, and those walk. So no walk frees anything: another thread does, behind it.
 """
 
 from __future__ import annotations
 
+import _thread
 import gc
+import inspect
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _walking = threading.RLock()  # a signal's handler may walk as well
 
@@ -26,27 +33,63 @@ if hasattr(os, "register_at_fork"):  # nobody walks in a child, or keeps it from
     )
 
 
+class _Walk(threading.local):
+    """What the walk of a thread has looked at, if it walks."""
+
+    held: list[Any] | None = None
+
+
+_walk = _Walk()
+
+
 @contextmanager
-def walking() -> Iterator[list[FrameType]]:
+def walking() -> Iterator[list[list[FrameType]]]:
     """Within it, the stacks of all threads may be walked.
 
     Yields:
-        The innermost frame of each; that of this thread is the caller's. It is empty
-        afterwards: a frame that refers to itself would keep all that it refers to, the
-        iterators of datasets in other threads too, until garbage is collected. And if
-        that happens in a thread that TensorFlow reads ahead in, the thread waits for
-        its own end, and no garbage is collected any more.
+        Each from its innermost frame outwards; that of this thread begins with the
+        caller's. They are gone afterwards: a frame that refers to itself would keep
+        all that it refers to until garbage is collected.
     """
-    frames: list[FrameType] = []
-    with _uncollected():
-        try:
-            found = sys._current_frames()
-            found[threading.get_ident()] = sys._getframe(2)
-            frames.extend(found.values())
-            del found
-            yield frames
-        finally:
-            frames.clear()
+    around, held = _walk.held, []  # type: ignore[var-annotated]
+    _walk.held = held if around is None else around
+    stacks: list[list[FrameType]] = []
+    try:
+        with _uncollected():
+            for thread, frame in sys._current_frames().items():
+                is_own = thread == threading.get_ident()
+                stacks.append(list(outwards(sys._getframe(2) if is_own else frame)))
+                if not is_own:
+                    _walk.held += stacks[-1]
+            yield stacks
+    finally:
+        stacks.clear()
+        _walk.held = around
+        if held:
+            _free(held)
+
+
+def _free(held: list[Any]) -> None:
+    try:
+        _thread.start_new_thread(held.clear, ())
+    except RuntimeError:  # the process ends, or may have no more threads
+        held.clear()
+
+
+def locals_of(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame by name, as they are now.
+
+    Before Python 3.13 a frame refers to what it told of until it is asked again: to
+    batches, and to iterators that `fit` is done with.
+    """
+    told = frame.f_locals
+    found = dict(told)
+    is_copy = isinstance(told, dict) and frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    if is_copy and frame.f_trace is None:  # a debugger sets variables by it
+        told.clear()
+    if _walk.held is not None:
+        _walk.held.append(found)
+    return found
 
 
 @contextmanager

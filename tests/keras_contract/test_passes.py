@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from keras_contract.real_keras import (
 from watching import HUNG_SECONDS
 
 from sequence_loader import SparseBatchSequence
+from sequence_loader.backends import keras_calls
 
 ROWS, BATCH = 30, 6  # five batches
 OUTPUTS = ["dense"] if BACKEND == "torch" else ["dense", "sparse"]
@@ -271,6 +274,24 @@ def test_a_dataset_of_the_users_own(ends: bool) -> None:
     model = counting_model(ROWS, built=False)
     assert fitted(data, model, epochs=2)[1:] == steps_of(3, 4)[1:]
     assert fitted(data.prefetch(2).repeat(), steps_per_epoch=5) == steps_of(5, 6, 7)
+
+
+def test_fit_goes_on_while_a_dataset_looks_who_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Iterators that `fit` let go ended in the threads that they waited for."""
+
+    def slowly(frame: FrameType) -> Any:
+        time.sleep(0 if threading.current_thread() is fits else 0.005)
+        return adapter_of(frame)
+
+    fits = threading.current_thread()
+    adapter_of = keras_calls.adapter_of
+    monkeypatch.setattr(keras_calls, "adapter_of", slowly)
+    inner = sequence()
+    model = counting_model(ROWS, built=False)
+    found = fitted(dataset_over(inner, ends=True), model, epochs=6)
+    assert found[1:] == steps_of(*range(6))[1:]
 
 
 def test_what_is_read_ahead_while_another_peeks_counts() -> None:
