@@ -192,12 +192,17 @@ def test_fit_and_the_model_alone_take_turns(tmp_path, capsys):
         assert alone[one["state"], one["setting"]["output"]] == one["runs"]
 
 
+def of_logits(**options: object) -> keras.Model:
+    made = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile("sgd", loss, jit_compile=False, **options)
+    return made
+
+
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 def test_steps_are_counted_however_many_are_made_at_once(tmp_path, at_once):
     source = ReopenedStore([store(tmp_path / "a.store")])
-    made = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(3)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    made.compile("sgd", loss, steps_per_execution=at_once, jit_compile=False)
+    made = of_logits(steps_per_execution=at_once)
     feed = Feed(source, setting(batch_size=16))
     count = len(feed.sequence)  # 19 batches
     for timed in (training.train_for, training.train_alone):
@@ -206,6 +211,16 @@ def test_steps_are_counted_however_many_are_made_at_once(tmp_path, at_once):
         assert rows == (count - warm) * 16
         few = timed(made, feed, 0.0, source.interrupt).rows
         assert few == {1: 16, 3: 48, 100: count * 16}[at_once]
+    source.close()
+
+
+@pytest.mark.parametrize("road", ["sequence", "dataset"])
+def test_epochs_that_bench_leaves_are_not_warned_of(tmp_path, road):
+    source = ReopenedStore([store(tmp_path / "a.store")])
+    made = of_logits()
+    feed = Feed(source, replace(setting(batch_size=16), road=road))
+    for _ in range(4):
+        assert training.train_for(made, feed, 0.0, source.interrupt).rows == 16
     source.close()
 
 

@@ -133,6 +133,8 @@ def train_for(model: Any, feed: Feed, seconds: float, stop: Interrupt) -> Run | 
         stop: What ends it early.
     """
     before = feed.sequence.stats()
+    # What the last run left of its epoch is not to be trained any more.
+    feed.sequence.set_epoch(feed.sequence.epoch + 1)
     epoch, size = len(feed.sequence), feed.setting.batch_size
     run = train(model, feed.data, seconds, epoch, size, stop)
     run = run and replace(run, stats=feed.sequence.stats() - before)
