@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arguments import argument
+from sequence_loader.arrays import Array
 
 ABSENT = frozenset(" nan NaN NA <NA> N/A n/a #N/A null NULL None".split(" "))
 """Text that says that there is no label, unless `class_names` holds it: what NumPy,
@@ -85,6 +86,23 @@ def check_unmasked(name: str, value: Any) -> None:
             f"`{name}` must not be a masked array, whose mask would be lost; received "
             f"one of shape {value.shape}. Pass for example {name}.filled(0)."
         )
+
+
+def as_numpy(name: str, value: Any) -> Array:
+    """An array of what is array-like; raises TypeError of what NumPy makes none.
+
+    Some types of pandas, polars and pyarrow raise errors of their own.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError:  # of rows of several lengths
+        return np.empty((0, 0))
+    except Exception as error:
+        lists = "to_pylist" if hasattr(value, "to_pylist") else "to_list"
+        raise TypeError(
+            f"`{name}` must be an array, or what NumPy makes one of; received a "
+            f"{type(value).__name__}: {shown(error)}. Pass np.array({name}.{lists}())."
+        ) from error
 
 
 def check_real(name: str, dtype: np.dtype[Any]) -> None:

@@ -16,8 +16,10 @@ from encoded import plain
 from refusals import refused, sequence
 
 from sequence_loader import (
+    BalancedSampler,
     NgramVectorizer,
     StoreWriter,
+    WeightedSampler,
     convert,
     open_store,
 )
@@ -47,6 +49,14 @@ def runs(*values):
 def union(*children):
     kinds = pa.array([i % len(children) for i in range(4)], pa.int8())
     return pa.UnionArray.from_sparse(kinds, list(map(pa.array, children)))
+
+
+def int128(values):
+    return pl.Series(values, dtype=pl.Int128)
+
+
+def categories(values):
+    return pd.DataFrame({"a": pd.Categorical(values)})
 
 
 @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
@@ -161,7 +171,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_columns_of_no_numbers_are_refused_by_us(name):
+def test_columns_of_no_numbers_are_refused_by_us(name, tmp_path):
     array = STRANGE[name]
     for column in (array, of_arrow(array)):
         kind = pd.DataFrame if hasattr(column, "iloc") else pa.table
@@ -174,6 +184,88 @@ def test_columns_of_no_numbers_are_refused_by_us(name):
                 said.replace("`y`", "`sample_weight`"),
                 call=lambda: sequence(np.eye(4), np.arange(4), x),
             )
+            with StoreWriter(tmp_path / "a.store", 4, overwrite=True) as writer:
+                refused(TypeError, said, call=lambda: writer.append(np.eye(4), y=x))
+        with pytest.raises((TypeError, ValueError), match="`rows` must"):
+            sequence(np.eye(4), rows=column)
+        with pytest.raises(TypeError, match="`weights` must"):
+            WeightedSampler(column)
+        if name not in ("string view", "texts in runs"):
+            with pytest.raises((TypeError, ValueError), match="`labels` must"):
+                BalancedSampler(column)
+
+
+def test_labels_in_blocks_are_given_their_names(tmp_path):
+    said = "`class_names` must be given where labels in blocks are classes, since later"
+    column = of_arrow(runs("b", "a"))
+    for y in (column, pd.Categorical(list("bbaa")), list("bbaa"), runs("b", "a")):
+        text = refused(
+            ValueError, said, call=lambda: convert([(np.eye(4), y)], tmp_path / "a")
+        )
+        assert text.endswith("Pass all names, for example class_names=['a', 'b'].")
+        options = {"class_names": ["a", "b"], "overwrite": True}
+        store = convert([(np.eye(4), y)], tmp_path / "a.store", **options)
+        assert store.y.tolist() == [1, 1, 0, 0] and store.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [lambda v: of_arrow(runs(*v)), int128, categories])
+def test_what_is_advised_where_numbers_are_missing_leaves_those_out(kind):
+    y = kind([7, None])
+    text = refused(
+        ValueError,
+        "`y` must have a number for each row, or the loss is NaN; row ",
+        call=lambda: targets(sequence(np.eye(len(y)), y)),
+    )
+    rows = eval(text.partition("with rows=")[2][:-1], {"np": np, "pd": pd, "y": y})
+    assert set(np.ravel(targets(sequence(np.eye(len(y)), y, rows=rows)))) == {7}
+
+
+class Unlike:
+    """What does not let itself compare, nor be made a number."""
+
+    def __eq__(self, other):
+        raise RuntimeError("not comparable")
+
+    def __float__(self):
+        raise RuntimeError("no number")
+
+
+def test_labels_that_cannot_be_compared(tmp_path):
+    items = [Unlike(), 1, 2, 10**400]
+    for y in (items, np.array(items), pd.Series(items)):
+        said = "`y` must hold numbers; received dtype object: ["
+        refused(TypeError, said, call=lambda: sequence(np.eye(4), y))
+        call = lambda: convert(np.eye(4), tmp_path / "a", y=y)  # noqa: E731
+        refused(TypeError, "`y` must hold numbers; received dtype object", call=call)
+        said = "`labels` must hold integers, booleans or strings; received dtype object"
+        refused(TypeError, said, call=lambda: BalancedSampler(y))
+
+
+def test_a_list_of_texts_that_lacks_one_has_no_class_of_that_name():
+    for gone in (None, float("nan"), pd.NA):
+        said = "`labels` must hold integers, booleans or strings; received dtype object"
+        refused(
+            TypeError,
+            said,
+            "Leave rows without a label out",
+            call=lambda: BalancedSampler(["a", gone, "b"]),
+        )
+
+
+def test_columns_of_types_of_other_packages(tmp_path):
+    values = np.array([1, 0, 2, 1]).astype(ml_dtypes.bfloat16)
+    for x in (pd.DataFrame({"a": values}), pd.DataFrame({"a": values, "b": [1.5] * 4})):
+        assert whole(sequence(x))[:, 0].tolist() == [1, 0, 2, 1]
+        store = convert(x, tmp_path / "a.store", overwrite=True)
+        assert store[:].toarray()[:, 0].tolist() == [1, 0, 2, 1]
+        assert np.array(targets(sequence(np.eye(4), x)))[:, 0].tolist() == [1, 0, 2, 1]
+    values = values.astype(ml_dtypes.float8_e5m2)
+    for x in ({"a": values}, {"a": values, "b": [1.5] * 4}):
+        said = "must hold real numbers; received dtype float8_e5m2. Convert it, for exa"
+        x = pd.DataFrame(x)
+        refused(TypeError, f"`x` {said}", call=lambda: sequence(x))
+        refused(TypeError, f"`y` {said}", call=lambda: sequence(np.eye(4), x))
+        assert whole(sequence(x.astype("float32")))[:, 0].tolist() == [1, 0, 2, 1]
 
 
 TABLES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
-from sequence_loader.checks import one_of, shown
+from sequence_loader.checks import ABSENT, one_of, shown
 from sequence_loader.importers.labels import Named, named, number_of, placed
 
 MISSING = ("refuse", "zero-weight")
@@ -49,14 +49,14 @@ class LabelRule:
         found = named(y, numbers=bool(self.classes))
         if isinstance(found, Named) and self.class_names is not None:
             return placed(found, self.class_names)
-        if isinstance(found, Named) and (found.numbers or self.classes):
+        if isinstance(found, Named):
+            names = [name for name in found.names if name not in ABSENT]
             raise ValueError(
                 f"{argument('class_names')} must be given where labels in blocks are "
-                f"classes, since later blocks may hold others; received "
-                f"{argument('classes', True)} alone. Pass all names."
+                f"classes, since later blocks may hold others; received the labels "
+                f"{shown(names)}. Pass all names, for example "
+                f"{argument('class_names', names[:2])}."
             )
-        if isinstance(found, Named):
-            return y
         if self.classes is None and self.class_names and _one_whole_number_a_row(found):
             keys = list(map(number_of, self.class_names))
             if keys != list(range(len(keys))) and str not in map(type, keys):

@@ -19,7 +19,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, check_real, shown
 from sequence_loader.rows.columns import categories_of
-from sequence_loader.rows.objects import from_objects
+from sequence_loader.rows.objects import from_objects, is_nan
 from sequence_loader.rows.tables import entries_of, is_table
 
 
@@ -205,7 +205,7 @@ def _of_objects(array: Array, name: str) -> Array:
     if pandas is not None:
         absent = np.asarray(pandas.isna(array))
     else:
-        lacking = [value is None or value != value for value in array.flat]
+        lacking = [value is None or is_nan(value) for value in array.flat]
         absent = np.array(lacking, bool).reshape(array.shape)
     present = array[~absent]
     texts = present.size and all(isinstance(value, str) for value in present)

@@ -18,13 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Integers
-from sequence_loader.checks import check_unmasked, integer, shown
+from sequence_loader.checks import as_numpy, check_unmasked, integer, shown
 from sequence_loader.order.permutation import (
     Words,
     derive_key,
@@ -210,7 +211,9 @@ def _checked_labels(given: Any) -> npt.NDArray[Any]:
         given = given.toarray()
         given = given.ravel() if 1 in given.shape else given
     check_unmasked("labels", given)
-    labels = np.array(given)
+    labels = as_numpy("labels", given).copy()
+    if labels.dtype.kind == "U" and isinstance(given, list | tuple):
+        labels = np.array(given, object)  # NumPy makes text of what is missing, too
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
     if labels.ndim != 1 or len(labels) == 0:
@@ -231,7 +234,9 @@ def _checked_labels(given: Any) -> npt.NDArray[Any]:
 
 
 def _is_missing(label: Any) -> bool:
-    return label is None or type(label).__name__ == "NAType" or bool(label != label)
+    if isinstance(label, Number):
+        return bool(label != label)
+    return label is None or type(label).__name__ == "NAType"
 
 
 def _checked_shares(

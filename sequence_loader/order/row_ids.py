@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Integers
-from sequence_loader.checks import check_unmasked, shown
+from sequence_loader.checks import as_numpy, check_unmasked, shown
 
 
 def checked_subset(rows: Any, num_rows: int) -> Integers | None:
@@ -29,10 +29,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if rows is None:
         return None
     check_unmasked("rows", rows)
-    try:
-        given = np.asarray(rows)
-    except ValueError:  # ragged
-        given = np.empty((0, 0))
+    given = as_numpy("rows", rows)
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(
             f"`rows` must be a one-dimensional array of at least one row; received "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sequence_loader.arrays import Integers
-from sequence_loader.checks import check_unmasked, integer, shown
+from sequence_loader.checks import as_numpy, check_unmasked, integer, shown
 from sequence_loader.order.permutation import Words, derive_key, keyed_words
 from sequence_loader.order.samplers import check_described, content_digest, settle_seed
 
@@ -98,7 +98,7 @@ def checked_weights(name: str, given: Any) -> npt.NDArray[np.float64]:
         ValueError: Not one-dimensional, empty, negative, not finite, or all 0.
     """
     check_unmasked(name, given)
-    found = np.asarray(given)
+    found = as_numpy(name, given)
     if found.dtype.kind not in "biuf":
         raise TypeError(
             f"`{name}` must hold real numbers; received dtype {found.dtype}: "

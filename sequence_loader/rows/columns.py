@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import shown
+from sequence_loader.checks import check_real, shown
 from sequence_loader.rows.objects import from_objects
 from sequence_loader.rows.values import DoesNotFit, check_fits
 
@@ -72,7 +72,11 @@ def numbers_of_column(
         if column.isna().any():
             return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan))
         return np.asarray(column.to_numpy(dtype=kind))
-    return from_objects(np.asarray(column.to_numpy()), name, label, whole)
+    array = np.asarray(column.to_numpy())
+    if array.dtype.isbuiltin == 2:  # of another package, which may be bfloat16
+        check_real(name, array.dtype)
+        array = array.astype(np.float32)
+    return from_objects(array, name, label, whole)
 
 
 def labels_of_column(column: Any) -> Array:

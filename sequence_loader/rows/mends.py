@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from sequence_loader.arrays import Array
-from sequence_loader.rows.objects import is_missing
+from sequence_loader.rows.columns import package
+from sequence_loader.rows.objects import is_missing, is_nan
 
 KNOWN = "~np.isnan(np.asarray({name}, float))"
 """Which rows have a number, of most containers."""
@@ -28,12 +31,13 @@ def known_rows(value: Any) -> str:
     """As `KNOWN`, of what numbers that may be missing came in."""
     if hasattr(value, "toarray"):
         return "~np.isnan({name}.toarray())"
-    # Of pandas's NA, NumPy makes no float where it stands among objects.
-    table = hasattr(value, "iloc") and value.ndim == 2  # of several types, say
-    array = np.asarray(value, object if table else None)
-    items = array.flat if array.dtype.kind == "O" else ()
-    some = any(type(item).__name__ == "NAType" for item in items)
-    return "~pd.isna({name})" if some else KNOWN
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("error")  # pandas makes integers of some NaN
+        if np.isnan(np.asarray(value, float)).any():
+            return KNOWN
+    if package(value) not in ("polars", "pyarrow"):
+        return "~pd.isna({name})"
+    return KNOWN.replace("np.asarray({name}", f"np.array({as_lists(value, '{name}')}")
 
 
 def number_mend(value: Any, array: Array, name: str) -> str | None:
@@ -51,7 +55,7 @@ def number_mend(value: Any, array: Array, name: str) -> str | None:
         return f"Convert it to real numbers, with np.real(np.asarray({name}, complex))"
     try:
         list(map(float, items))
-    except (TypeError, ValueError):
+    except Exception:  # of any kind, where items are of types of the user's
         return None
     if "NAType" in {type(item).__name__ for item in array.flat}:
         return None
@@ -63,7 +67,7 @@ def label_mend(value: Any, array: Array, name: str) -> str:
     mend = number_mend(value, array, name)
     if mend is not None:
         return mend
-    if any(is_missing(item) or item != item for item in array.flat):
+    if any(is_missing(item) or is_nan(item) for item in array.flat):
         column = hasattr(value, "to_pylist") and not hasattr(value, "columns")
         entries = as_lists(value, name) if column else name  # NumPy may lose which
         return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
-from numbers import Integral, Rational, Real
+from numbers import Integral, Number, Rational, Real
 from typing import Any
 
 import numpy as np
@@ -140,3 +140,8 @@ def _as_float(item: Any) -> float:
 def is_missing(item: Any) -> bool:
     """Whether it stands for no value: `None`, or pandas's ``NA`` and ``NaT``."""
     return item is None or type(item).__name__ in ("NAType", "NaTType")
+
+
+def is_nan(item: Any) -> bool:
+    """Whether it is a number that is none; others may not let themselves compare."""
+    return isinstance(item, Number) and bool(item != item)

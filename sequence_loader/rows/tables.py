@@ -239,7 +239,9 @@ def _is_plain(table: Any) -> bool:
     """Whether it is a DataFrame of one of NumPy's own types of numbers."""
     dtypes = set(table.dtypes) if hasattr(table, "iloc") and table.ndim == 2 else set()
     first = next(iter(dtypes), None)
-    return len(dtypes) == 1 and isinstance(first, np.dtype) and first.kind in "biuf"
+    if len(dtypes) != 1 or not isinstance(first, np.dtype):
+        return False
+    return first.kind in "biuf" and first.isbuiltin != 2
 
 
 def _columns(table: Any) -> list[tuple[Any, Any]] | None:

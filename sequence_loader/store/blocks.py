@@ -20,7 +20,7 @@ from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import number_mend
 from sequence_loader.rows.objects import array_of, from_objects
-from sequence_loader.rows.tables import is_table, matrix_of, numbers_of
+from sequence_loader.rows.tables import entries_of, is_table, matrix_of
 from sequence_loader.rows.values import (
     SCALE_DOWN,
     DoesNotFit,
@@ -170,8 +170,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     check_unmasked(name, values)
     given = values
     if is_table(values):
-        matrix = numbers_of(values, name)
-        values = values if matrix is None else matrix
+        values = entries_of(values, name)
     if sp.issparse(values):
         values = values.toarray()
     try:
