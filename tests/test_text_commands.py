@@ -337,11 +337,26 @@ def test_columns_that_nobody_passed_are_said_to_be_those_of_the_store(folder, ru
     write_csv("bare.csv", [(i % 3, new[i]) for i in range(7)])
     like = ["bare.store", "--like=named.store", "--no-header"]
     refused = run("vectorize", "bare.csv", *like, code=1)
-    assert "--label-column must be given: the labels of named.store are in 'kind'" in (
-        refused
-    )
-    run("vectorize", "bare.csv", *like, "--label-column=0", "--text-columns=1")
+    assert (
+        "--label-column and --text-columns must be given: the labels of named.store "
+        "are in 'kind' and the texts of named.store are in ['text'], and "
+    ) in refused
+    assert refused.endswith("or --no-labels in place of the first, if there are none.\n")
+    label = ["--label-column=0"]
+    refused = run("vectorize", "bare.csv", *like, *label, code=1)
+    assert "error: --text-columns must be given: the texts of named.store" in refused
+    run("vectorize", "bare.csv", *like, *label, "--text-columns=1")
     assert same(open_store("bare.store"), open_store("named.store"))
+    # A header of other names.
+    write_csv("other.csv", [("stars", "words"), *((i % 3, new[i]) for i in range(7))])
+    like = ["other.store", "--like=named.store"]
+    refused = run("vectorize", "other.csv", *like, code=1)
+    assert "error: --label-column and --text-columns must be given: the lab" in refused
+    run("vectorize", "other.csv", *like, "--label-column=stars", "--text-columns=words")
+    assert same(open_store("other.store"), open_store("named.store"))
+    run("vectorize", "other.csv", *like, "--no-labels", "--text-columns=words",
+        "--overwrite")  # fmt: skip
+    assert open_store("other.store").y is None
 
 
 def test_one_text_a_line_is_read_as_the_error_says(folder, run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
@@ -100,10 +101,21 @@ class ColumnsError(ValueError):
         self, message: str, name: str, path: str, names: Sequence[str] | int
     ) -> None:
         super().__init__(message)
-        self.name, self.path = name, path
+        self.name, self.path, self._names = name, path, names
         self.count = names if isinstance(names, int) else len(names)
         self.found = (
             f"{names} column{'s' * (names != 1)}, counted from 0"
             if isinstance(names, int)
             else f"the columns {shown(tuple(names))}"
+        )
+
+    def lacks(self, columns: Any) -> bool:
+        """Whether the file has not all of some columns: one, several, or `None`."""
+        each = columns if isinstance(columns, list | tuple) else [columns]
+        named = [] if isinstance(self._names, int) else list(self._names)
+        return any(
+            named.count(column) != 1
+            if isinstance(column, str)
+            else column is not None and not -self.count <= column < self.count
+            for column in each
         )

@@ -41,24 +41,31 @@ def open_like(
             raise
         bare = wanted.get("label_column", 0) is None
         if error.count != 1 or not bare or "text_columns" in given:
-            raise _unfit(error, settings, origin) from error
+            raise _unfit(error, settings, origin, given) from error
     del wanted["text_columns"]
     texts = open_texts(paths, **wanted)
     before = ", ".join(map(str, settings["text_columns"]))
     return texts, f"texts are in the only column; in {origin}: {before}"
 
 
-def _unfit(error: ColumnsError, settings: dict[str, Any], origin: str) -> ValueError:
-    what = "labels" if error.name == "label_column" else "texts"
-    asked = argument(error.name)
+def _unfit(
+    error: ColumnsError, settings: dict[str, Any], origin: str, given: dict[str, Any]
+) -> ValueError:
+    what = {"label_column": "labels", "text_columns": "texts"}
+    lacking = [
+        name for name in what if name not in given and error.lacks(settings.get(name))
+    ]
+    asked = " and ".join(map(argument, lacking))
+    theirs = " and the ".join(
+        f"{what[name]} of {origin} are in {shown(settings[name])}" for name in lacking
+    )
     none = argument("label_column", None)
-    if what == "labels":
-        mend = f"Pass {asked} and the column of labels, or {none} if there are none"
-    else:
-        mend = f"Pass {asked} and the columns of texts"
-        if settings.get("label_column") is not None:
-            mend += f", and {none} if there are no labels"
+    mend = f"Pass {asked}"
+    if "label_column" in lacking:
+        mend += f", or {none} in place of the first, if there are none"
+    elif settings.get("label_column") is not None:
+        mend += f", and {none} if there are no labels"
     return ValueError(
-        f"{asked} must be given: the {what} of {origin} are in "
-        f"{shown(settings[error.name])}, and {error.path} has {error.found}. {mend}."
+        f"{asked} must be given: the {theirs}, and {error.path} has {error.found}. "
+        f"{mend}."
     )
