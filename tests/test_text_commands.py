@@ -341,7 +341,7 @@ def test_columns_that_nobody_passed_are_said_to_be_those_of_the_store(folder, ru
         "--label-column and --text-columns must be given: the labels of named.store "
         "are in 'kind' and the texts of named.store are in ['text'], and "
     ) in refused
-    assert refused.endswith("or --no-labels in place of the first, if there are none.\n")
+    assert "or --no-labels in place of the first, if there are none." in refused
     label = ["--label-column=0"]
     refused = run("vectorize", "bare.csv", *like, *label, code=1)
     assert "error: --text-columns must be given: the texts of named.store" in refused
