@@ -641,6 +641,16 @@ def test_columns_of_tables_are_labels_as_pandas_are(tmp_path: Path) -> None:
         assert labels_of(store) == [["x", "y"], ["y", "x"], ["x", "x"]]
 
 
+def test_sparse_columns_are_labels_as_others_are(tmp_path: Path) -> None:
+    y = pd.DataFrame({name: pd.arrays.SparseArray([0, 2, 0]) for name in "ab"})
+    for source, beside in ([marked(3, 2)], y), ([(marked(3, 2), y)], None):
+        store = convert(source, tmp_path / "a.store", y=beside, overwrite=True)
+        assert store.y.tolist() == [[0, 0], [2, 2], [0, 0]]
+        store = convert(source, tmp_path / "a.store", y=beside, overwrite=True,
+                        classes=True, class_names=["2", "0"])  # fmt: skip
+        assert store.y.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
 def test_categories_that_are_numbers_are_called_by_their_digits(tmp_path: Path) -> None:
     y = pd.Categorical([3.0, 1.0, 3.0])
     store = convert([marked(3, 2)], tmp_path / "a.store", y=y)

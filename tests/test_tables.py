@@ -95,7 +95,7 @@ def test_whole_numbers_beside_floats_must_be_held(table):
             DoesNotFit,
             f"`{name}` holds 17000003 in row 1, in column 'id' beside floats, which "
             f"float32 cannot hold. Pass that column by itself",
-            "or if it is an amount, as float64.",
+            "or that column as float64, if it is an amount.",
             call=lambda: sequence(x),
         )
     apart = {"id": made["id"], "share": made["share"]}
@@ -470,7 +470,13 @@ def test_tables_in_blocks_are_converted(table, tmp_path):
     # What a dtype cannot hold, and columns that are not those of the first.
     path = tmp_path / "refused.store"
     said = "holds 17000001 in row 0, in column 'id' beside floats, which float32"
-    refused(DoesNotFit, said, call=lambda: convert(blocks, path, dtype="float32"))
+    text = refused(
+        DoesNotFit, said, call=lambda: convert(blocks, path, dtype="float32")
+    )
+    assert "Pass dtype='float64', or that column as float64, if it is an am" in text
+    kept = convert(blocks, path, dtype="smallest")
+    assert (kept[:].toarray() == expected).all()
+    shutil.rmtree(path)
     other = table({name: columns[name] for name in ("share", "id", "new")})
     said = "`block` must have the same columns, in the same order, each time; this "
     refused(ValueError, said, call=lambda: convert([*blocks, other], path))

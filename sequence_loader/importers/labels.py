@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
@@ -61,6 +62,7 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
             names = tuple(map(number_name, listed[0]))
             return Named(names, listed[1], kinds == {True})
         values = entries_of(values, name)
+        values = values.toarray() if sp.issparse(values) else values
     if not isinstance(getattr(values, "dtype", None), np.dtype):
         values = getattr(values, "array", values)  # of a Series, with what NumPy lacks
     if hasattr(values, "categories"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import shown
 from sequence_loader.rows.columns import (
@@ -269,13 +270,13 @@ def _beside(
             check_fits(array, whole)
         return cast(array, common)
     except DoesNotFit as error:
-        raise error.named(
-            name,
-            array,
-            f"Pass that column by itself, as in {{'ids': frame[{column!r}], ...}}, or "
-            f"if it is an amount, as float64.",
-            f"in column {column!r} beside floats, which {error.dtype} cannot hold",
-        ) from None
+        mend = f"that column by itself, as in {{'ids': frame[{column!r}], ...}}"
+        if name == "block":  # of a store, which is one matrix
+            alone = whole == np.float64
+            mend = "it to another store" if alone else argument("dtype", "float64")
+        mend = f"Pass {mend}, or that column as float64, if it is an amount."
+        rule = f"in column {column!r} beside floats, which {error.dtype} cannot hold"
+        raise error.named(name, array, mend, rule) from None
 
 
 def _as_csr(

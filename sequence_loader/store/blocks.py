@@ -50,9 +50,7 @@ def as_csr(
         dtype: The one that values are kept in; `None` if it is to be that of the first
             block.
     """
-    whole = dtype
-    if dtype is not None and not is_floating(dtype):
-        whole = np.dtype(np.float64)
+    whole = dtype if dtype and is_floating(dtype) else np.dtype(np.float64)
     check_unmasked(name, block)
     if is_table(block):
         block = matrix_of(block, name, whole)
