@@ -226,6 +226,10 @@ def test_a_flipped_bit_is_refused_or_harmless(
         ("%%MatrixMarket matrix coordinate real hermitian\n2 3 0\n", "2 rows and 3"),
         (f"%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 1 {2**63}\n",
          f"line 3: '{2**63}' is beyond int64. Write unsigned-integer in the first"),
+        ("%%MatrixMarket matrix coordinate unsigned-integer general\n2 2 1\n1 1 -1\n",
+         "line 3: '-1' is below 0. Write integer in the first line"),
+        (f"%%MatrixMarket matrix coordinate integer skew-symmetric\n2 2 1\n2 1 {-2**63}"
+         "\n", f"it holds {-2**63}, whose opposite, on the other side of the diagonal"),
     ],
 )  # fmt: skip
 def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:

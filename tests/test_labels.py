@@ -195,7 +195,7 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     for name, said in (
         ("t.csv:no", "it has 0 columns 'no': ['id', 'cell, type', 'n']. Name one of"),
         ("t.csv", "it has several columns: "),
-        ("twice.csv:y", "it has 2 columns 'y'"),
+        ("twice.csv:y", "it has 2 columns 'y': ['y', 'y']. Give each a name of"),
         ("short.csv:y", "line 3 has 1 entries, and the first one 2"),
         ("large.txt", "integers beyond int64"),
         ("bytes.txt", "it is no text"),

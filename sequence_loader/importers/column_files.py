@@ -201,9 +201,11 @@ def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
     if numbered:
         return int(column), False
     wrong = f"has {first.count(column)} columns" if column else "has several columns"
+    mend = f"Name one of them, as in {path}:{first[-1] if first else 'label'}"
+    if first.count(column) > 1:
+        mend = "Give each a name of its own"
     raise ValueError(
-        f"it {wrong}{f' {column!r}' if column else ''}: {shown(first)}. Name one of "
-        f"them, as in {path}:{first[-1] if first else 'label'}"
+        f"it {wrong}{f' {column!r}' if column else ''}: {shown(first)}. {mend}"
     )
 
 

@@ -140,6 +140,8 @@ def _wrong(
         real = REAL.match(value) is not None
         mend = "Write real, not integer, in the first line" if real else "Write one"
         return f"{text} is no integer. {mend}"
+    elif "unsigned" in field and int(tokens[-1]) < 0:
+        return f"{text} is below 0. Write integer in the first line"
     elif not -(2**63) <= int(tokens[-1]) < 2 ** (64 if "unsigned" in field else 63):
         if 0 < int(tokens[-1]) < 2**64:
             return f"{text} is beyond int64. Write unsigned-integer in the first line"

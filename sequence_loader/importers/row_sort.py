@@ -80,9 +80,20 @@ def rows_of_entries(
 
 
 def mirrored(part: Entries, skew: bool) -> Entries:
-    """Entries on one side of the diagonal, and on the other."""
+    """Entries on one side of the diagonal, and on the other.
+
+    Raises:
+        ValueError: What is below 0 has no opposite.
+    """
     row, column, values = part.row, part.column, part.value
     off = row != column
+    if skew and values.dtype.kind == "i":
+        least = np.iinfo(values.dtype).min
+        if (values[off] == least).any():
+            raise ValueError(
+                f"it holds {least}, whose opposite, on the other side of the diagonal, "
+                f"{values.dtype} cannot hold. Write real in the first line"
+            )
     return Entries(
         np.concatenate([row, column[off]]),
         np.concatenate([column, row[off]]),
