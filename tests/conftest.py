@@ -59,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "torch: is skipped where torch is not installed",
         "long: is left out unless --combinations=all",
         "contract: is about what holds on every Keras",
+        "once: is about it on one Keras, unless --combinations=all",
     ):
         config.addinivalue_line("markers", mark)
     if config.option.long:
@@ -114,16 +115,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("torch is not installed")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    # Tests collect garbage often: not among all that is imported by now.
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two processes for all tests; some tests are done before a second has begun."""
     every = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return 2 if every and (os.cpu_count() or 1) > 1 else 0
+    if not every or (os.cpu_count() or 1) < 2:
+        return 0
+    # Beside one another, several threads in each wait for a processor, and spin.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    return 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def garbage_is_of_this_file() -> None:
+    """Tests collect it often: not among all that was imported and made before."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +17,10 @@ from test_every_keras import environment
 from watching import HUNG_SECONDS
 
 from sequence_loader import StoreWriter
+from sequence_loader.cli.main import main
 
 ROWS, FEATURES = 240, 12
 TORCH = pytest.param("torch", marks=pytest.mark.torch)
-OTHERS = [pytest.param(kind, marks=pytest.mark.long) for kind in ("jax", "tf_keras")]
 MODEL = """
 import sys, {keras} as keras
 made = keras.Sequential([
@@ -26,16 +28,6 @@ made = keras.Sequential([
 ])
 made.compile("adam", "sparse_categorical_crossentropy")
 made.save(sys.argv[1])
-"""
-INTERRUPTED = """
-import os, signal, sys
-from sequence_loader.bench import {module}
-def pressed(*arguments):
-    os.kill(os.getpid(), signal.SIGINT)
-    return {gives}
-{module}.{name} = pressed
-from sequence_loader.cli.main import main
-sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -78,7 +70,8 @@ def bench(kind: str, folder: Path, *arguments: object) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("kind", ["tensorflow", TORCH, *OTHERS])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["tensorflow", TORCH, "jax", "tf_keras"])
 def test_lines_to_paste_run_in_another_folder(tmp_path, store, kind):
     """On every Keras, with a model; a glob pattern is as absolute as a path."""
     model = saved(tmp_path, kind)
@@ -130,26 +123,25 @@ def test_a_folder_whose_name_would_be_a_pattern(tmp_path, store, monkeypatch):
     ("module", "name", "gives"),
     [
         ("measure", "load_model", None),
-        pytest.param("measure", "label_entropy", 1.0, marks=pytest.mark.long),
-        pytest.param("runner", "read_pages", False, marks=pytest.mark.long),
+        ("measure", "label_entropy", 1.0),
+        ("runner", "read_pages", False),
     ],
 )
-def test_ctrl_c_before_anything_is_measured(tmp_path, store, form, module, name, gives):
+def test_ctrl_c_before_anything_is_measured(
+    store, form, module, name, gives, monkeypatch, capsys
+):
     """The same JSON, with empty lists; or one line."""
-    model = tmp_path / "m.keras"
-    code = INTERRUPTED.format(module=module, name=name, gives=gives)
+
+    def pressed(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return gives
+
+    monkeypatch.setattr(f"sequence_loader.bench.{module}.{name}", pressed)
     options = ["--json"] if form == "json" else []
     if name == "load_model":
-        options += ["--model", str(model)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "bench", str(store), "--no-progress", *options],
-        env=env("tensorflow", tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=HUNG_SECONDS,
-    )
-    out, err = done.stdout, done.stderr
-    assert done.returncode == 130
+        options += ["--model", "m.keras"]
+    assert main(["bench", str(store), "--no-progress", *options]) == 130
+    out, err = capsys.readouterr()
     assert "interrupted" in err
     if form == "tables":
         assert out == "Interrupted before anything was measured.\n"

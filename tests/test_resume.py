@@ -232,7 +232,7 @@ def test_a_look_at_a_batch_or_at_all_by_evaluate_leaves_the_place_alone():
     sequence.load_state_dict(sequence.state_dict(batches=2))
     sequence[0]
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile(loss="mse")
+    model.compile(loss="mse", jit_compile=False)
     model.evaluate(sequence, verbose=0)
     assert sequence.state_dict()["rows_trained"] == 8
     assert [y.tolist() for _, y in sequence] == [
@@ -247,7 +247,7 @@ def test_a_look_at_a_batch_or_at_all_by_evaluate_leaves_the_place_alone():
 def test_fit_refuses_to_train_the_first_part_of_an_epoch_twice():
     keras = pytest.importorskip("keras")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile(loss="mse")
+    model.compile(loss="mse", jit_compile=False)
     for served in (lambda s: s, lambda s: s.to_tf_dataset()):
         sequence = SparseBatchSequence(csr(20, 3), np.arange(20), batch_size=4, seed=1)
         sequence.load_state_dict(sequence.state_dict(batches=2))

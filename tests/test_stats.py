@@ -162,7 +162,7 @@ class Doubled(SparseBatchSequence):
 @pytest.mark.parametrize("dataset", [False, True])
 def test_fit_tells_which_side_waits(kind, dataset):
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     model.fit(np.ones((4, FEATURES)), np.ones(4), verbose=0)  # TensorFlow compiles
     pause = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: time.sleep(PAUSE)

@@ -562,7 +562,9 @@ def wait_until_idle(sequence):
     until(lambda: all(task.future.done() for task in tasks))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 6))]
+)
 def test_a_worker_killed_in_the_middle_of_a_large_answer(seed, nothing_left):
     """What loky 3.7 and concurrent.futures wait for without an end."""
 
@@ -704,8 +706,7 @@ def in_a_fork(function):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@pytest.mark.parametrize("output", ["csr", "dense"])
-@pytest.mark.parametrize("processes", [False, True])
+@pytest.mark.parametrize("output, processes", [("csr", False), ("dense", True)])
 def test_a_forked_child_serves_itself(output, processes, nothing_left):
     with make(output=output, use_multiprocessing=processes, workers=2) as sequence:
         expected = [plain(sequence[index][0]) for index in range(4)]

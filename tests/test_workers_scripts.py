@@ -58,7 +58,8 @@ def stuck_in_compiled_code():
 def fit(sequence, dataset=False):
     import keras
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    xla = "auto" if keras.backend.backend() == "jax" else False
+    model.compile("sgd", "mse", jit_compile=xla)
     feed = sequence.to_tf_dataset() if dataset else sequence
     model.fit(feed, epochs=2, shuffle=False, verbose=0)
 
@@ -113,7 +114,7 @@ class Program:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
         until(lambda: not self.left())
-        assert shared_memory() <= self.shm
+        until(lambda: shared_memory() <= self.shm)  # others may be about to use theirs
         assert not os.listdir(self.temporary)
         return out, self.log.read_text()
 
@@ -134,15 +135,31 @@ def session(pid):
 
 
 def test_a_script_without_a_guard_defines_its_transform_anywhere(tmp_path):
+    """In modules as well, of which one imports TensorFlow."""
+    (tmp_path / "mine.py").write_text(
+        "import tensorflow as tf\n"
+        "from sequence_loader import SparseBatchSequence\n"
+        "SCALE = 2\n"
+        "def build():\n    return tf.constant(1)\n"
+        "def scale(block):\n    return block * SCALE\n"
+    )
+    (tmp_path / "other.py").write_text("import mine\ndef scale(b):\n    return b * 2\n")
     program = Program(tmp_path, """
         assert __name__ == "__main__"  # nobody else runs this script
         print("ran", flush=True)
+        import mine, other
+        def calls(function):
+            def transform(block):
+                assert "tensorflow" not in sys.modules
+                return function(block)
+            return transform
         local = dict(globals())
         exec("def made(block):\\n    return block * factor", local)
         for transform in (
             lambda block: block * factor, Scale(2), act(None, -1), local["made"],
+            mine.scale, other.scale, calls(mine.scale), calls(other.scale),
         ):
-            with make(transform) as sequence:
+            with make(transform, workers=1) as sequence:
                 for index in range(3):
                     expected = 2 * np.arange(index * 10, index * 10 + 10)
                     assert (sequence[index][0][:, 0] == expected).all()
@@ -158,30 +175,6 @@ def test_a_script_without_a_guard_defines_its_transform_anywhere(tmp_path):
         """)
     out, err = program.end()
     assert out.split() == ["ran", "DONE"] and program.process.returncode == 0, err
-
-
-def test_a_module_that_imports_tensorflow_may_hold_the_transform(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "import tensorflow as tf\n"
-        "from sequence_loader import SparseBatchSequence\n"
-        "SCALE = 2\n"
-        "def build():\n    return tf.constant(1)\n"
-        "def scale(block):\n    return block * SCALE\n"
-    )
-    (tmp_path / "other.py").write_text("import mine\ndef scale(b):\n    return b * 2\n")
-    program = Program(tmp_path, """
-        import mine, other
-        for function in (mine.scale, other.scale):
-            def transform(block):
-                assert "tensorflow" not in sys.modules
-                return function(block)
-            with make(transform) as one, make(function) as two:
-                assert (one[1][0] == 2 * x[10:20]).all()
-                assert (two[1][0] == 2 * x[10:20]).all()
-        print("DONE", flush=True)
-        """)
-    out, err = program.end()
-    assert out.split() == ["DONE"], err
 
 
 def long(*values):
@@ -211,7 +204,7 @@ def test_a_worker_that_dies_fails_the_fit(tmp_path, backend, dataset, death):
     assert out.split() == ["DONE"], err
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", long("jax")])
+@pytest.mark.parametrize("backend", ["jax", long("tensorflow")])
 def test_an_idle_worker_that_dies_fails_the_fit(tmp_path, backend):
     program = Program(tmp_path, """
         sequence = make(Scale(2))
@@ -240,12 +233,11 @@ RUNS = {
 
 @pytest.mark.parametrize("run, processes, backend, group", [
     ("loop", False, "jax", False),
-    ("fit", True, "tensorflow", True),
+    ("fit", True, "jax", True),
     ("dataset", True, "tensorflow", False),
-    ("fit", False, "jax", False),
-    long("fit", True, "tensorflow", False),
+    long("fit", False, "jax", False),
+    long("fit", True, "tensorflow", True),
     long("dataset", False, "tensorflow", True),
-    long("fit", True, "jax", True),
 ])
 def test_ctrl_c_ends_a_stuck_run_at_once(tmp_path, run, processes, backend, group):
     program = Program(tmp_path, f"""
@@ -262,25 +254,28 @@ def test_ctrl_c_ends_a_stuck_run_at_once(tmp_path, run, processes, backend, grou
     assert "KeyboardInterrupt" in err and re.search(r"busy for \d+ seconds", err)
 
 
-@pytest.mark.parametrize("action", ["stuck_in_compiled_code", long("stuck")])
-def test_workers_die_with_a_parent_that_is_killed(tmp_path, action):
+@pytest.mark.parametrize(
+    "action, backend", [("stuck_in_compiled_code", "jax"), long("stuck", "tensorflow")]
+)
+def test_workers_die_with_a_parent_that_is_killed(tmp_path, action, backend):
     program = Program(tmp_path, f"""
         sequence = make(act({action}))
         if os.fork() == 0:  # a copy of the parent's handles keeps nobody alive
             time.sleep(1.5)
             os._exit(0)
         for batch in sequence: pass
-        """)
+        """, backend)
     program.wait_for("STUCK")
     os.kill(program.process.pid, signal.SIGKILL)
     program.end()
 
 
-@pytest.mark.parametrize("ending, processes", [
-    ("", True), ("", False),
-    long("raise ValueError('mine')", True), long("os._exit(0)", True),
+@pytest.mark.parametrize("ending, processes, backend", [
+    ("", True, "tensorflow"), ("", False, "jax"), long("", False, "tensorflow"),
+    long("raise ValueError('mine')", True, "tensorflow"),
+    long("os._exit(0)", True, "tensorflow"),
 ])
-def test_nothing_outlives_the_interpreter(tmp_path, ending, processes):
+def test_nothing_outlives_the_interpreter(tmp_path, ending, processes, backend):
     program = Program(tmp_path, f"""
         idle = make(Scale(2), use_multiprocessing={processes})
         idle[0]
@@ -289,6 +284,6 @@ def test_nothing_outlives_the_interpreter(tmp_path, ending, processes):
         print("READY", flush=True)
         time.sleep(0.5)
         {ending}
-        """)
+        """, backend)
     program.wait_for("READY")
     program.end()

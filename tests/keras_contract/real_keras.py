@@ -119,11 +119,11 @@ class SumOfOutputs(keras.losses.Loss):
         return y_pred[..., 0]
 
 
-def compile_model(model: Any, **options: Any) -> Any:
+def compile_model(model: Any, *arguments: Any, **options: Any) -> Any:
     """Compiles without XLA where that only costs time."""
     if ON_TENSORFLOW:
         options.setdefault("jit_compile", False)
-    model.compile(**options)
+    model.compile(*arguments, **options)
     return model
 
 

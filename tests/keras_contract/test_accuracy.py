@@ -152,6 +152,7 @@ def test_in_order_the_losses_are_those_of_arrays(name: str, output: str) -> None
     assert abs(history.history["val_accuracy"][-1] - accuracy) <= tolerance
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("output", ["dense", "sparse"])
 @pytest.mark.parametrize("shuffle", [True, "block"])
 def test_shuffled_the_accuracy_is_that_of_arrays(

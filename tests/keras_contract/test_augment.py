@@ -23,6 +23,7 @@ def dropout(x: Any, rng: np.random.Generator) -> Any:
     return x
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("output", ["dense", "sparse"])
 def test_augment_in_fit_can_be_repeated(output: str) -> None:
     def kept(seed: int) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_contract.real_keras import CHECKPOINTS, about, keras
+from keras_contract.real_keras import CHECKPOINTS, about, compile_model, keras
 
 from sequence_loader import SequenceCheckpoint, SparseBatchSequence
 from sequence_loader.feed.checkpoint_fit import SavedFit
@@ -24,7 +24,8 @@ Y = (X.sum(axis=1) > 2.5).astype("float32")
 BATCHES = 6
 
 pytestmark = [
-    CHECKPOINTS, pytest.mark.filterwarnings("ignore:Your input ran out of data")
+    CHECKPOINTS, pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:Your input ran out of data"),
 ]  # fmt: skip
 
 
@@ -127,7 +128,7 @@ def test_a_validation_of_a_drawn_seed_goes_on_however_often_it_is_broken_off(
 
     def compiled() -> Any:
         model = small()
-        model.compile("adam", "binary_crossentropy")
+        compile_model(model, "adam", "binary_crossentropy")
         return model, []
 
     def validates() -> Any:
@@ -168,7 +169,7 @@ class Anneals(keras.callbacks.Callback):
 def test_what_a_loss_draws_from_and_counts_and_what_a_callback_changes(tmp_path):
     def compiled() -> Any:
         anneals, model = Anneals(), small()
-        model.compile("adam", Drawing(anneals))
+        compile_model(model, "adam", Drawing(anneals))
         return model, [anneals]
 
     same_when_broken_off(tmp_path, compiled, 3, 6)
@@ -206,7 +207,7 @@ def test_globals_of_a_script_and_what_is_bound_to_functions(tmp_path):
         def loss(y_true: Any, y_pred: Any, call: Any = partial(scaled, beta)) -> Any:
             return call(y_true, y_pred)
 
-        model.compile("adam", loss)
+        compile_model(model, "adam", loss)
         wanes = keras.callbacks.LambdaCallback(on_train_batch_end=Wanes(beta).wane)
         return model, [Grows(), wanes]
 
@@ -242,7 +243,7 @@ def test_what_an_object_of_the_script_holds(tmp_path):
                 held.beta.assign(held.beta * 0.9)
 
         model = keras.Sequential([keras.Input((5,)), Noise(), keras.layers.Dense(1)])
-        model.compile("adam", "mse")
+        compile_model(model, "adam", "mse")
         return model, [Wane()]
 
     same_when_broken_off(tmp_path, compiled, 3, 6)
@@ -262,7 +263,7 @@ def test_buffers_of_torch_modules(tmp_path):
             torch.nn.Sequential(*modules), output_shape=(None, 4)
         )
         model = keras.Sequential([keras.Input((5,)), wraps, keras.layers.Dense(1)])
-        model.compile("adam", "mse")
+        compile_model(model, "adam", "mse")
         return model, []
 
     def buffers(model: Any) -> list[Any]:
@@ -291,7 +292,7 @@ def test_variables_and_generators_of_tensorflow(tmp_path):
 
     def compiled() -> Any:
         model = keras.Sequential([keras.Input((5,)), Own(), keras.layers.Dense(1)])
-        model.compile("sgd", "mse")
+        compile_model(model, "sgd", "mse")
         return model, []
 
     same_when_broken_off(tmp_path, compiled, 3, 6)
@@ -321,7 +322,7 @@ def test_optimizers_in_a_list_that_are_built_at_the_first_step(tmp_path):
 
     def compiled() -> Any:
         model = Two()
-        model.compile()
+        compile_model(model)
         return model, []
 
     def slots(model: Any) -> list[Any]:
@@ -335,7 +336,7 @@ def test_gradients_that_are_accumulated(tmp_path):
     def compiled() -> Any:
         model = small()
         adam = keras.optimizers.Adam(0.02, gradient_accumulation_steps=3)
-        model.compile(adam, "binary_crossentropy")
+        compile_model(model, adam, "binary_crossentropy")
         return model, []
 
     same_when_broken_off(tmp_path, compiled, 3, 5)
@@ -348,7 +349,7 @@ def test_weights_that_are_swapped_between_epochs(tmp_path):
     def compiled() -> Any:
         model = small()
         adam = keras.optimizers.Adam(0.02, use_ema=True)
-        model.compile(adam, "binary_crossentropy")
+        compile_model(model, adam, "binary_crossentropy")
         return model, [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
     same_when_broken_off(tmp_path, compiled, BATCHES + 1)
@@ -366,7 +367,7 @@ def test_what_is_stopped_in_the_middle_of_an_epoch_is_saved_once_and_at_its_end(
 
     def compiled() -> Any:
         model = small()
-        model.compile("adam", "binary_crossentropy")
+        compile_model(model, "adam", "binary_crossentropy")
         return model, [Stops()]
 
     saved = []
@@ -418,7 +419,7 @@ def test_what_a_callback_is_given_back_is_what_was_saved(tmp_path, kind, monkeyp
 
     def compiled() -> Any:
         model = small()
-        model.compile("adam", "binary_crossentropy")
+        compile_model(model, "adam", "binary_crossentropy")
         made.append((model, kind()))
         return model, [made[-1][1]]
 
@@ -442,7 +443,7 @@ def test_a_state_that_cannot_be_saved_is_refused_before_training(tmp_path, value
             raise AssertionError
 
     model = small()
-    model.compile("adam", "binary_crossentropy")
+    compile_model(model, "adam", "binary_crossentropy")
     with pytest.raises(TypeError, match="state of the callback Holds must be made of"):
         fitted(tmp_path / "run", lambda: (model, [Holds()]))
     assert int(model.optimizer.iterations) == 0
@@ -457,7 +458,7 @@ def test_columns_of_a_csv_log_stay_where_they_were(tmp_path):
         model = small()
         # By its name between those of the validation.
         metric = keras.metrics.MeanSquaredError(name="value")
-        model.compile("adam", "binary_crossentropy", metrics=[metric])
+        compile_model(model, "adam", "binary_crossentropy", metrics=[metric])
         return model, [keras.callbacks.CSVLogger(log, append=True)]
 
     rows = []
@@ -490,7 +491,7 @@ def test_torch_draws_once_for_each_iterator(tmp_path):
 
     def compiled() -> Any:
         model = keras.Sequential([keras.Input((5,)), Drops(), keras.layers.Dense(1)])
-        model.compile("adam", "mse")
+        compile_model(model, "adam", "mse")
         return model, []
 
     # Where an epoch of the data has ended, and where one goes on.
@@ -505,7 +506,7 @@ def test_torch_draws_once_for_each_iterator(tmp_path):
 def test_steps_of_numpy_are_saved(tmp_path):
     def compiled() -> Any:
         model = small()
-        model.compile("adam", "binary_crossentropy")
+        compile_model(model, "adam", "binary_crossentropy")
         return model, []
 
     fitted(tmp_path / "run", compiled, after=3, steps_per_epoch=np.int64(4))
@@ -527,7 +528,7 @@ def test_what_a_script_changed_is_refused(tmp_path):
     def compiled(rate: float = 0.01, dropout: float = 0.2, trains: bool = True) -> Any:
         model = Wraps(dropout)
         model.last.trainable = trains
-        model.compile(keras.optimizers.SGD(rate, 0.9), "mse")
+        compile_model(model, keras.optimizers.SGD(rate, 0.9), "mse")
         return model, [keras.callbacks.LearningRateScheduler(lambda epoch, x: x / 2)]
 
     path = tmp_path / "run"

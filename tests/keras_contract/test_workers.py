@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import psutil
 import scipy.sparse as sp
-from keras_contract.real_keras import keras
+from keras_contract.real_keras import compile_model, keras
 
 from sequence_loader import SparseBatchSequence
 
@@ -33,7 +33,7 @@ def trained(workers: int) -> tuple[list[Any], list[set[int]]]:
     """What training computes, and which processes there are after each call."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    compile_model(model, "sgd", "mse")
     found: list[Any] = []
     pids: list[set[int]] = []
     others = children()
