@@ -32,9 +32,9 @@ settings.register_profile("long", settings.get_profile("some"), max_examples=10_
 settings.load_profile("some")
 
 LONGEST = (
-    *("test_every_keras", "test_jobs", "test_checkpoint", "test_workers_scripts"),
+    *("test_every_keras", "test_jobs", "test_workers_scripts", "test_checkpoint"),
     *("test_demo", "test_workers", "test_bench", "test_datasets", "test_killed"),
-    *("test_importers_refuse", "test_readme", "test_passes"),
+    *("test_importers_refuse", "test_readme", "test_passes", "test_checkpoint_state"),
 )
 """Files that begin first, in this order, so that two cores end together."""
 

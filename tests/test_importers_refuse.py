@@ -511,7 +511,7 @@ def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
     matrix = sp.random(100_000, 500, density=0.1, format=kind, random_state=rng)
     sp.save_npz(source, matrix, compressed=False)
     killed = 0
-    for moment in np.linspace(0.01, 0.4, 7):
+    for moment in np.linspace(0.01, 0.4, 4):
         process = start_python(CONVERT, source, path)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(moment)

@@ -58,9 +58,12 @@ def results(engine, count, names, folder):
 
 
 @pytest.fixture(scope="module")
-def two(engine, tmp_path_factory):
-    more = ["transformed"] if engine == "jax" else []
-    names = [*COUNTING, *NETWORKS, *more]
+def two(engine, tmp_path_factory, pytestconfig):
+    names = list(COUNTING)
+    if engine == "jax" or pytestconfig.option.combinations == "all":
+        names += NETWORKS
+    if engine == "jax":
+        names.append("transformed")
     return results(engine, 2, names, tmp_path_factory.mktemp("two"))
 
 
