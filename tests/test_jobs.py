@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from job_tasks import GLOBAL_BATCH, ROWS
 from keras_contract.real_keras import KERAS, since
 from running_jobs import (
@@ -170,6 +171,28 @@ def test_padding_can_be_left_out_of_the_mean_loss():
     assert whole == pytest.approx(padded, rel=1e-6) and whole > 1
 
 
+def test_sparse_batches_are_refused_for_several_replicas():
+    """What they make of dense ones takes a process with as many devices; see below."""
+    keras, tf = pytest.importorskip("keras"), pytest.importorskip("tensorflow")
+
+    class Two(tf.distribute.OneDeviceStrategy):
+        num_replicas_in_sync = 2
+
+    x = np.eye(8, 3, dtype="float32")
+    sequence = SparseBatchSequence(sp.csr_array(x), np.ones(8), output="sparse")
+    said = "received output='sparse' for 2 replicas"
+    with Two("CPU:0").scope():
+        assert current_shard.current_shard() == (0, 1)
+        with pytest.raises(ValueError, match=said):
+            sequence.to_tf_dataset()
+        inputs = keras.Input((3,), sparse=True)
+        model = keras.Sequential([inputs, keras.layers.Dense(1)])
+    model.compile(loss="mse", jit_compile=False)
+    with pytest.raises(ValueError, match=said):
+        model.fit(sequence, verbose=0)
+
+
+@pytest.mark.long
 def test_keras_3_on_several_devices_of_one_process(tmp_path):
     environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     script = TESTS / "job_mirrored.py"

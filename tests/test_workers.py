@@ -563,7 +563,7 @@ def wait_until_idle(sequence):
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 6))]
+    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
 )
 def test_a_worker_killed_in_the_middle_of_a_large_answer(seed, nothing_left):
     """What loky 3.7 and concurrent.futures wait for without an end."""

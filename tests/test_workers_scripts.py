@@ -184,7 +184,7 @@ def long(*values):
 
 @pytest.mark.parametrize("death, backend, dataset", [
     ("os.kill(os.getpid(), 9)", "tensorflow", True),
-    ("os._exit(5)", "jax", False),
+    long("os._exit(5)", "jax", False),
     long("os.kill(os.getpid(), 9)", "tensorflow", False),
     long("os._exit(5)", "tensorflow", False),
 ])
@@ -204,7 +204,8 @@ def test_a_worker_that_dies_fails_the_fit(tmp_path, backend, dataset, death):
     assert out.split() == ["DONE"], err
 
 
-@pytest.mark.parametrize("backend", ["jax", long("tensorflow")])
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_an_idle_worker_that_dies_fails_the_fit(tmp_path, backend):
     program = Program(tmp_path, """
         sequence = make(Scale(2))

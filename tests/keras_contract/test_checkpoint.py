@@ -225,11 +225,16 @@ def rates() -> list[Any]:
     "setting",
     [
         {},
-        {"built": False, "schedule": False, "callbacks": rates, "validates": True},
+        pytest.param(
+            {"built": False, "schedule": False, "callbacks": rates, "validates": True},
+            marks=pytest.mark.once,
+        ),
         {"output": "sparse", "workers": 2, "class_weight": {0: 0.5, 1: 2.0}},
         {"dataset": True},
         {"dataset": True, "output": "sparse", "workers": 2},
-        {"at_once": 3, "rows": ROWS - 7, "validates": True},
+        pytest.param(
+            {"at_once": 3, "rows": ROWS - 7, "validates": True}, marks=pytest.mark.once
+        ),
         {"at_once": 2, "dataset": True, "steps": 4, "epochs": 7},
     ],
     ids=lambda each: re.sub(" at 0x[0-9a-f]+", "", str(each)),  # as in all processes

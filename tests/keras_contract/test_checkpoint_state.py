@@ -429,7 +429,7 @@ def test_what_a_callback_is_given_back_is_what_was_saved(tmp_path, kind, monkeyp
         return [np.array(sorted(seen) if kind is Late else seen), notes.held["sum"]]
 
     monkeypatch.setattr(Breaks, "async_safe", kind is Late, raising=False)
-    same_when_broken_off(tmp_path, compiled, 3, 4, BATCHES + 1, held=held)
+    same_when_broken_off(tmp_path, compiled, 3, BATCHES + 1, held=held)
 
 
 @about("keras_3")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 import scipy.sparse as sp
 from keras_contract.real_keras import compile_model, keras
 
@@ -67,6 +68,7 @@ def children() -> set[int]:
     return {process.pid for process in psutil.Process().children()}
 
 
+@pytest.mark.once
 def test_workers_change_nothing_and_last_over_validation_and_fits():
     """One set for each sequence, from the first fit to the end of the block."""
     expected, none = trained(0)
