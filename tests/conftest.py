@@ -6,7 +6,7 @@
 
 By default tests marked `long` are left out: others try something like them, and they
 take a process or more. So is a part of `keras_contract`: of each test's parameters each
-value is tried, but not every combination.
+value is tried, but not every combination; what is marked `once`, on one Keras.
 """
 
 from __future__ import annotations
@@ -120,10 +120,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     every = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if not every or (os.cpu_count() or 1) < 2:
         return 0
-    # Beside one another, several threads in each wait for a processor, and spin.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    if config.option.combinations == "some" and not config.option.long:
+        # Beside one another, several threads in each wait for a processor, and spin.
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+        for library in ("TF_NUM_INTRAOP", "OMP_NUM", "OPENBLAS_NUM"):
+            os.environ.setdefault(f"{library}_THREADS", "1")
     return 2
 
 
