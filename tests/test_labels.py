@@ -120,6 +120,17 @@ def test_numbers_beside_names_that_are_numbers(tmp_path: Path) -> None:
         store = convert(marked(3, 2), tmp_path / "a.store", y=[0, 1, 2],
                         class_names=names, overwrite=True)
         assert store.y.tolist() == [0, 1, 2]
+    y, names = [1, 2, 1], ["1", "2", "other"]
+    for labels in (y, np.array(y, float), pd.array(y), np.ma.array(y, mask=[1, 0, 0])):
+        pair = [(marked(3, 2), labels)]
+        for source, beside in ([marked(3, 2)], labels), (pair, None):
+            options = {"class_names": names, "missing_labels": "zero-weight"}
+            with pytest.raises(ValueError, match="`classes` must be given where both"):
+                convert(source, tmp_path / "b.store", y=beside, **options)
+            for classes, expected in ((True, [0, 1, 0]), (False, [1, 2, 1])):
+                store = convert(source, tmp_path / "a.store", y=beside, **options,
+                                classes=classes, overwrite=True)  # fmt: skip
+                assert store.y.tolist()[1:] == expected[1:]
 
 
 TEXT = "b\na\n\u00e9 x\nb\n"

@@ -59,7 +59,7 @@ class LabelRule:
             )
         if self.classes is None and self.class_names and _one_whole_number_a_row(found):
             keys = list(map(number_of, self.class_names))
-            if keys != list(range(len(keys))) and str not in map(type, keys):
+            if keys != list(range(len(keys))) and _may_be_names(found, keys):
                 raise ValueError(
                     f"{argument('classes')} must be given where both labels and "
                     f"{argument('class_names')} are numbers; received "
@@ -129,6 +129,17 @@ class LabelRule:
             weights = np.array(np.asarray(sample_weight))  # pyarrow's may not be set
         weights[lacking] = 0
         return np.where(absent, np.zeros((), values.dtype), values), weights
+
+
+def _may_be_names(y: Array, keys: list[Any]) -> bool:
+    """Whether numbers beside some names, that others are called by, may be those."""
+    if str not in map(type, keys):
+        return True
+    labels = np.ma.getdata(y)[~np.ma.getmaskarray(y)]
+    labels = np.unique(labels[labels == labels]).tolist()
+    places = dict(zip(keys, range(len(keys))))
+    found = [places.get(label) for label in labels]
+    return None not in found and found != labels
 
 
 def _one_whole_number_a_row(y: Array) -> bool:
