@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from encoded import csr
-from refusals import refused, sequence
+from refusals import Y, refused, sequence
 
-from sequence_loader import BlockShuffleSampler, SequentialSampler, ShuffleSampler
+from sequence_loader import (
+    BalancedSampler,
+    BlockShuffleSampler,
+    SequentialSampler,
+    ShuffleSampler,
+    WeightedSampler,
+)
 
 # batch_size, seed, shard and other numbers
 
@@ -93,6 +101,34 @@ def test_shards_with_the_remainder_kept():
         "remainder='keep' with shard=(0, 2)",
         call=lambda: sequence(shard=(0, 2)),
     )
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"shuffle": True},
+        {"shuffle": "block"},
+        {"sampler": ShuffleSampler()},
+        {"sampler": BlockShuffleSampler()},
+        {"sampler": WeightedSampler(np.ones(len(Y)))},
+        {"sampler": BalancedSampler(Y % 2)},
+    ],
+)
+def test_shards_of_a_seed_that_each_process_would_draw(order):
+    """They would be shares of different orders: rows twice, and others never."""
+    refused(
+        ValueError,
+        "`seed` must be given when `shard` has count > 1",
+        "received seed=None with shard=(1, 2)",
+        call=lambda: sequence(remainder="pad", shard=(1, 2), **order),
+    )
+    if "sampler" in order:
+        order = {"sampler": dataclasses.replace(order["sampler"], seed=7)}
+    shares = [
+        sequence(remainder="pad", shard=(index, 2), seed=7, **order)
+        for index in range(2)
+    ]
+    assert shares[0].state_dict() == shares[1].state_dict()
 
 
 @pytest.mark.parametrize("shard", [(0, 1), (1, 3)])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.order.cached_order import Order
-from sequence_loader.order.samplers import Sampler
+from sequence_loader.order.samplers import Sampler, drew_seed
 
 REMAINDERS = ("keep", "drop", "pad")
 
@@ -99,6 +99,13 @@ class BatchPlan:
                 f"that every process serves the same number of equal batches; received "
                 f"remainder='keep' with shard={self.shard}. Pass remainder='pad' to "
                 f"train on every row, or remainder='drop'."
+            )
+        if drew_seed(self.sampler) and count > 1:
+            raise ValueError(
+                f"`seed` must be given when `shard` has count > 1, so that every "
+                f"process has the same order to take its share of; received seed=None "
+                f"with shard={self.shard}. Pass the same one in every process, such as "
+                f"seed=7, to the sampler if there is one."
             )
         length = integer(
             f"{type(self.sampler).__name__}.length()",

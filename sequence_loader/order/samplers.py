@@ -213,8 +213,13 @@ class _Seeded(Protocol):
 
 def settle_seed(sampler: _Seeded) -> None:
     """Validates the seed of a frozen sampler, or draws it where it is None."""
-    seed = checked_seed(sampler.seed)
-    object.__setattr__(sampler, "seed", seed)
+    object.__setattr__(sampler, "_drew_seed", sampler.seed is None)
+    object.__setattr__(sampler, "seed", checked_seed(sampler.seed))
+
+
+def drew_seed(sampler: Sampler) -> bool:
+    """Whether nobody chose its seed, so that other processes have drawn others."""
+    return getattr(sampler, "_drew_seed", False)
 
 
 def content_digest(*arrays: Integers) -> bytes:
@@ -248,13 +253,15 @@ def checked_seed(seed: int | None) -> int:
     return integer("seed", seed, minimum=0, maximum=2**64 - 1)
 
 
-def chosen_sampler(sampler: Sampler | None, shuffle: bool | str, seed: int) -> Sampler:
+def chosen_sampler(
+    sampler: Sampler | None, shuffle: bool | str, seed: int | None
+) -> Sampler:
     """The sampler that the arguments of a sequence name.
 
     Args:
         sampler: A sampler, or `None`.
         shuffle: `False`, `True` or ``"block"``.
-        seed: Integer in [0, 2^64), where `shuffle` decides.
+        seed: Integer in [0, 2^64), where `shuffle` decides; `None` draws one.
 
     Raises:
         TypeError: `sampler` is not one, or `shuffle` is.
