@@ -532,6 +532,8 @@ REFUSED = [
     ("a;x, y\nb;x, z\n", {}, "delimiter=';'"),
     ("y,text\nn,x\ny,z\n", {}, "header=True or header=False"),
     ("Review Text\nx\n", {"label_column": None}, "header=True or header=False"),
+    ("sms\nbank fund said\n", {"label_column": None}, "header=True or header=False"),
+    ("Frage,Zusatz\nwas ist,das\n", {"label_column": None}, "header=True or header"),
     ("0,1,2\n1,a,b\n2,c,d\n", {}, "as pandas writes them.*header=True"),
     ("v1,v2,,\nham,x,,\nham,y,,\n", {}, "header=True or header=False"),
     ("My label,The text\nham,x\nham,y\n", {}, "header=True or header=False"),

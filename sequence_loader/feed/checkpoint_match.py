@@ -49,7 +49,8 @@ def check_same(
     if differing:
         more = f"\n  (and {len(differing) - 5} more)" if len(differing) > 5 else ""
         raise ValueError(
-            f"the checkpoint in {path} must be of this `fit`; its {what} differ:\n"
+            f"the checkpoint in {path} must be of this `fit`; it differs in its "
+            f"{what}:\n"
             + "\n".join(differing[:5])
             + f"{more}\nRun the script that it was made with, pass another path, or "
             f"delete the checkpoint to train from the start."

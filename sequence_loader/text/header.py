@@ -39,9 +39,12 @@ def is_header(
         for name, field in zip(plain, first)
     )
     if label_column is None:
-        if has_text and not all(map(is_word, first)) and all(map(may_be_name, first)):
+        words, like_it = all(map(is_word, first)), _share_of_words(others)
+        if has_text and words:
+            return True
+        if (words and like_it < 0.5) or (has_text and all(map(may_be_name, first))):
             raise _in_doubt(path, "a header", "row", first)
-        return has_text and all(map(is_word, first))
+        return False
     named = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
     below = [row for row in others if row != first and len(row) == len(first)]
     if named and has_text:
@@ -69,6 +72,11 @@ def _of_classes(fields: Iterable[str]) -> bool:
     """Whether all are class numbers, and there are some."""
     found = [class_number(field) is not None for field in fields]
     return bool(found) and all(found)
+
+
+def _share_of_words(rows: Sequence[list[str]]) -> float:
+    """Of how many rows each field is one word; all of them, where there are none."""
+    return sum(all(map(is_word, row)) for row in rows) / len(rows) if rows else 1.0
 
 
 def _in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:

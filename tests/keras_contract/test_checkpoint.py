@@ -439,13 +439,13 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch, plain)
     refuses(run, "augment: NoneType in", "doubled here", sequence={"augment": doubled})
     refuses(run, "dtype: float32 in", "float64 here", sequence={"dtype": "float64"})
     refuses(run, "num_rows: 110 in the state, 109 here", data=(X[1:], Y[1:]))
-    refuses(run, "model differ", "loss: ", "mean_squared", loss="mean_squared_error")
+    refuses(run, "in its model:", "loss: ", "mean_squared", loss="mean_squared_error")
     refuses(run, "optimizer 0: ", "ExponentialDecay", schedule=False)
     if BACKEND != "torch":
-        refuses(run, "its sequence differ", "steps_per_epoch: None in", steps=3)
+        refuses(run, "`fit` and its sequence:", "steps_per_epoch: None in", steps=3)
         refuses(run, "steps_per_execution: 1 in the checkpoint, 2 here", at_once=2)
     refuses(
-        run, "callbacks that hold a state differ", "Stops",
+        run, "callbacks that hold a state:", "Stops",
         callbacks=lambda: [Stops()],
     )  # fmt: skip
     refuses(
@@ -454,7 +454,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch, plain)
     )  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(keras.layers, "Dropout", lambda rate: keras.layers.Dense(6))
-        refuses(run, "model differ", "layers: ")
+        refuses(run, "in its model:", "layers: ")
     # None of them has hurt it.
     assert run.fit() and run.result == plain
 
