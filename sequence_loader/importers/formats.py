@@ -125,5 +125,6 @@ def format_of(path: Path) -> str:
     raise ValueError(
         f"{argument('format')} must be given where the suffix is none of {listed}; "
         f"received {path.name}. Pass one of {', '.join(FORMATS)}; convert what is in "
-        f"no such file from Python, in blocks."
+        f"no such file from Python, in blocks, as pandas reads a table with chunksize; "
+        f"texts are for vectorize."
     )

@@ -117,7 +117,7 @@ def matrix_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any:
     raise TypeError(
         f"`{name}` must have columns of numbers; received a {type(table).__name__} "
         f"with others in {shown(others or table)}. Pass {mend}, and as y what is a "
-        f"label."
+        f"label; categories as numbers, by OneHotEncoder of scikit-learn."
     )
 
 
