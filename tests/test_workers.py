@@ -30,6 +30,7 @@ from sequence_loader.rows.sources import Traits
 from sequence_loader.workers import pickling as sending
 from sequence_loader.workers import prefetch as workers
 from sequence_loader.workers.channel import loads, receive, send
+from sequence_loader.workers.process import WorkerProcess
 from sequence_loader.workers.readahead import ReadAhead
 
 ROWS = 61
@@ -555,6 +556,25 @@ def test_a_worker_that_dies_idle_is_an_error_of_the_next_batch(
         for index in range(8):
             sequence[index]
         assert victim not in worker_pids(sequence) and len(worker_pids(sequence)) == 2
+
+
+def test_a_worker_that_dies_of_a_job_while_it_is_looked_at_did_not_die_idle(
+    monkeypatch, nothing_left
+):
+    process = WorkerProcess(b"")
+    poll = process._process.poll
+
+    def given_a_job():  # by its thread, meanwhile
+        process.idle = False
+        os.kill(process.pid, signal.SIGKILL)
+        process._process.wait()
+        return poll()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process._process, "poll", given_a_job)
+        found = process.found_dead()
+    process.dispose()
+    assert found is None
 
 
 def wait_until_idle(sequence):

@@ -77,7 +77,8 @@ class WorkerProcess:
 
     def found_dead(self) -> errors.WorkerError | None:
         """The error of a worker that died while it was idle, told once."""
-        if self._missed or not self.idle or self._process.poll() is None:
+        # In this order: it may be given a job in between, and die of it.
+        if self._process.poll() is None or not self.idle or self._missed:
             return None
         self._missed = True
         return errors.died(self.pid, self._process.returncode, None)
