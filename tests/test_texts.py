@@ -643,6 +643,8 @@ def test_several_files_are_one_source_in_the_order_of_their_numbers(write, tmp_p
     assert list(texts) == ["a", "b", "c", "d"] and texts.y.tolist() == [0, 1, 2, 1]
     assert texts.read(np.array([3, 0, 2, 2])) == ["d", "a", "c", "c"]
     assert "part-10.csv, line 3: an empty record" in texts.described()
+    cut = [write("text\nIt was\n", "a.csv"), write("Great\nI liked it\n", "b.csv")]
+    assert open_texts(cut, label_column=None)[:] == ["It was", "Great", "I liked it"]
     joined = [
         write("label,text\nb,x\n", "a.csv"),
         write("c,x\nlabel,text\nb,y\n", "b.csv"),

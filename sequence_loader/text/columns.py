@@ -81,7 +81,9 @@ def csv_columns(
     if header is None:
         stripped = [field.strip() for field in first]
         known = bool(by_name) and all(name in stripped for name in by_name)
-        header = known or is_header(first, others, label_column, path)
+        # A header that an earlier file told of is known: rows below tell no more.
+        below = [] if before and before.header and label_column is None else others
+        header = known or is_header(first, below, label_column, path)
     if not quotes_told:
         _check_quotes(others or sample, path)
     if header:
