@@ -106,6 +106,7 @@ def _sum(kind: str, texts: list[str], dtype: str | None) -> float:
 @example([2**53, 1], "float64")
 @example([2**53, 1, -1], "int64")
 @example([2**53, 2**53], "float64")
+@example([1, 1, 2**53, 2**53 + 2], "float64")
 def test_sums_of_integers_are_kept_or_refused(
     kind: str, numbers: list[int], dtype: str | None
 ) -> None:

@@ -90,8 +90,8 @@ def summed(rows: CsrRows, dtype: np.dtype[Any], path: str, first: int) -> CsrRow
     longest, largest = np.diff(rows.indptr).max(), np.abs(rows.data).max()
     if longest * largest <= 2 ** precision(dtype):
         return made
-    # Of those beyond 2**53 nobody knows whether they were written as amounts.
-    whole = (np.trunc(rows.data) == rows.data) & (np.abs(rows.data) <= 2**53)
+    # Larger ones are amounts, whose sum int64 might not hold.
+    whole = (np.trunc(rows.data) == rows.data) & (np.abs(rows.data) <= 2**62 // longest)
     exact, others, counts = (
         canonical(replace(rows, data=data.astype(np.int64)), path).data
         for data in (np.where(whole, rows.data, 0), ~whole, np.ones(len(whole)))
