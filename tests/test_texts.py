@@ -531,15 +531,50 @@ REFUSED = [
     ("1;x\n", {}, "delimiter=';'"),
     ("a;x, y\nb;x, z\n", {}, "delimiter=';'"),
     ("y,text\nn,x\ny,z\n", {}, "header=True or header=False"),
-    ("Review Text\nx\n", {"label_column": None}, "header=True or header=False"),
-    ("sms\nbank fund said\n", {"label_column": None}, "header=True or header=False"),
-    ("Frage,Zusatz\nwas ist,das\n", {"label_column": None}, "header=True or header"),
     ("0,1,2\n1,a,b\n2,c,d\n", {}, "as pandas writes them.*header=True"),
     ("v1,v2,,\nham,x,,\nham,y,,\n", {}, "header=True or header=False"),
     ("My label,The text\nham,x\nham,y\n", {}, "header=True or header=False"),
     ('1,"a \\"b\\" c"\n2,x\n', {}, r'line 1: a quote within a field is written \\"'),
     ('1,x\n2,"a, \\"b\\", c\nd"\n', {}, "line 2: .*sed .*quotechar='\"'"),
 ]
+
+
+LONG = "a text that has more words than the name of a column"
+NO_LABELS = {
+    "header": [
+        f"text\n{LONG}\n", "id,text\n1,x\n2,y\n", ",text\n0,x\n1,y\n",
+        "Unnamed: 0,text\n0,x\n", "id,reviewText\n1,x\n2,y\n", "title,text\na b,c: d!\n"
+        f"c,{LONG}\n",
+    ],
+    "rows": [
+        f"{LONG}\nx\n", LONG, "1,x\n", f"17,Great\n18,{LONG}\n", "1,review 2\n2,x\n",
+        f"2020-01-01 10:00,Great\n2020-01-02,{LONG}\n", "\u597d" * 50 + "\n\u4e0d\n",
+    ],
+    "asked": [
+        "Review Text\nx\n", f"sms\n{LONG}\n", "Frage,Zusatz\nwas ist,das\n", "Frage\n",
+        f"0\n{LONG}\n", f",0\n0,{LONG}\n1,x\n", "0\n5\nx\n", f"2020,text\n5,{LONG}\n",
+        f"Customer Reviews\n{LONG}\n", f"Id,Customer Reviews\n7,{LONG}\n",
+        f"Review?\n{LONG}\n", "\u8bc4\u8bba\n" + "\u597d" * 50 + "\n",
+        "keyword\nhouse\ntree\n", "article\nhouse\ntree\n", "Question\nAnswer me\nb\n",
+        f"Id,What did you like about our course?\n7,{LONG}\n8,x\n", f"Great!\n{LONG}\n",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "content, what", [(each, what) for what in NO_LABELS for each in NO_LABELS[what]]
+)
+def test_without_labels_a_header_is_told_in_no_doubt_or_asked_for(write, content, what):
+    path, rows = write(content), len(content.splitlines())
+    for header in (True, False) if rows > 1 else (False,):
+        told = open_texts(path, label_column=None, header=header)
+        assert len(told) == rows - header
+    if what == "asked":
+        with pytest.raises(ValueError, match="header=True or header=False"):
+            open_texts(path, label_column=None)
+    else:
+        texts = open_texts(path, label_column=None)
+        assert len(texts) == rows - (what == "header")
 
 
 def test_quotes_are_read_as_they_are_told(write):
@@ -643,8 +678,8 @@ def test_several_files_are_one_source_in_the_order_of_their_numbers(write, tmp_p
     assert list(texts) == ["a", "b", "c", "d"] and texts.y.tolist() == [0, 1, 2, 1]
     assert texts.read(np.array([3, 0, 2, 2])) == ["d", "a", "c", "c"]
     assert "part-10.csv, line 3: an empty record" in texts.described()
-    cut = [write("text\nIt was\n", "a.csv"), write("Great\nI liked it\n", "b.csv")]
-    assert open_texts(cut, label_column=None)[:] == ["It was", "Great", "I liked it"]
+    cut = [write(f"text\n{LONG}\n", "a.csv"), write("Great\nI liked it\n", "b.csv")]
+    assert open_texts(cut, label_column=None)[:] == [LONG, "Great", "I liked it"]
     joined = [
         write("label,text\nb,x\n", "a.csv"),
         write("c,x\nlabel,text\nb,y\n", "b.csv"),
@@ -833,8 +868,10 @@ def test_what_was_decided_is_said(write):
 def test_a_header_with_quotes_in_a_name_is_no_row(head, tmp_path):
     file = tmp_path / "train.csv"
     file.write_text(f"{head}\n5\" rain; x,1\n6\" snow; y,2\n7\" c; z,1\n")
-    with pytest.raises(ValueError, match="header=True|delimiter"):
-        open_texts(file)
-    texts = open_texts(file, header=True)
+    known = head.endswith("text,label")
+    if not known:
+        with pytest.raises(ValueError, match="header=True|delimiter"):
+            open_texts(file)
+    texts = open_texts(file, header=None if known else True)
     assert list(texts) == ['5" rain; x', '6" snow; y', '7" c; z']
     assert texts.y[:].tolist() == [0, 1, 0]

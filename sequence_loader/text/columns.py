@@ -9,8 +9,15 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
+from sequence_loader.text.dialect import check_apart, check_quotes
 from sequence_loader.text.faults import ColumnsError
-from sequence_loader.text.header import LABEL_NAMES, TEXT_NAMES, is_header, plain_name
+from sequence_loader.text.header import (
+    LABEL_NAMES,
+    TEXT_NAMES,
+    is_header,
+    is_of_texts,
+    plain_name,
+)
 from sequence_loader.text.labels import class_number
 
 AUTO = "auto"
@@ -81,16 +88,18 @@ def csv_columns(
     if header is None:
         stripped = [field.strip() for field in first]
         known = bool(by_name) and all(name in stripped for name in by_name)
-        # A header that an earlier file told of is known: rows below tell no more.
-        below = [] if before and before.header and label_column is None else others
-        header = known or is_header(first, below, label_column, path)
+        if before is not None and before.header and label_column is None:
+            # Perhaps a part of a cut file, of which the first alone has the header.
+            header = known or is_of_texts(first)
+        else:
+            header = known or is_header(first, others, label_column, path)
     if not quotes_told:
-        _check_quotes(others or sample, path)
+        check_quotes(others or sample, path)
     if header:
         names = tuple(field.strip() for field in first)
         label, texts = _chosen(names, others, label_column, text_columns, path)
         if not delimiter_told:
-            _check_apart(others, label, path)
+            check_apart(others, label, path)
         telling = tuple(names[each] for each in _telling(others, label, texts))
         return Columns(label, texts, len(names), names, telling)
     if before is not None:
@@ -120,7 +129,7 @@ def csv_columns(
         texts = tuple(_place("text_columns", each, count, path) for each in asked)
     _check_distinct(label, texts, path, first)
     if not delimiter_told:
-        _check_apart(sample, label, path)
+        check_apart(sample, label, path)
     return Columns(label, texts, count, None, _telling(sample, label, texts))
 
 
@@ -243,48 +252,6 @@ def _place(name: str, column: int, count: int, path: str) -> int:
             name, path, count,
         )  # fmt: skip
     return column % count
-
-
-def _check_apart(rows: Sequence[list[str]], label: int | None, path: str) -> None:
-    """Raises ValueError if every label has what may be a delimiter within it."""
-    labels = [row[label] for row in rows if label is not None and len(row) > label]
-    for each in ";\t|":
-        if labels and all(each in field for field in labels):
-            raise ValueError(
-                f"{argument('delimiter')} must be what stands between fields; {path} "
-                f"has labels such as {shown(labels[0])}. Pass "
-                f"{argument('delimiter', each)}, or what it is."
-            )
-
-
-def _check_quotes(rows: Sequence[list[str]], path: str) -> None:
-    """Raises ValueError if most records are cut within what seems to be quoted."""
-    for quote in "'\"":
-        torn = [row for row in rows if _is_torn(row, quote)]
-        if 2 * len(torn) > len(rows) and quote == "'":
-            raise ValueError(
-                f"{argument('quotechar')} must be what stands around fields; {path} "
-                f"has records such as {shown(torn[0])}. Pass "
-                f"{argument('quotechar', quote)}, or {argument('quotechar', None)} if "
-                f"nothing is quoted."
-            )
-        if 2 * len(torn) > len(rows):
-            raise ValueError(
-                f"{path} has a blank before its quotes, which then are none, as for "
-                f"Python's csv module: {shown(torn[0])}. Write it without such blanks, "
-                f"or pass {argument('quotechar', quote)} to have it read like this."
-            )
-
-
-def _is_torn(row: list[str], quote: str) -> bool:
-    """Whether quotes were left in fields: opened in one and closed in a later one, or,
-    where it is not the usual one, around all of them."""
-    fields = [field.strip() for field in row]
-    around = [len(each) > 1 and each[0] == each[-1] == quote for each in fields]
-    if quote == "'" and all(around):
-        return True
-    odd = [field for field in fields if field.count(quote) % 2]
-    return len(odd) > 1 and odd[0].startswith(quote) and odd[-1].endswith(quote)
 
 
 def _check_distinct(

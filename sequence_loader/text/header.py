@@ -10,8 +10,8 @@ from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.labels import class_number
 
-MOST_WORDS = 4
-"""Of the name of a column."""
+MOST_WORDS, MOST_CHARACTERS = 4, 40
+"""Of the name of a column; words tell nothing in scripts that set none apart."""
 
 LABEL_NAMES = frozenset(
     "label labels class classindex classid category target topic sentiment polarity "
@@ -29,21 +29,18 @@ def is_header(
     first: list[str], others: Sequence[list[str]], label_column: Any, path: str
 ) -> bool:
     """Whether a first record is one of names."""
-    if first == list(map(str, range(len(first)))) and len(first) > 1 and others:
-        raise _in_doubt(path, "numbers of columns, as pandas writes them", "row", first)
-    if any(class_number(field) is not None for field in first):
-        return False
+    if first == list(map(str, range(len(first)))) and others:
+        if len(first) > 1 or label_column is None:
+            what = "numbers of columns, as pandas writes them"
+            raise _in_doubt(path, what, "row", first)
     plain = list(map(plain_name, first))
     has_text = any(
         name.endswith(TEXT_NAMES) and may_be_name(field)
         for name, field in zip(plain, first)
     )
     if label_column is None:
-        words, like_it = all(map(is_word, first)), _share_of_words(others)
-        if has_text and words:
-            return True
-        if (words and like_it < 0.5) or (has_text and all(map(may_be_name, first))):
-            raise _in_doubt(path, "a header", "row", first)
+        return _is_above_texts(first, others, has_text, path)
+    if any(class_number(field) is not None for field in first):
         return False
     named = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
     below = [row for row in others if row != first and len(row) == len(first)]
@@ -74,9 +71,34 @@ def _of_classes(fields: Iterable[str]) -> bool:
     return bool(found) and all(found)
 
 
-def _share_of_words(rows: Sequence[list[str]]) -> float:
-    """Of how many rows each field is one word; all of them, where there are none."""
-    return sum(all(map(is_word, row)) for row in rows) / len(rows) if rows else 1.0
+def _is_above_texts(
+    first: list[str], others: Sequence[list[str]], has_text: bool, path: str
+) -> bool:
+    """Whether a first record is one of names, where no labels tell it from others.
+
+    They are told apart where those are longer, or numbers. A short one above others
+    that are short as well, or that has no name we know, may be either.
+    """
+    below = [row for row in others if len(row) == len(first)]
+    counted = [2 * sum(map(is_number, each)) > len(below) for each in zip(*below)]
+    above = {is_number(field) for field, below in zip(first, counted) if below}
+    longer = 2 * sum(not all(map(may_be_name, row)) for row in below) >= len(below)
+    short = all(map(may_be_name, first))
+    if is_of_texts(first) and (longer or False in above):
+        return True
+    exact = not set(map(plain_name, first)).isdisjoint(TEXT_NAMES)
+    if exact and short and False in above:
+        return True
+    number = True in above or (not below and any(map(is_number, first)))
+    if has_text or False in above or (short and not number):
+        raise _in_doubt(path, "a header", "row", first)
+    return False
+
+
+def is_of_texts(first: Sequence[str]) -> bool:
+    """Whether all may be names, by their characters, and one is that of texts."""
+    known = any(plain_name(field).endswith(TEXT_NAMES) for field in first)
+    return known and all(map(is_word, first))
 
 
 def _in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:
@@ -91,10 +113,14 @@ def is_word(field: str) -> bool:
     return re.fullmatch(r"[^\W\d]\w*", field.strip()) is not None
 
 
+def is_number(field: str) -> bool:
+    """Whether a field is a number, a date or a time."""
+    return re.fullmatch(r"[-+]?\d[-+\d.,:/TZ eE]*%?", field.strip()) is not None
+
+
 def may_be_name(field: str) -> bool:
     """Whether a field may be such a name, also one of several words, or left out."""
-    is_plain = re.fullmatch(r"(?:[^\W\d][\w .()/#-]*)?", field.strip()) is not None
-    return is_plain and len(field.split()) <= MOST_WORDS
+    return len(field.split()) <= MOST_WORDS and len(field.strip()) <= MOST_CHARACTERS
 
 
 def plain_name(name: str) -> str:

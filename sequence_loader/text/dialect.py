@@ -1,0 +1,50 @@
+"""Whether the first records of a csv file were taken apart as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sequence_loader.arguments import argument
+from sequence_loader.checks import shown
+
+
+def check_apart(rows: Sequence[list[str]], label: int | None, path: str) -> None:
+    """Raises ValueError if every label has what may be a delimiter within it."""
+    labels = [row[label] for row in rows if label is not None and len(row) > label]
+    for each in ";\t|":
+        if labels and all(each in field for field in labels):
+            raise ValueError(
+                f"{argument('delimiter')} must be what stands between fields; {path} "
+                f"has labels such as {shown(labels[0])}. Pass "
+                f"{argument('delimiter', each)}, or what it is."
+            )
+
+
+def check_quotes(rows: Sequence[list[str]], path: str) -> None:
+    """Raises ValueError if most records are cut within what seems to be quoted."""
+    for quote in "'\"":
+        torn = [row for row in rows if _is_torn(row, quote)]
+        if 2 * len(torn) > len(rows) and quote == "'":
+            raise ValueError(
+                f"{argument('quotechar')} must be what stands around fields; {path} "
+                f"has records such as {shown(torn[0])}. Pass "
+                f"{argument('quotechar', quote)}, or {argument('quotechar', None)} if "
+                f"nothing is quoted."
+            )
+        if 2 * len(torn) > len(rows):
+            raise ValueError(
+                f"{path} has a blank before its quotes, which then are none, as for "
+                f"Python's csv module: {shown(torn[0])}. Write it without such blanks, "
+                f"or pass {argument('quotechar', quote)} to have it read like this."
+            )
+
+
+def _is_torn(row: list[str], quote: str) -> bool:
+    """Whether quotes were left in fields: opened in one and closed in a later one, or,
+    where it is not the usual one, around all of them."""
+    fields = [field.strip() for field in row]
+    around = [len(each) > 1 and each[0] == each[-1] == quote for each in fields]
+    if quote == "'" and all(around):
+        return True
+    odd = [field for field in fields if field.count(quote) % 2]
+    return len(odd) > 1 and odd[0].startswith(quote) and odd[-1].endswith(quote)
