@@ -360,4 +360,4 @@ def test_the_script_is_the_module() -> None:
 
 def test_options_are_not_abbreviated(tmp_path: Path) -> None:
     done = command(tmp_path, "convert", "a.npz", "a.store", "--overw", code=2)
-    assert "unrecognized arguments: --overw" in done.stderr
+    assert "loader convert: error: unrecognized arguments: --overw" in done.stderr

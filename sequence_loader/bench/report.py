@@ -80,6 +80,9 @@ def show(results: Results) -> None:
                 row += [_median(alone), _median(feed)]
             table.add_row(*row)
         console.print(table)
+        if choice.ties:
+            console.print("A tie: as fast as the fastest, as far as these rounds tell. "
+                          "The simplest of them is advised.")
         limit = results.limit(state, choice.advised)
         if limit is not None:
             console.print(f"{state}: what limits is {LIMITS[limit]}.")

@@ -39,6 +39,7 @@ def add_command(
         epilog=examples(*shown),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(refuse=parser.error)
     return parser
 
 

@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 if the command did what it promises.
     """
-    args = build_parser().parse_args(argv)
+    args, unknown = build_parser().parse_known_args(argv)
+    refuse = vars(args).pop("refuse")
+    if unknown:  # said with the usage of the command, not with that of all
+        refuse(f"unrecognized arguments: {shlex.join(unknown)}")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files
     try:

@@ -6,6 +6,8 @@ Series say, is a table of one axis.
 
 from __future__ import annotations
 
+from itertools import takewhile
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -228,11 +230,13 @@ def check_names(names: tuple[str, ...], seen: list[tuple[str, ...]], name: str) 
     """See `check_columns`; `names` are those of a table."""
     if not seen:
         seen.append(names)
-    if seen[0] != names:
+    before = seen[0]
+    if before != names:
+        at = sum(takewhile(bool, map(eq, names, before)))  # the first that differs
         raise ValueError(
             f"`{name}` must have the same columns, in the same order, each time; this "
-            f"table has {shown(names)}, after {shown(seen[0])}. Pass or return them in "
-            f"one order."
+            f"table has {shown(names[at:])}, after {shown(before[at:])}, from column "
+            f"{at} on. Pass or return all of them, in one order."
         )
 
 
