@@ -495,6 +495,7 @@ def test_class_numbers_that_may_count_from_0_are_said(write):
         open_texts(write("2,x\n0,y\n"), class_names=["bad", "good"], on_error="skip")
 
 
+LONG = "a text that has more words than the name of a column"
 REFUSED = [
     ("1,x\n", {"label_column": 2}, r"`label_column` must be in \[-2, 2\)"),
     ("1,x\n", {"text_columns": "text"}, "by name only where the file has a header"),
@@ -536,10 +537,14 @@ REFUSED = [
     ("My label,The text\nham,x\nham,y\n", {}, "header=True or header=False"),
     ('1,"a \\"b\\" c"\n2,x\n', {}, r'line 1: a quote within a field is written \\"'),
     ('1,x\n2,"a, \\"b\\", c\nd"\n', {}, "line 2: .*sed .*quotechar='\"'"),
+    ("id;text\n1;x\n", {"label_column": None, "header": True}, "delimiter=';'"),
+    ("1;x\n" * 10, {"label_column": None, "header": False}, "has texts.*delimiter=';'"),
+    (f"Category,{LONG}\nham,x\nham,y\n", {}, "header=True or header=False"),
+    (f"{LONG},Meinung\n" + "x,gut\ny,schlecht\n" * 10, {"label_column": 1},
+     "labelled 'Meinung'.*header=True or header=False"),
 ]
 
 
-LONG = "a text that has more words than the name of a column"
 NO_LABELS = {
     "header": [
         f"text\n{LONG}\n", "id,text\n1,x\n2,y\n", ",text\n0,x\n1,y\n",
@@ -557,6 +562,8 @@ NO_LABELS = {
         f"Review?\n{LONG}\n", "\u8bc4\u8bba\n" + "\u597d" * 50 + "\n",
         "keyword\nhouse\ntree\n", "article\nhouse\ntree\n", "Question\nAnswer me\nb\n",
         f"Id,What did you like about our course?\n7,{LONG}\n8,x\n", f"Great!\n{LONG}\n",
+        f"Timestamp,{LONG}\n2023/10/01 10:01:00 AM GMT+2,{LONG}\n",
+        f"Nobody\n{LONG}\n", f"qid,{LONG}\n0000a16f,{LONG}\n", f"preview\n{LONG}\n",
     ],
 }
 
@@ -680,6 +687,13 @@ def test_several_files_are_one_source_in_the_order_of_their_numbers(write, tmp_p
     assert "part-10.csv, line 3: an empty record" in texts.described()
     cut = [write(f"text\n{LONG}\n", "a.csv"), write("Great\nI liked it\n", "b.csv")]
     assert open_texts(cut, label_column=None)[:] == [LONG, "Great", "I liked it"]
+    cut = [write("id,text\n1,x\n", "a.csv"), write("Nr,Frage\n2,y\n", "b.csv")]
+    with pytest.raises(ValueError, match="'text' is not among those of .*b.csv"):
+        open_texts(cut, label_column=None)
+    same = [write("Art,Meinung\ngut,x\ngut,y\n", f"{name}.csv") for name in "ab"]
+    with pytest.raises(ValueError, match="labelled 'Art'.*header=True"):
+        open_texts(same)
+    assert open_texts(same, header=True, label_column=0)[:] == ["x", "y", "x", "y"]
     joined = [
         write("label,text\nb,x\n", "a.csv"),
         write("c,x\nlabel,text\nb,y\n", "b.csv"),

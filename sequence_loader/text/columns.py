@@ -14,6 +14,7 @@ from sequence_loader.text.faults import ColumnsError
 from sequence_loader.text.header import (
     LABEL_NAMES,
     TEXT_NAMES,
+    is_above_codes,
     is_header,
     is_of_texts,
     plain_name,
@@ -90,7 +91,7 @@ def csv_columns(
         known = bool(by_name) and all(name in stripped for name in by_name)
         if before is not None and before.header and label_column is None:
             # Perhaps a part of a cut file, of which the first alone has the header.
-            header = known or is_of_texts(first)
+            header = known or is_of_texts(first) or is_above_codes(first, others)
         else:
             header = known or is_header(first, others, label_column, path)
     if not quotes_told:
@@ -99,7 +100,7 @@ def csv_columns(
         names = tuple(field.strip() for field in first)
         label, texts = _chosen(names, others, label_column, text_columns, path)
         if not delimiter_told:
-            check_apart(others, label, path)
+            check_apart(others, label, path, names)
         telling = tuple(names[each] for each in _telling(others, label, texts))
         return Columns(label, texts, len(names), names, telling)
     if before is not None:

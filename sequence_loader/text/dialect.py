@@ -8,14 +8,31 @@ from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 
 
-def check_apart(rows: Sequence[list[str]], label: int | None, path: str) -> None:
-    """Raises ValueError if every label has what may be a delimiter within it."""
-    labels = [row[label] for row in rows if label is not None and len(row) > label]
+MANY_ROWS = 10
+"""Texts that all hold what may be a delimiter, and have none by chance."""
+
+
+def check_apart(
+    rows: Sequence[list[str]],
+    label: int | None,
+    path: str,
+    header: Sequence[str] = (),
+) -> None:
+    """Raises ValueError if every label has what may be a delimiter within it.
+
+    Without labels, every text of an only column, if its name does, or there are many.
+    """
+    what, place = ("texts", 0) if label is None else ("labels", label)
+    if label is None and any(len(row) != 1 for row in rows):
+        return
+    fields = [row[place] for row in rows if len(row) > place]
     for each in ";\t|":
-        if labels and all(each in field for field in labels):
+        sure = label is not None or len(rows) >= MANY_ROWS
+        sure |= any(each in name for name in header)
+        if fields and sure and all(each in field for field in fields):
             raise ValueError(
                 f"{argument('delimiter')} must be what stands between fields; {path} "
-                f"has labels such as {shown(labels[0])}. Pass "
+                f"has {what} such as {shown(fields[0])}. Pass "
                 f"{argument('delimiter', each)}, or what it is."
             )
 

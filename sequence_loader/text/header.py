@@ -32,7 +32,7 @@ def is_header(
     if first == list(map(str, range(len(first)))) and others:
         if len(first) > 1 or label_column is None:
             what = "numbers of columns, as pandas writes them"
-            raise _in_doubt(path, what, "row", first)
+            raise in_doubt(path, what, "a row", first)
     plain = list(map(plain_name, first))
     has_text = any(
         name.endswith(TEXT_NAMES) and may_be_name(field)
@@ -49,7 +49,7 @@ def is_header(
         if all(row[at] != first[at] for row in below for at in named):
             return True
         if set(plain).intersection(TEXT_NAMES):
-            raise _in_doubt(path, "a header", "row", first)
+            raise in_doubt(path, "a header", "a row", first)
     label = label_column if isinstance(label_column, int) else 0
     if not -len(first) <= label < len(first):
         return False
@@ -58,11 +58,11 @@ def is_header(
     if 2 * numbers <= len(labels):
         # Of a header whose other names are like no names: those hold a quote, say.
         if any(_of_classes(row[at] for row in below) for at in named):
-            raise _in_doubt(path, "a header", "row", first)
+            raise in_doubt(path, "a header", "a row", first)
         return False
     if len(set(first)) == len(first) and all(map(is_word, first)):
         return True
-    raise _in_doubt(path, "a header", "row whose label is no number", first)
+    raise in_doubt(path, "a header", "a row whose label is no number", first)
 
 
 def _of_classes(fields: Iterable[str]) -> bool:
@@ -82,17 +82,30 @@ def _is_above_texts(
     below = [row for row in others if len(row) == len(first)]
     counted = [2 * sum(map(is_number, each)) > len(below) for each in zip(*below)]
     above = {is_number(field) for field, below in zip(first, counted) if below}
+    unlike = False in above or is_above_codes(first, below)
     longer = 2 * sum(not all(map(may_be_name, row)) for row in below) >= len(below)
     short = all(map(may_be_name, first))
-    if is_of_texts(first) and (longer or False in above):
+    # Nobody, and interview, end like names, but are words of their own.
+    apart = any(last_word(field) in TEXT_NAMES for field in first)
+    if is_of_texts(first) and (unlike or (longer and apart)):
         return True
     exact = not set(map(plain_name, first)).isdisjoint(TEXT_NAMES)
-    if exact and short and False in above:
+    if exact and short and unlike:
         return True
     number = True in above or (not below and any(map(is_number, first)))
-    if has_text or False in above or (short and not number):
-        raise _in_doubt(path, "a header", "row", first)
+    if has_text or unlike or (short and not number):
+        raise in_doubt(path, "a header", "a row", first)
     return False
+
+
+def is_above_codes(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether a first record has a field without digits above numbers, dates or ids."""
+    columns = zip(*[row for row in others if len(row) == len(first)])
+    return any(
+        2 * sum(map(is_code, below)) > len(below)
+        for field, below in zip(first, columns)
+        if not any(map(str.isdigit, field))
+    )
 
 
 def is_of_texts(first: Sequence[str]) -> bool:
@@ -101,9 +114,10 @@ def is_of_texts(first: Sequence[str]) -> bool:
     return known and all(map(is_word, first))
 
 
-def _in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:
+def in_doubt(path: str, what: str, row: str, first: list[str]) -> ValueError:
+    """The question which of both a first record is."""
     return ValueError(
-        f"{path} may begin with {what}, or with a {row}: {shown(first)}. Pass "
+        f"{path} may begin with {what}, or with {row}: {shown(first)}. Pass "
         f"{argument('header', True)} or {argument('header', False)}."
     )
 
@@ -118,6 +132,13 @@ def is_number(field: str) -> bool:
     return re.fullmatch(r"[-+]?\d[-+\d.,:/TZ eE]*%?", field.strip()) is not None
 
 
+def is_code(field: str) -> bool:
+    """Whether a field is a number, a date or an id: one word with digits, or mostly."""
+    digits, letters = (sum(map(each, field)) for each in (str.isdigit, str.isalpha))
+    one = field.isascii() and len(field.split()) == 1
+    return digits > letters or (digits > 0 and one)
+
+
 def may_be_name(field: str) -> bool:
     """Whether a field may be such a name, also one of several words, or left out."""
     return len(field.split()) <= MOST_WORDS and len(field.strip()) <= MOST_CHARACTERS
@@ -125,3 +146,9 @@ def may_be_name(field: str) -> bool:
 
 def plain_name(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
+
+
+def last_word(name: str) -> str:
+    """``text`` of ``review_text``, ``Review Text`` and ``reviewText``."""
+    words = re.split(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])", name)
+    return next((word.lower() for word in reversed(words) if word), "")

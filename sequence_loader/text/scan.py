@@ -10,14 +10,14 @@ import numpy as np
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
-from sequence_loader.checks import ABSENT, shown
+from sequence_loader.checks import ABSENT
 from sequence_loader.progress import Advance, progress_bar
 from sequence_loader.text.columns import AUTO, Columns, csv_columns, json_columns
 from sequence_loader.text.faults import EMPTY, Fault, Faults
 from sequence_loader.text.fields import swallowing
 from sequence_loader.text.files import FirstReading, TextFiles
-from sequence_loader.text.header import may_be_name
-from sequence_loader.text.labels import Labels
+from sequence_loader.text.header import LABEL_NAMES, in_doubt, may_be_name, plain_name
+from sequence_loader.text.labels import MANY_ROWS, Labels
 from sequence_loader.text.options import Options
 from sequence_loader.text.records import Block, Seen
 from sequence_loader.text.row_index import RowIndex, RowIndexBuilder
@@ -148,8 +148,7 @@ class _Scan:
             )
         doubtful = self._options.header is None and columns.header is None
         if doubtful and not self._options.is_json:
-            if all(map(may_be_name, sample[0])):
-                self._doubtful.append((path, sample[0]))
+            self._doubtful.append((path, sample[0]))
         return columns, sample[0] if columns.header is not None else None
 
     def _sample(self, reading: FirstReading, path: str) -> tuple[Any, list[Any]]:
@@ -274,18 +273,27 @@ class _Scan:
         """Raises ValueError if the first record of a file looks like a header.
 
         Nothing but the label tells it from a row, where labels are names: that it
-        occurs once.
+        occurs nowhere else. Its other names may be long, as questions are.
         """
         labels = self._labels
         if labels is None or labels.are_numbers or self._options.class_names:
             return
         labels.check_few(codes)
+        if len(codes) <= 2 * len(self._doubtful):
+            return
         at = next(each.label for each in self._columns if each is not None)
-        for path, first in self._doubtful:
-            code = labels.known.get(first[at]) if at < len(first) else None
-            if code is not None and len(codes) > 2 and (codes == code).sum() == 1:
-                raise ValueError(
-                    f"{path} may begin with a header, or with the only row that is "
-                    f"labelled {first[at]!r}: {shown(first)}. Pass "
-                    f"{argument('header', True)} or {argument('header', False)}."
-                )
+        firsts = [first[at] if at < len(first) else "" for _, first in self._doubtful]
+        counts = np.bincount(codes)
+        others = counts[counts > 1]
+        for label, (path, first) in zip(firsts, self._doubtful):
+            code = labels.known.get(label)
+            if code is None or counts[code] != firsts.count(label):
+                continue
+            alone = (counts == 1).sum() == (counts[code] == 1)
+            if (
+                all(map(may_be_name, first))
+                or plain_name(label) in LABEL_NAMES
+                or (alone and others.max(initial=0) >= MANY_ROWS)
+            ):
+                row = f"the only row that is labelled {label!r}"
+                raise in_doubt(path, "a header", row, first)
