@@ -548,11 +548,13 @@ REFUSED = [
 NO_LABELS = {
     "header": [
         f"text\n{LONG}\n", "id,text\n1,x\n2,y\n", ",text\n0,x\n1,y\n",
-        "Unnamed: 0,text\n0,x\n", "id,reviewText\n1,x\n2,y\n", "title,text\na b,c: d!\n"
-        f"c,{LONG}\n",
+        "Unnamed: 0,text\n0,x\n", "id,reviewText\n1,x\n2,y\n",
+        f"title,text\na b,c: d!\nc,{LONG}\n", "text\n" + f"{LONG}; x\n" * 20,
+        f"posttext\n{LONG}\n",
     ],
     "rows": [
-        f"{LONG}\nx\n", LONG, "1,x\n", f"17,Great\n18,{LONG}\n", "1,review 2\n2,x\n",
+        "".join(f"{LONG} {i};\n" for i in range(20)), f"{LONG}\nx\n", LONG, "1,x\n",
+        f"17,Great\n18,{LONG}\n", "1,review 2\n2,x\n",
         f"2020-01-01 10:00,Great\n2020-01-02,{LONG}\n", "\u597d" * 50 + "\n\u4e0d\n",
     ],
     "asked": [

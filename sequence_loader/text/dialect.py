@@ -9,7 +9,7 @@ from sequence_loader.checks import shown
 
 
 MANY_ROWS = 10
-"""Texts that all hold what may be a delimiter, and have none by chance."""
+"""Texts that are all cut into as many pieces by something, and not by chance."""
 
 
 def check_apart(
@@ -20,15 +20,18 @@ def check_apart(
 ) -> None:
     """Raises ValueError if every label has what may be a delimiter within it.
 
-    Without labels, every text of an only column, if its name does, or there are many.
+    Without labels, every text of an only column: where its name does as well, or,
+    without a name, where many have as many pieces. Lines of code only end with one.
     """
     what, place = ("texts", 0) if label is None else ("labels", label)
     if label is None and any(len(row) != 1 for row in rows):
         return
     fields = [row[place] for row in rows if len(row) > place]
     for each in ";\t|":
-        sure = label is not None or len(rows) >= MANY_ROWS
-        sure |= any(each in name for name in header)
+        pieces = [field.split(each) for field in header or fields]
+        cut = len(set(map(len, pieces))) == 1 and len(pieces[0]) > 1
+        cut = cut and all(piece.strip() for row in pieces for piece in row)
+        sure = label is not None or (cut and (header or len(fields) >= MANY_ROWS))
         if fields and sure and all(each in field for field in fields):
             raise ValueError(
                 f"{argument('delimiter')} must be what stands between fields; {path} "

@@ -85,8 +85,8 @@ def _is_above_texts(
     unlike = False in above or is_above_codes(first, below)
     longer = 2 * sum(not all(map(may_be_name, row)) for row in below) >= len(below)
     short = all(map(may_be_name, first))
-    # Nobody, and interview, end like names, but are words of their own.
-    apart = any(last_word(field) in TEXT_NAMES for field in first)
+    # Nobody and preview end like names, but are words of their own.
+    apart = any(ends_with_name(field) for field in first)
     if is_of_texts(first) and (unlike or (longer and apart)):
         return True
     exact = not set(map(plain_name, first)).isdisjoint(TEXT_NAMES)
@@ -148,7 +148,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def last_word(name: str) -> str:
-    """``text`` of ``review_text``, ``Review Text`` and ``reviewText``."""
-    words = re.split(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])", name)
-    return next((word.lower() for word in reversed(words) if word), "")
+def ends_with_name(field: str) -> bool:
+    """Whether a name of texts is a word of it: ``post_title``, ``postTitle``."""
+    words = re.split(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])", field.strip())
+    return words[-1].lower() in TEXT_NAMES or words[-1].lower().endswith("text")
