@@ -328,6 +328,12 @@ def test_columns_that_nobody_passed_are_said_to_be_those_of_the_store(folder, ru
         [f"Title {i}, {text}" for i, text in enumerate(new)]
     )
     assert (open_store("new.store")[:] != expected).nnz == 0
+    # Numbers that are others than names tell.
+    write_csv("three.csv", [("title", "text", "label"), *(("a", t, 1) for t in new)])
+    like = ["new.store", "--like=train.store", "--no-labels", "--overwrite"]
+    refused = run("vectorize", "three.csv", *like, code=1)
+    assert "three.csv has the columns ('title', 'text', 'label')" in refused
+    run("vectorize", "three.csv", *like, "--text-columns", "title", "text")
     # What was passed is refused as it was.
     refused = run("vectorize", "two.csv", "x.store", "--text-columns=7", code=1)
     assert "--text-columns must be in [-2, 2); received 7" in refused

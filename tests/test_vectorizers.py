@@ -11,6 +11,7 @@ import sys
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -425,6 +426,16 @@ def test_class_numbers_of_parts_are_in_order(tmp_path):
 def test_what_is_no_text_or_label_is_refused(source, y, error):
     with pytest.raises((TypeError, ValueError), match=error):
         NgramVectorizer().fit(source, y)
+
+
+@pytest.mark.parametrize("made", [NgramVectorizer(min_df=1), SequenceVectorizer()])
+def test_a_table_is_no_text_for_each_of_its_columns(made):
+    made.fit(["red one", "blue two"], [0, 1])
+    table = pd.DataFrame({"one": ["red one", "blue two"]})
+    for wrong in (table, {"one": ["red one"]}, table.to_numpy()):
+        with pytest.raises(TypeError, match="Pass one column of it: table"):
+            made.transform(wrong)
+    assert made.transform(table["one"]).shape[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
 from sequence_loader.text.arguments import settings_for
 from sequence_loader.text.faults import ColumnsError
+from sequence_loader.text.header import TEXT_NAMES, plain_name
 from sequence_loader.text.opening import open_texts
 from sequence_loader.text.texts import Texts
 
@@ -35,7 +36,9 @@ def open_like(
     """
     wanted = settings_for(paths, settings, given)
     try:
-        return open_texts(paths, **wanted), ""
+        texts = open_texts(paths, **wanted)
+        _check_names(texts, settings, origin, given)
+        return texts, ""
     except ColumnsError as error:
         if error.name in given or error.name not in settings:
             raise
@@ -46,6 +49,27 @@ def open_like(
     texts = open_texts(paths, **wanted)
     before = ", ".join(map(str, settings["text_columns"]))
     return texts, f"texts are in the only column; in {origin}: {before}"
+
+
+def _check_names(
+    texts: Texts, settings: dict[str, Any], origin: str, given: dict[str, Any]
+) -> None:
+    """Raises ValueError if columns given by number are not those that names tell."""
+    before = settings.get("text_columns", ())
+    numbered = any(isinstance(each, int) for each in before)
+    columns = next(each for each in texts._scanned.columns if each is not None)
+    if "text_columns" in given or not numbered or columns.header is None:
+        return
+    known = {
+        place for place, name in enumerate(columns.header)
+        if plain_name(name).endswith(TEXT_NAMES)
+    }
+    if known.difference(columns.texts) and not known.issuperset(columns.texts):
+        raise ValueError(
+            f"{argument('text_columns')} must be given: the texts of {origin} are in "
+            f"{shown(before)}, and {texts.paths[0]} has the columns "
+            f"{shown(columns.header)}. Pass {argument('text_columns')}."
+        )
 
 
 def _unfit(

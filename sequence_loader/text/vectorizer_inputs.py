@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -113,6 +113,12 @@ def checked_texts(
         raise TypeError(
             f"`texts` must be a sequence of str; received one, {shown(texts)}. Pass "
             f"[text]."
+        )
+    if isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:
+        # Of a table, what is iterated over are the names of its columns.
+        raise TypeError(
+            f"`texts` must be a sequence of str; received {shown(texts)} of type "
+            f"{type(texts).__name__}. Pass one column of it: table['text']."
         )
     found = list(texts)
     if not set(map(type, found)) <= {str}:

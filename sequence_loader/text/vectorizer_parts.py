@@ -92,7 +92,8 @@ class Part:
                 y = np.load(self.path / LABELS, allow_pickle=False)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(
-                f"there is no part at {self.path}. Pass what `fit_part` wrote."
+                f"there is no part at {self.path}. Pass what `fit_part` wrote, or "
+                f"open_texts(path) for a file of texts."
             ) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise VectorizerError(
