@@ -634,6 +634,13 @@ def test_keys_are_those_of_all_first_objects(write):
         open_texts(write('{"id": 7, "text": "x"}\n', "c.jsonl"))
 
 
+def test_dates_and_ids_are_no_texts(write):
+    when = "2023/10/01 10:01:00 AM GMT+2"
+    path = write(f"Zeitstempel,Nr,Frage,label\n{when},,{LONG},a\n{when},B7-1,x 1,b\n")
+    texts = open_texts(path, header=True)
+    assert texts.settings["text_columns"] == ["Frage"] and texts[:] == [LONG, "x 1"]
+
+
 def test_a_text_that_may_say_the_label_is_named(write):
     rows = "".join(f"{1 + i % 2},{['hot', 'cold'][i % 2]},text {i}\n" for i in range(9))
     assert "(1,) may say the label" in open_texts(write(rows)).described()

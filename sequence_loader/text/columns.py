@@ -17,6 +17,7 @@ from sequence_loader.text.header import (
     is_above_codes,
     is_header,
     is_of_texts,
+    mostly_digits,
     plain_name,
 )
 from sequence_loader.text.labels import class_number
@@ -190,7 +191,7 @@ def _chosen(
     if text_columns == AUTO:
         others = [place for place in range(len(names)) if place != label]
         known = [place for place in others if plain[place].endswith(TEXT_NAMES)]
-        texts = tuple(known or [each for each in others if not _numbers(rows, each)])
+        texts = tuple(known or [each for each in others if not _codes(rows, each)])
         # Such as label_text beside label: the class in words is no text of a row.
         labels = tuple(LABEL_NAMES - {"y"})
         telling = _telling(rows, label, texts, fewest=0)
@@ -201,12 +202,21 @@ def _chosen(
 
 
 def _numbers(rows: Sequence[list[Any]], place: int) -> bool:
-    """Whether a column holds nothing but numbers: ids, counts."""
+    """Whether a column holds nothing but whole numbers."""
     fields = [row[place] for row in rows if len(row) > place]
     return bool(fields) and all(
         not isinstance(field, str) or class_number(field) is not None
         for field in fields
     )
+
+
+def _codes(rows: Sequence[list[Any]], place: int) -> bool:
+    """Whether a column holds nothing but numbers, dates and ids."""
+    fields = [row[place] for row in rows if len(row) > place]
+    found = [
+        not isinstance(field, str) or mostly_digits(field) for field in fields if field
+    ]
+    return _numbers(rows, place) or (bool(found) and all(found))
 
 
 def _telling(

@@ -133,10 +133,14 @@ def is_number(field: str) -> bool:
 
 
 def is_code(field: str) -> bool:
-    """Whether a field is a number, a date or an id: one word with digits, or mostly."""
-    digits, letters = (sum(map(each, field)) for each in (str.isdigit, str.isalpha))
+    """Whether a field is a number, a date or an id, as far as its characters tell."""
     one = field.isascii() and len(field.split()) == 1
-    return digits > letters or (digits > 0 and one)
+    return mostly_digits(field) or (one and any(map(str.isdigit, field)))
+
+
+def mostly_digits(field: str) -> bool:
+    digits, letters = (sum(map(each, field)) for each in (str.isdigit, str.isalpha))
+    return digits > letters
 
 
 def may_be_name(field: str) -> bool:
