@@ -254,10 +254,13 @@ def test_what_others_put_beside_a_store_is_not_removed(tmp_path):
     with pytest.warns(UserWarning, match="nothing refers to it"):
         NgramVectorizer().fit_write(texts, tmp_path / "a.store", y)
     assert sorted(os.listdir(tmp_path)) == sorted([*before, "a.store"])
-    (tmp_path / ".p.writing-4").mkdir()
-    os.utime(tmp_path / ".p.writing-4", (0, 0))
+    for name in (".p.writing-4", ".v.writing-5"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
     NgramVectorizer().fit_part(texts, tmp_path / "p", y)
+    NgramVectorizer().fit(texts, y).save(tmp_path / "v")
     assert not (tmp_path / ".p.writing-4").exists()
+    assert not (tmp_path / ".v.writing-5").exists()
 
 
 def test_what_is_saved_holds_no_code_and_is_checked(tmp_path):

@@ -19,7 +19,7 @@ from sequence_loader.arrays import Array
 from sequence_loader.checks import absolute_path, shown
 from sequence_loader.store.array_file import ArrayFile
 from sequence_loader.store.format import BLOCK_BYTES, SIDE_FILES, digest_of
-from sequence_loader.store.publishing import PendingDirectory
+from sequence_loader.store.publishing import PendingDirectory, remove_leftovers
 from sequence_loader.text.words import HASH_VERSION
 
 FORMAT, VERSION = "sequence_loader.vectorizer", 1
@@ -68,7 +68,9 @@ def publish(
 ) -> Path:
     """Writes a vectorizer into a directory of its own, whole or not at all."""
     target = absolute_path("path", path)
-    pending = PendingDirectory(target, frozenset(SIDE_FILES), MANIFEST, overwrite)
+    owned = frozenset(SIDE_FILES)
+    remove_leftovers(target, lambda left: set(os.listdir(left)) <= owned)
+    pending = PendingDirectory(target, owned, MANIFEST, overwrite)
     try:
         write(pending.directory, content, arrays)
         pending.publish()
