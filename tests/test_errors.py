@@ -118,7 +118,7 @@ def test_shards_of_a_seed_that_each_process_would_draw(order):
     """They would be shares of different orders: rows twice, and others never."""
     refused(
         ValueError,
-        "`seed` must be given when `shard` has count > 1",
+        "`seed` must be given where processes share one order",
         "received seed=None with shard=(1, 2)",
         call=lambda: sequence(remainder="pad", shard=(1, 2), **order),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -9,12 +12,16 @@ import pytest
 from encoded import EPOCHS, SEEDS, block_samplers, samplers, sizes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from sequence_loader import (
+    BalancedSampler,
     BlockShuffleSampler,
     Sampler,
     SequentialSampler,
     ShuffleSampler,
+    SparseBatchSequence,
+    WeightedSampler,
 )
 
 EVERY = [SequentialSampler(), ShuffleSampler(3), BlockShuffleSampler(3, 4, 8)]
@@ -190,3 +197,44 @@ def test_batches_of_rows_sorted_by_label_are_mixed(size):
     ideal = np.random.default_rng(0).permutation(labels)[: 128 * 500].reshape(-1, 128)
     lost = np.mean([*map(entropy, ideal)]) - np.mean([*map(entropy, batches)])
     assert lost < 0.06
+
+
+DRAWN = [
+    ShuffleSampler(),
+    BlockShuffleSampler(block_size=2),
+    WeightedSampler(np.arange(1, 9)),
+    BalancedSampler(np.arange(8) % 3),
+]
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda sampler: pickle.loads(pickle.dumps(sampler)),
+    "replace": dataclasses.replace,
+    "seed": lambda sampler: ShuffleSampler(sampler.seed),
+}
+
+
+def shares(sampler, **options):
+    return [
+        SparseBatchSequence(np.eye(8), batch_size=2, sampler=sampler, seed=7,
+                            remainder="pad", shard=(index, 2), **options)
+        for index in range(2)
+    ]
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("sampler", DRAWN, ids=lambda s: type(s).__name__)
+def test_a_seed_that_was_drawn_is_one_in_every_copy(sampler, way):
+    """A copy of this process, and one that all were sent, cannot be told apart."""
+    found = COPIES[way](sampler)
+    assert found.seed == sampler.seed
+    refused(ValueError, f"has drawn {sampler.seed} here", call=lambda: shares(found))
+    given = dataclasses.replace(found, seed=7)
+    first, second = shares(COPIES[way](given))
+    assert first.state_dict() == second.state_dict()
+    alone = SparseBatchSequence(np.eye(8), batch_size=4, sampler=found)
+    state = alone.state_dict()
+    assert state == json.loads(json.dumps(state))
+    assert type(state["seed"]) is int and type(state["parameters"]["seed"]) is int
+    if way != "seed":
+        assert (found.rows(8, 1, 0, 8) == sampler.rows(8, 1, 0, 8)).all()

@@ -1,4 +1,7 @@
-"""current_shard: who answers, who is believed, and what is never imported."""
+"""current_shard: who answers, who is believed, and what is never imported.
+
+And what each process would draw by itself, where all are to have the same.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from refusals import refused
 from running_jobs import free_ports, job
 from watching import HUNG_SECONDS
 
-from sequence_loader import current_shard
+from sequence_loader import ShuffleSampler, SparseBatchSequence, current_shard
 from sequence_loader.backends.current_shard import VARIABLES
 
 NAMES = {name for pair in VARIABLES for name in pair} | {"TF_CONFIG", "SLURM_JOB_ID"}
@@ -127,3 +132,97 @@ def test_torch_distributed(tmp_path):
     with job(script, [], [{"MINE": "0"}, {"MINE": "1"}], tmp_path) as running:
         said = running.finish()
     assert "shard (0, 2)" in said[0] and "shard (1, 2)" in said[1]
+
+
+# What each process would draw by itself
+
+
+def share(index=0, **options):
+    return SparseBatchSequence(
+        np.arange(32.0).reshape(32, 1),
+        np.arange(32.0),
+        **{"batch_size": 2, "remainder": "pad", "shard": (index, 2), **options},
+    )
+
+
+class Held:
+    """An order of a user's own: that of a sampler it holds."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def at(self, epoch):
+        return self.inner
+
+    def rows(self, num_rows, epoch, start, stop):
+        return self.at(epoch).rows(num_rows, epoch, start, stop)
+
+    def length(self, num_rows):
+        return num_rows
+
+
+class InTurn(Held):
+    """Of several samplers, one an epoch."""
+
+    def at(self, epoch):
+        return self.inner[epoch % len(self.inner)]
+
+
+class OwnNumbers(ShuffleSampler):
+    """Of the seed, and nothing else, of a sampler of ours."""
+
+    def rows(self, num_rows, epoch, start, stop):
+        draw = np.random.default_rng([self.seed, epoch])
+        return draw.permutation(num_rows)[start:stop]
+
+
+def enclosed(inner):
+    return SimpleNamespace(rows=lambda *args: inner.rows(*args), length=inner.length)
+
+
+HOLDERS = {
+    "slot": Held,
+    "list": lambda inner: InTurn([inner]),
+    "twice": lambda inner: Held(InTurn({0: inner})),
+    "closure": enclosed,
+    "method": lambda inner: SimpleNamespace(rows=inner.rows, length=inner.length),
+    "seed": lambda inner: OwnNumbers(inner.seed),
+}
+
+
+@pytest.mark.parametrize("way", HOLDERS)
+def test_an_order_of_the_users_own_that_draws_from_a_drawn_seed(way):
+    said = "`seed` must be given where processes share one order"
+    refused(ValueError, said, "received seed=None with shard=(0, 2)",
+            call=lambda: share(sampler=HOLDERS[way](ShuffleSampler())))
+    parts = [share(i, sampler=HOLDERS[way](ShuffleSampler(7))) for i in range(2)]
+    rows = [part.batch_rows(i) for part in parts for i in range(len(part))]
+    assert sorted(np.concatenate(rows)) == list(range(32))
+
+
+def test_a_drawn_seed_of_a_later_epoch_is_refused_there():
+    later = share(sampler=InTurn([ShuffleSampler(7), ShuffleSampler()]))
+    assert len(list(later)) == 8
+    later.set_epoch(1)
+    refused(ValueError, "ShuffleSampler has drawn", call=lambda: later[0])
+
+
+def noisy(x, rng):
+    return x * rng.random(x.shape)
+
+
+@pytest.mark.parametrize("sampler", [None, ShuffleSampler(7)])
+def test_an_augmentation_of_a_drawn_seed(sampler):
+    """On JAX all count the values of all; and a checkpoint keeps the first's seed."""
+    options = {"sampler": sampler, "augment": noisy}
+    refused(ValueError, "`seed` must be given for `augment`", "with shard=(1, 2)",
+            call=lambda: share(1, **options))
+    share(1, sampler=sampler)  # nothing is drawn
+    first, second = (share(index, seed=7, **options) for index in (0, 1))
+    for number in range(len(first)):
+        there = second._pipeline.batch(0, number)
+        read = first._pipeline.reader.read(first._plan.batch(0, number, 1))
+        here = first._pipeline._assembled(read, 0, number, 1)
+        assert (here.features == there.features).all()

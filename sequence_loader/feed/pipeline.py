@@ -38,6 +38,7 @@ from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, map_structure
 from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
+from sequence_loader.order.seeds import DrawnSeed
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.values import DoesNotFit
 from sequence_loader.workers.prefetch import Workers
@@ -66,6 +67,25 @@ class Pipeline:
     seed: int
     parallel_calls: int
     counters: FeedCounters
+
+    def __post_init__(self) -> None:
+        if self.plan.shard[1] > 1:
+            self.check_same(f"shard={self.plan.shard}")
+
+    def check_same(self, where: str) -> None:
+        """Raises ValueError where processes make other batches of the same number.
+
+        Args:
+            where: Why they must not, for the error.
+        """
+        self.plan.check_same(where)
+        if self.assembler.augment is not None and isinstance(self.seed, DrawnSeed):
+            raise ValueError(
+                f"`seed` must be given for `augment` where processes train one model: "
+                f"each counts what others serve, and they go on from one checkpoint; "
+                f"received seed=None with {where}. Pass one in every process, such as "
+                f"seed=7."
+            )
 
     def batch(self, epoch: int, number: int, *, by_threads: bool = False) -> Batch:
         """One batch.

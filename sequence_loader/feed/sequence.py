@@ -20,7 +20,8 @@ from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.row_ids import checked_subset
-from sequence_loader.order.samplers import Sampler, checked_seed, chosen_sampler
+from sequence_loader.order.samplers import Sampler, chosen_sampler
+from sequence_loader.order.seeds import checked_seed
 from sequence_loader.workers.prefetch import Workers
 
 
@@ -63,8 +64,8 @@ class SparseBatchSequence(EpochSequence):
         shuffle: `False`, rows in order; `True`, a new uniform permutation every
             epoch; ``"block"``, `BlockShuffleSampler`, for data on disk.
         seed: Integer in [0, 2^64). `None` draws one and keeps it, which processes
-            that share the rows may not. A `sampler` has a seed of its own: this one is
-            for `augment` then.
+            that share the rows may not, nor pass one that was drawn so. A `sampler`
+            has a seed of its own: this one is for `augment` then.
         sampler: A sampler, instead of `shuffle`; `WeightedSampler` and
             `BalancedSampler` draw with replacement.
         rows: Serve only these rows: distinct row ids, or a boolean mask.
@@ -138,10 +139,7 @@ class SparseBatchSequence(EpochSequence):
         count = integer("workers", workers, minimum=0)
         self._queue_size = integer("max_queue_size", max_queue_size, minimum=1)
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
-        order, drawn = chosen_sampler(sampler, shuffle, seed), seed is None
-        if drawn and sampler is None:
-            seed = getattr(order, "seed", None)
-        seed = checked_seed(seed)
+        drawn, seed = seed is None, checked_seed(seed)
         reader = BatchReader(x, y, sample_weight, transform, dtype, floatx(), held_as)
         subset = checked_subset(rows, reader.num_rows)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
@@ -149,7 +147,7 @@ class SparseBatchSequence(EpochSequence):
             workers=Workers(reader, count, use_multiprocessing, self._queue_size),
             plan=BatchPlan(
                 num_rows=reader.num_rows,
-                sampler=order,
+                sampler=chosen_sampler(sampler, shuffle, seed),
                 batch_size=batch_size,
                 remainder=remainder,
                 shard=shard,

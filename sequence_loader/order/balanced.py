@@ -32,7 +32,8 @@ from sequence_loader.order.permutation import (
     keyed_words,
     permute_each,
 )
-from sequence_loader.order.samplers import check_described, content_digest, settle_seed
+from sequence_loader.order.samplers import check_described, content_digest
+from sequence_loader.order.seeds import order_seed, settle_seed
 
 LONGEST_EXACT = 4096
 """Proportions that are fractions with a common denominator up to this are exact."""
@@ -154,7 +155,7 @@ class BalancedSampler:
         passes, offsets = np.divmod(number, self._sizes[chosen])
 
         groups, firsts = _numbered(chosen, passes)
-        key = derive_key("balanced rows", self.seed or 0)
+        key = derive_key("balanced rows", order_seed(self))
         words = keyed_words(chosen[firsts].astype(np.uint64), key)
         words ^= passes[firsts].astype(np.uint64)
         words = keyed_words(words, key[2:])
@@ -173,7 +174,7 @@ class BalancedSampler:
             Two int64 arrays of shape (c, slots): the class, and how many times it
             stood before in this cycle.
         """
-        key = derive_key("balanced cycle", self.seed or 0)
+        key = derive_key("balanced cycle", order_seed(self))
         count = len(self._cycle)
         words = keyed_words(cycles, key)[:, np.newaxis] ^ np.arange(
             count, dtype=np.uint64

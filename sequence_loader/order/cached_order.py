@@ -15,6 +15,7 @@ import numpy as np
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
 from sequence_loader.order.samplers import Sampler
+from sequence_loader.order.seeds import one_order
 
 STRETCH_POSITIONS = 8192
 """Positions drawn at once; 64 KiB of row ids."""
@@ -35,15 +36,22 @@ class Order:
         length: Positions in an epoch.
         subset: int64 array of shape (num_rows,), the row ids the sampler's rows stand
             for, or `None` where they are row ids.
+        shared: What makes it that of several processes; see `one_order`.
     """
 
     def __init__(
-        self, sampler: Sampler, num_rows: int, length: int, subset: Integers | None
+        self,
+        sampler: Sampler,
+        num_rows: int,
+        length: int,
+        subset: Integers | None,
+        shared: str = "",
     ) -> None:
         self.sampler = sampler
         self._num_rows = num_rows
         self._length = length
         self._subset = subset
+        self._shared = shared
         # Replaced whole, never changed: threads see one or the other. Two are kept,
         # for threads that are at work on both sides of a border.
         self._stretches: tuple[_Stretch, ...] = ()
@@ -86,7 +94,8 @@ class Order:
         return rows[start - first : stop - first]
 
     def _draw(self, epoch: int, start: int, stop: int) -> Integers:
-        drawn: Any = self.sampler.rows(self._num_rows, epoch, start, stop)
+        with one_order(self._shared):
+            drawn: Any = self.sampler.rows(self._num_rows, epoch, start, stop)
         rows: Integers = np.asarray(drawn)
         wanted = stop - start
         if (

@@ -19,11 +19,10 @@ import numpy.typing as npt
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.order.cached_order import Order
-from sequence_loader.order.samplers import Sampler, drew_seed
+from sequence_loader.order.samplers import Sampler
+from sequence_loader.order.seeds import one_order, order_seed
 
 REMAINDERS = ("keep", "drop", "pad")
-
-
 ROWS_SHOWN = 16
 
 
@@ -91,21 +90,13 @@ class BatchPlan:
         batch_size = integer("batch_size", self.batch_size, minimum=1)
         object.__setattr__(self, "batch_size", batch_size)
         one_of("remainder", self.remainder, REMAINDERS)
-        index, count = _checked_shard(self.shard)
-        object.__setattr__(self, "shard", (index, count))
-        if self.remainder == "keep" and count > 1:
+        object.__setattr__(self, "shard", _checked_shard(self.shard))
+        if self.remainder == "keep" and self.shard[1] > 1:
             raise ValueError(
                 f"`remainder` must be 'pad' or 'drop' when `shard` has count > 1, so "
                 f"that every process serves the same number of equal batches; received "
                 f"remainder='keep' with shard={self.shard}. Pass remainder='pad' to "
                 f"train on every row, or remainder='drop'."
-            )
-        if drew_seed(self.sampler) and count > 1:
-            raise ValueError(
-                f"`seed` must be given when `shard` has count > 1, so that every "
-                f"process has the same order to take its share of; received seed=None "
-                f"with shard={self.shard}. Pass the same one in every process, such as "
-                f"seed=7, to the sampler if there is one."
             )
         length = integer(
             f"{type(self.sampler).__name__}.length()",
@@ -113,7 +104,8 @@ class BatchPlan:
             minimum=1,
         )
         object.__setattr__(self, "length", length)
-        order = Order(self.sampler, self.num_served, length, self.subset)
+        where = f"shard={self.shard}" if self.shard[1] > 1 else ""
+        order = Order(self.sampler, self.num_served, length, self.subset, where)
         object.__setattr__(self, "_order", order)
         whole, rest = divmod(length, self.global_batch_size)
         batches = whole + (rest > 0 and self.remainder != "drop")
@@ -262,6 +254,12 @@ class BatchPlan:
             ValueError: The sampler broke its contract.
         """
         return self._order.positions(epoch, start, stop)
+
+    def check_same(self, where: str) -> None:
+        """Raises ValueError where processes have other orders, and says `where`."""
+        with one_order(where):
+            order_seed(self.sampler)  # a subclass may make its order of it by itself
+            self.sampler.rows(self.num_served, 0, 0, 1)
 
     @property
     def trained_rows(self) -> int:

@@ -15,6 +15,7 @@ from sequence_loader.checks import integer, shown
 from sequence_loader.order.permutation import ORDER_VERSION
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.samplers import Sampler, chosen_sampler
+from sequence_loader.order.seeds import DrawnSeed
 
 STATE_VERSION = 3
 
@@ -50,7 +51,7 @@ class Position:
             "order_version": ORDER_VERSION,
             "epoch": self.epoch,
             "rows_trained": min(rows, plan.trained_rows),
-            "seed": self.seed,
+            "seed": int(self.seed),
             "sampler": type(plan.sampler).__name__,
             "parameters": _parameters(plan.sampler),
             "num_rows": plan.num_served,
@@ -129,5 +130,8 @@ def _parameters(sampler: Sampler) -> dict[str, Any]:
         return {}
     names = [each.name for each in dataclasses.fields(held)]
     values = {name: getattr(sampler, name) for name in names}
+    seed = values.get("seed")
+    if isinstance(seed, DrawnSeed):
+        values["seed"] = int(seed)
     plain = (bool, int, float, str, type(None))
     return {name: value for name, value in values.items() if isinstance(value, plain)}

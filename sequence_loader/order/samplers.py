@@ -20,7 +20,6 @@ is then read in such pieces.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +28,7 @@ import numpy as np
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.order.permutation import derive_key, permute
+from sequence_loader.order.seeds import order_seed, settle_seed
 
 
 @runtime_checkable
@@ -95,7 +95,7 @@ class ShuffleSampler:
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
         positions = np.arange(start, stop, dtype=np.int64)
-        return permute(positions, num_rows, derive_key("rows", self.seed or 0, epoch))
+        return permute(positions, num_rows, derive_key("rows", order_seed(self), epoch))
 
     def length(self, num_rows: int) -> int:
         """One position for each row."""
@@ -150,7 +150,7 @@ class BlockShuffleSampler:
             mixed = permute(
                 np.arange(start - first, upto - first, dtype=np.int64),
                 end - first,
-                derive_key("window", self.seed or 0, epoch, index),
+                derive_key("window", order_seed(self), epoch, index),
             )
             pieces.append(first + mixed)
             start = upto
@@ -186,10 +186,10 @@ class BlockShuffleSampler:
         shared = last - first < len(blocks)
         numbers = np.arange(first, last + 1) if shared else blocks.copy()
         if whole > 1:
-            key = derive_key("blocks", self.seed or 0, epoch)
+            key = derive_key("blocks", order_seed(self), epoch)
             inside = numbers < whole
             numbers[inside] = permute(numbers[inside], whole, key)
-        word = int(derive_key("offset", self.seed or 0, epoch)[0])
+        word = int(derive_key("offset", order_seed(self), epoch)[0])
         starts = numbers * self.block_size + (word * num_rows >> 64)
         rows = starts.take(blocks - first) if shared else starts
         rows += slots
@@ -199,27 +199,6 @@ class BlockShuffleSampler:
     def length(self, num_rows: int) -> int:
         """One position for each row."""
         return num_rows
-
-
-def draw_seed() -> int:
-    """A seed nobody chose: 32 bits, short enough to copy from a log."""
-    return secrets.randbits(32)
-
-
-class _Seeded(Protocol):
-    @property
-    def seed(self) -> int | None: ...
-
-
-def settle_seed(sampler: _Seeded) -> None:
-    """Validates the seed of a frozen sampler, or draws it where it is None."""
-    object.__setattr__(sampler, "_drew_seed", sampler.seed is None)
-    object.__setattr__(sampler, "seed", checked_seed(sampler.seed))
-
-
-def drew_seed(sampler: Sampler) -> bool:
-    """Whether nobody chose its seed, so that other processes have drawn others."""
-    return getattr(sampler, "_drew_seed", False)
 
 
 def content_digest(*arrays: Integers) -> bytes:
@@ -246,22 +225,13 @@ def _concatenate(pieces: list[Integers]) -> Integers:
     return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
 
 
-def checked_seed(seed: int | None) -> int:
-    """The seed, or one that is drawn where it is None."""
-    if seed is None:
-        return draw_seed()
-    return integer("seed", seed, minimum=0, maximum=2**64 - 1)
-
-
-def chosen_sampler(
-    sampler: Sampler | None, shuffle: bool | str, seed: int | None
-) -> Sampler:
+def chosen_sampler(sampler: Sampler | None, shuffle: bool | str, seed: int) -> Sampler:
     """The sampler that the arguments of a sequence name.
 
     Args:
         sampler: A sampler, or `None`.
         shuffle: `False`, `True` or ``"block"``.
-        seed: Integer in [0, 2^64), where `shuffle` decides; `None` draws one.
+        seed: Integer in [0, 2^64), where `shuffle` decides.
 
     Raises:
         TypeError: `sampler` is not one, or `shuffle` is.

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import as_numpy, check_unmasked, integer, shown
 from sequence_loader.order.permutation import Words, derive_key, keyed_words
-from sequence_loader.order.samplers import check_described, content_digest, settle_seed
+from sequence_loader.order.samplers import check_described, content_digest
+from sequence_loader.order.seeds import order_seed, settle_seed
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -67,7 +68,7 @@ class WeightedSampler:
     def rows(self, num_rows: int, epoch: int, start: int, stop: int) -> Integers:
         """See `Sampler.rows`."""
         check_described("weights", len(self.weights), num_rows)
-        key = derive_key("weighted", self.seed or 0, epoch)
+        key = derive_key("weighted", order_seed(self), epoch)
         words = keyed_words(np.arange(start, stop, dtype=np.uint64), key)
         marks = scaled(words, int(self._cumulative[-1]))
         drawn = np.searchsorted(self._cumulative, marks.astype(np.int64), "right")

@@ -123,7 +123,7 @@ def test_a_validation_of_a_drawn_seed_goes_on_however_often_it_is_broken_off(
 ):
     """Its order shows in the last bits of its means."""
     seeds = iter([11, 11, 98, 99])  # a script that is run again draws another
-    draws = "sequence_loader.order.samplers.draw_seed"
+    draws = "sequence_loader.order.seeds.draw_seed"
     monkeypatch.setattr(draws, lambda: next(seeds))
 
     def compiled() -> Any:
