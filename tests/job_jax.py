@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 import sys
 import warnings
 
@@ -86,8 +87,9 @@ def sequence(task: Task, **options):
 def train(task: Task) -> dict:
     """Trains a task for its epochs, and tells what came of it."""
     train, model, steps = sequence(task), task.model(keras), Steps()
+    random.seed(RANK)  # Keras would shuffle the numbers of shared batches by it
     history = model.fit(
-        train, epochs=task.epochs, shuffle=False, verbose=0, callbacks=[steps]
+        train, epochs=task.epochs, shuffle=COUNT > 1, verbose=0, callbacks=[steps]
     )
     return {
         "steps": steps.count,
@@ -130,6 +132,32 @@ def complaints(task: Task) -> dict:
     return found
 
 
+def one_replica(task: Task) -> dict:
+    """What is said where the processes hold one model between them."""
+    mesh = keras.distribution.DeviceMesh(
+        (1, COUNT), ("batch", "model"), keras.distribution.list_devices()
+    )
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(
+            layout_map=keras.distribution.LayoutMap(mesh),
+            batch_dim_name="batch",
+            auto_shard_dataset=False,
+        )
+    )
+    dense = {"output": "dense", "shard": (0, 1)}
+    drawn, given = (sequence(task, seed=seed, **dense) for seed in (None, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        given.on_epoch_begin()
+    found = {
+        "drawn": raised(drawn.on_epoch_begin),
+        "drawn_dataset": raised(drawn.to_tf_dataset),
+        "parts_of_replica": raised(sequence(task).on_epoch_begin),
+    }
+    distribute()
+    return found
+
+
 def train_dataset(task: Task):
     model = task.model(keras)
     model.fit(sequence(task).to_tf_dataset(), epochs=2, shuffle=False, verbose=0)
@@ -150,6 +178,7 @@ def main() -> None:
             results[f"{name}_{key}"] = value
     if COUNT > 1:
         results.update(complaints(todo["sparse"]))
+        results.update(one_replica(todo["sparse"]))
         results["dataset"] = train_dataset(todo["dense"])
     else:
         distribute()

@@ -141,6 +141,11 @@ def test_what_does_not_fit_a_job_on_jax_is_refused(one, two):
         for name in ("shard_of_sparse", "shard_of_epoch"):
             assert f"which is ({rank}, 2) here" in str(found[name])
         assert "every row is used 2 times" in str(found["unsharded"])
+        for name in ("drawn", "drawn_dataset"):  # each would have rows of its own
+            assert "seed=None with processes that share a replica" in str(found[name])
+        assert "(0, 2). Pass shard=(0, 1) here" in str(
+            found["parts_of_replica"]
+        ).replace("(1, 2)", "(0, 2)")
         assert "Pass the sequence itself to fit" in str(found["sparse_dataset"])
         text = str(found["auto_shard_dataset"])
         assert "DataParallel(auto_shard_dataset=False)" in text

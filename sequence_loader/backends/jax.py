@@ -137,6 +137,12 @@ def joins_processes() -> bool:
     return int(jax.process_count()) > 1
 
 
+def shares_replica() -> bool:
+    """Whether processes have one replica between them, and need the same rows."""
+    shared = distribution()
+    return shared is not None and place(shared)[1] < processes()[1]
+
+
 def place(distribution: Any) -> tuple[int, int]:
     """(index, count) of the parts that a batch is put together from."""
     import jax
@@ -173,6 +179,7 @@ def gathered(text: str) -> list[str]:
 def not_the_job(shard: tuple[int, int], place: int, count: int) -> ValueError:
     return ValueError(
         f"`shard` must have count {count}, the number of processes that "
-        f"keras.distribution joins; received shard={shard}. Pass "
-        f"shard=current_shard(), which is ({place}, {count}) here."
+        f"keras.distribution joins; received shard={shard}. Pass shard="
+        + ("current_shard(), which is " if count == processes()[1] else "")
+        + f"({place}, {count}) here."
     )

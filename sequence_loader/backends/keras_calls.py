@@ -146,6 +146,13 @@ def is_of_sequence(adapter: Any) -> bool:
     return hasattr(adapter, "py_dataset") or hasattr(adapter, "_keras_sequence")
 
 
+def read_in_order(adapter: Any) -> None:
+    """Has Keras ask a sequence for 0, 1, 2, ...; `fit` shuffles numbers otherwise."""
+    for name in ("shuffle", "_shuffle_sequence"):  # Keras 3, tf-keras
+        if is_of_sequence(adapter) and hasattr(adapter, name):
+            setattr(adapter, name, False)
+
+
 def adapter_of(frame: FrameType) -> Any:
     """The adapter of a call by its frame, if it has one by now."""
     names = frame.f_code.co_varnames

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from sequence_loader.backends.keras_calls import is_trainer
+from sequence_loader.backends.keras_calls import is_trainer, read_in_order
 from sequence_loader.backends.stacks import locals_of, outwards, walking
 
 OLDEST_KERAS = 3, 11
@@ -180,8 +180,8 @@ class FitBatches:
         return hasattr(self._iterator.data_adapter, "py_dataset")
 
     def read_in_order(self) -> None:
-        """Has Keras ask for 0, 1, 2, ...; it shuffles their numbers otherwise."""
-        self._iterator.data_adapter.shuffle = False
+        """See `keras_calls.read_in_order`."""
+        read_in_order(self._iterator.data_adapter)
 
     def begin_at(self, step: int, place: int, restore: Callable[[], None]) -> None:
         """Has the first epoch begin in its middle.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 from sequence_loader.arrays import Array
 from sequence_loader.backends.jax import (
@@ -10,6 +11,7 @@ from sequence_loader.backends.jax import (
     joins_processes,
     not_the_job,
     place,
+    shares_replica,
 )
 from sequence_loader.backends.keras_calls import replicas_of_caller
 from sequence_loader.backends.tensorflow import current_replicas, strategy_workers
@@ -17,20 +19,26 @@ from sequence_loader.backends.which_keras import keras_backend, uses_legacy_kera
 from sequence_loader.rows.csr import CsrRows
 
 
-def check_epoch(shard: tuple[int, int]) -> None:
+CheckSame = Callable[[str], None]
+"""Raises ValueError where processes have other orders; told why they must not."""
+
+
+def check_epoch(shard: tuple[int, int], check_same: CheckSame) -> None:
     """Warns, when Keras 3 begins an epoch, of rows that every process trains.
 
     Args:
         shard: ``(index, count)`` of the sequence.
+        check_same: Called where processes are to be given the same rows.
 
     Raises:
         ValueError: `shard` does not describe the job.
     """
+    _check_replica(check_same)
     shared = distribution()
     if shared is None or not joins_processes():
         return
     index, count = place(shared)
-    if shard[1] == 1:
+    if shard[1] == 1 and count > 1:
         warnings.warn(
             f"`shard` is (0, 1) in a job of {count} processes: each of them serves "
             f"all rows, so that every row is used {count} times. Pass "
@@ -60,11 +68,17 @@ def check_no_scipy(features: list[CsrRows | Array]) -> None:
         )
 
 
-def check_dataset(output: str) -> None:
+def _check_replica(check_same: CheckSame) -> None:
+    if shares_replica():
+        check_same("processes that share a replica of the model")
+
+
+def check_dataset(output: str, check_same: CheckSame) -> None:
     """Refuses datasets that an engine would shard again or cannot carry.
 
     Args:
         output: What the sequence serves.
+        check_same: Called where processes are to be given the same rows.
 
     Raises:
         ValueError: Keras would shard the dataset again, or TensorFlow or JAX cannot
@@ -72,6 +86,7 @@ def check_dataset(output: str) -> None:
     """
     if output == "sparse":
         _check_replicas("tf.distribute.get_strategy()", current_replicas())
+    _check_replica(check_same)
     shared = distribution()
     if shared is None or not joins_processes():
         return

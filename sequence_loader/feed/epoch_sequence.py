@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sequence_loader.backends import keras_calls, keras_frames
-from sequence_loader.backends.jax import check_columns
+from sequence_loader.backends.jax import check_columns, shares_replica
 from sequence_loader.backends.refusals import check_dataset, check_epoch, check_no_scipy
 from sequence_loader.backends.which_keras import keras_backend, uses_legacy_keras
 from sequence_loader.batches.structures import leaves
@@ -126,6 +126,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         """Who calls a method of this sequence."""
         found = keras_frames.reader()
         if not self._epochs.knows(found.consumer):
+            if self._plan.shard[1] > 1 or shares_replica():  # all shuffle by themselves
+                keras_calls.read_in_order(found.consumer)
             own = type(self).on_epoch_end is EpochSequence.on_epoch_end
             is_hooked = own and keras_frames.calls_hooks(found.consumer, self)
             around = keras_calls.running_call().around
@@ -147,7 +149,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
 
     def on_epoch_begin(self) -> None:
         """Called by Keras, or by a wrapper or a loop of your own before a pass."""
-        check_epoch(self._plan.shard)
+        check_epoch(self._plan.shard, self._pipeline.check_same)
         if self._output == "csr" and keras_backend() == "jax":
             check_columns(self._pipeline.reader.num_columns)
         elif self._output == "csr":
@@ -170,7 +172,7 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         )
 
     def _check_iteration(self) -> None:
-        check_dataset(self._output)
+        check_dataset(self._output, self._pipeline.check_same)
         self._pipeline.workers.resume()
 
     def _begin_iteration(self) -> tuple[int, int, int]:

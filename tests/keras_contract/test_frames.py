@@ -9,6 +9,7 @@ of one or two batches.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from keras_contract.real_keras import (
     LEGACY,
     ON_TENSORFLOW,
+    Recorded,
     about,
     counting_model,
     keras,
@@ -169,3 +171,22 @@ def test_the_peek_at_a_dataset_is_found() -> None:
     model = counting_model(3, built=False)
     model.fit(data, epochs=2, shuffle=False, verbose=0)
     assert found == [True, False, False]
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_fit_does_not_shuffle_batches_that_processes_share(built: bool) -> None:
+    """Their numbers come from Python's `random`, which each process has of its own."""
+    for index in range(2):
+        random.seed(index)
+        part = Recorded(
+            np.eye(32, dtype="float32"),
+            np.zeros(32, "float32"),
+            batch_size=2,
+            seed=7,
+            shuffle=True,
+            remainder="pad",
+            shard=(index, 2),
+        )
+        counting_model(32, built=built).fit(part, epochs=2, verbose=0)
+        every = [(epoch, number) for epoch in range(2) for number in range(8)]
+        assert part.served[-16:] == every
