@@ -88,6 +88,15 @@ def check_unmasked(name: str, value: Any) -> None:
         )
 
 
+def check_ordered(name: str, value: Any) -> None:
+    """Raises TypeError for a set: each process that is started has another order."""
+    if isinstance(value, set | frozenset):
+        raise TypeError(
+            f"{argument(name)} must have an order; received {shown(value)}, a set, "
+            f"which has another in each process. Pass a list, such as sorted({name})."
+        )
+
+
 def as_numpy(name: str, value: Any) -> Array:
     """An array of what is array-like; raises TypeError of what NumPy makes none.
 
@@ -181,6 +190,7 @@ def found_paths(paths: Any, what: str, example: str) -> list[str]:
                 f"{text}. Check the pattern."
             )
     else:
+        check_ordered("paths", paths)
         given = list(paths) if isinstance(paths, Iterable) else [paths]
         if not all(isinstance(path, str | os.PathLike) for path in given):
             raise TypeError(

@@ -14,11 +14,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from refusals import refused
 from running_jobs import free_ports, job
 from watching import HUNG_SECONDS
 
-from sequence_loader import ShuffleSampler, SparseBatchSequence, current_shard
+from sequence_loader import (
+    SequenceVectorizer,
+    ShuffleSampler,
+    SparseBatchSequence,
+    StoreWriter,
+    convert,
+    current_shard,
+    open_store,
+    open_texts,
+)
 from sequence_loader.backends.current_shard import VARIABLES
 
 NAMES = {name for pair in VARIABLES for name in pair} | {"TF_CONFIG", "SLURM_JOB_ID"}
@@ -226,3 +236,44 @@ def test_an_augmentation_of_a_drawn_seed(sampler):
         read = first._pipeline.reader.read(first._plan.batch(0, number, 1))
         here = first._pipeline._assembled(read, 0, number, 1)
         assert (here.features == there.features).all()
+
+
+NAMED = {"a", "b", "c"}
+ROWS = sp.csr_array(np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "take"),
+    [
+        ("class_names", lambda path: open_texts(path, class_names=NAMED)),
+        ("paths", lambda path: open_texts({path})),
+        ("paths", lambda path: open_store(frozenset([path]))),
+        ("source", lambda path: convert({path}, f"{path}.store")),
+        ("class_names", lambda path: convert(ROWS, path + "s", class_names=NAMED)),
+        ("feature_names", lambda path: StoreWriter(path + "s", 3, feature_names=NAMED)),
+        ("source", lambda path: SequenceVectorizer().fit(NAMED)),
+        ("texts", lambda path: SequenceVectorizer().fit(["a"]).transform(NAMED)),
+    ],
+)
+def test_a_set_has_an_order_of_its_own_in_each_process(name, take, tmp_path):
+    """Classes would be numbered, and rows follow one another, otherwise in each."""
+    texts = tmp_path / "texts.csv"
+    texts.write_text("label,text\na,one of a\nb,one of b\n")
+    refused(TypeError, f"`{name}` must have an order", f"such as sorted({name})",
+            call=lambda: take(str(texts)))
+
+
+def test_rows_that_are_sets_are_known_again_in_another_process():
+    code = (
+        "from sequence_loader.batches.fingerprint import fingerprint\n"
+        "from sequence_loader.rows.sources import as_row_source\n"
+        "print(fingerprint(as_row_source([{'a', 'b', 'c'}, {'d', 'e', 'f'}], 'x')))\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True, capture_output=True, timeout=HUNG_SECONDS,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(told) == 1

@@ -70,7 +70,8 @@ def open_files(
         if not file.exists():
             raise FileNotFoundError(
                 f"{argument('source')} must name files; there is no {file}. Check the "
-                f"path; a pattern is expanded by glob.glob(pattern), or by the shell."
+                f"path; a pattern is expanded by sorted(glob.glob(pattern)), or by the "
+                f"shell."
             )
     if isinstance(format, str):
         format = ALIASES.get(format.lower(), format.lower())

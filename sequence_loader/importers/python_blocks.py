@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sequence_loader.checks import check_real, shown
+from sequence_loader.checks import check_ordered, check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
 from sequence_loader.rows.tables import (
     check_collected,
@@ -41,6 +41,7 @@ def files_or_blocks(source: Any) -> tuple[list[Path], Iterable[Any]]:
     if isinstance(source, str | os.PathLike):
         return [Path(source)], ()
     _check_kind(source)
+    check_ordered("source", source)
     if sp.issparse(source) or isinstance(source, np.ndarray):
         return [], [source]
     if is_table(source) and len(getattr(source, "shape", ())) == 2:

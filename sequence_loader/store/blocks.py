@@ -15,7 +15,13 @@ import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
-from sequence_loader.checks import check_real, check_unmasked, is_floating, shown
+from sequence_loader.checks import (
+    check_ordered,
+    check_real,
+    check_unmasked,
+    is_floating,
+    shown,
+)
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import number_mend
@@ -240,6 +246,7 @@ def checked_names(
     """Names as a tuple; `count` of them where it is given."""
     if names is None:
         return None
+    check_ordered(what, names)
     given = (names,) if isinstance(names, str) else tuple(names)
     found = tuple(str(name) for name in given if isinstance(name, str))
     if isinstance(names, str) or len(found) != len(given):

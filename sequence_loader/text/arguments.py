@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from sequence_loader.arguments import argument
-from sequence_loader.checks import found_paths, one_of, shown
+from sequence_loader.checks import check_ordered, found_paths, one_of, shown
 from sequence_loader.text.class_names import (
     checked_class_names,
     names_beside,
@@ -101,6 +101,7 @@ def names_of_classes(
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         return names_in_file(path), path
+    check_ordered("class_names", given)
     return checked_class_names(list(given), "as given"), ""
 
 

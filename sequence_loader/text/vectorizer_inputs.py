@@ -11,7 +11,7 @@ import numpy as np
 
 from sequence_loader.arrays import Integers
 from sequence_loader.arguments import argument
-from sequence_loader.checks import shown
+from sequence_loader.checks import check_ordered, shown
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -40,6 +40,7 @@ class TextSource:
                 f"of str; received {shown(source)} of type {type(source).__name__}. "
                 f"Pass [text] for one text, and open_texts(path) for a file."
             )
+        check_ordered("source", source)
         self.source = source.to_numpy() if hasattr(source, "iloc") else source
         self.by_row = hasattr(source, "num_rows") and hasattr(source, "read")
         self.num_rows: int | None = None
@@ -120,6 +121,7 @@ def checked_texts(
             f"`texts` must be a sequence of str; received {shown(texts)} of type "
             f"{type(texts).__name__}. Pass one column of it: table['text']."
         )
+    check_ordered("texts", texts)
     found = list(texts)
     if not set(map(type, found)) <= {str}:
         for i, text in enumerate(found):
