@@ -507,6 +507,8 @@ REFUSED = [
     ("one of us,and text\n1,x\n", {}, "header=True or header=False"),
     ("kategori,metin\nspor,x\nspor,y\n", {}, "header=True or header=False"),
     ("1;x\n2;y\n", {}, "delimiter="),
+    ("sep=;\n1;x\n2;y\n", {"delimiter": ";"}, "sed -i 1d .*a.csv$"),
+    ("sep=,\nid,text\n1,x\n", {"header": True, "label_column": None}, "sed -i 1d"),
     ("1,x\n", {"delimiter": '"'}, "must not be `quotechar`"),
     ("1,x\n", {"delimiter": "--"}, "one character"),
     ("1,x\n", {"encoding": "utf-16"}, "has ASCII in it"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import shown
-from sequence_loader.text.dialect import check_apart, check_quotes
+from sequence_loader.text.dialect import check_apart, check_no_sep, check_quotes
 from sequence_loader.text.faults import ColumnsError
 from sequence_loader.text.header import (
     LABEL_NAMES,
@@ -85,6 +85,7 @@ def csv_columns(
         ValueError: They cannot be told, or are not what is asked for.
     """
     first, others = sample[0], sample[1:]
+    check_no_sep(first, path)
     wanted = [label_column, *([text_columns] if text_columns == AUTO else text_columns)]
     by_name = [name for name in wanted if isinstance(name, str) and name != AUTO]
     if header is None:

@@ -68,3 +68,13 @@ def _is_torn(row: list[str], quote: str) -> bool:
         return True
     odd = [field for field in fields if field.count(quote) % 2]
     return len(odd) > 1 and odd[0].startswith(quote) and odd[-1].endswith(quote)
+
+
+def check_no_sep(first: Sequence[str], path: str) -> None:
+    """Raises ValueError for the line by which Excel tells itself the delimiter."""
+    if first[0].strip().lower().startswith("sep=") and not any(first[1:]):
+        raise ValueError(
+            f"{argument('paths')} must be files of records; {path} begins with a line "
+            f"for Excel, {shown(first[0])}. Delete that line, for example by: sed -i "
+            f"1d {path}"
+        )
