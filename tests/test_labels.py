@@ -100,6 +100,29 @@ def test_booleans_as_classes(kind: Any, tmp_path: Path) -> None:
         convert([(x, flags)], tmp_path / "c.store", classes=True)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pd.array])
+def test_booleans_beside_their_names(kind: Any, tmp_path: Path) -> None:
+    """True is the place 1, and may be the name of the class 0."""
+    flags, x = kind([True, False, True]), marked(3, 2)
+    obs = pd.DataFrame({"kind": flags})
+    anndata.AnnData(X=x, obs=obs.rename("row{}".format)).write_h5ad(tmp_path / "a.h5ad")
+    for source, more in (
+        ([x], {"y": flags}), ([(x, flags)], {}),
+        (tmp_path / "a.h5ad", {"label_column": "kind"}),
+    ):  # fmt: skip
+        options = {**more, "overwrite": True, "progress": False}
+        for names in (["True", "False"], ["other", "false", "TRUE"]):
+            with pytest.raises(ValueError, match="`classes` must be given where both"):
+                convert(source, tmp_path / "a.store", class_names=names, **options)
+        for names, classes, y in (
+            (["True", "False"], True, [0, 1, 0]), (["True", "False"], False, [1, 0, 1]),
+            (["False", "True"], None, [1, 0, 1]), (["no", "yes"], None, [1, 0, 1]),
+        ):  # fmt: skip
+            options |= {"class_names": names, "classes": classes}
+            store = convert(source, tmp_path / "a.store", **options)
+            assert store.y.tolist() == y and store.class_names == tuple(names)
+
+
 def test_names_of_numbers_and_of_words() -> None:
     """Of files whose labels are numbers, and one that has words."""
     numbers, words = named(np.array([10, 9]), numbers=True), named(np.array(["a"]))

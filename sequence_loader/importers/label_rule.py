@@ -62,10 +62,10 @@ class LabelRule:
             if keys != list(range(len(keys))) and _may_be_names(found, keys):
                 raise ValueError(
                     f"{argument('classes')} must be given where both labels and "
-                    f"{argument('class_names')} are numbers; received "
-                    f"{shown(self.class_names)}. Pass {argument('classes', True)} to "
-                    f"look labels up among the names, or "
-                    f"{argument('classes', False)} where they are places, from 0."
+                    f"{argument('class_names')} are numbers, or True and False; "
+                    f"received {shown(self.class_names)}. Pass "
+                    f"{argument('classes', True)} to look labels up among the names, "
+                    f"or {argument('classes', False)} where they are places, from 0."
                 )
         return found
 
@@ -132,13 +132,17 @@ class LabelRule:
 
 
 def _may_be_names(y: Array, keys: list[Any]) -> bool:
-    """Whether numbers beside some names, that others are called by, may be those."""
+    """Whether numbers beside some names, that others are called by, may be those.
+
+    Booleans are called True and False, in any case.
+    """
     if str not in map(type, keys):
         return True
+    keys = [key.title() if isinstance(key, str) else key for key in keys]
     labels = np.ma.getdata(y)[~np.ma.getmaskarray(y)]
     labels = np.unique(labels[labels == labels]).tolist()
     places = dict(zip(keys, range(len(keys))))
-    found = [places.get(label) for label in labels]
+    found = [places.get(label, places.get(str(label))) for label in labels]
     return None not in found and found != labels
 
 
