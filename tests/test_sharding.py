@@ -52,7 +52,8 @@ def test_without_a_job_there_is_one_shard():
 @pytest.mark.parametrize(("index", "count"), VARIABLES)
 def test_variables_of_launchers(index, count, monkeypatch):
     monkeypatch.setenv(index, "1")
-    assert current_shard() == (0, 1)  # half of a pair says nothing
+    if index != "RANK":
+        assert current_shard() == (0, 1)  # half of a pair says nothing
     monkeypatch.setenv(count, "3")
     assert current_shard() == (1, 3)
     for wrong in ("3", "-1", "x", ""):
@@ -99,6 +100,16 @@ def test_two_that_disagree_are_both_named(monkeypatch):
     with pytest.warns(UserWarning, match=text) as caught:
         assert current_shard() == (1, 3)
     assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_a_rank_alone_is_of_a_job_that_is_not_known(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    assert current_shard() == (0, 1)
+    monkeypatch.setenv("RANK", "1")
+    refused(ValueError, "`WORLD_SIZE` must be set where RANK is", call=current_shard)
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "2")
+    assert current_shard() == (1, 2)
 
 
 def test_the_batch_script_of_a_slurm_job_is_not_one_of_its_tasks(monkeypatch):

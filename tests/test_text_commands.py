@@ -222,7 +222,7 @@ def test_auto_is_the_rule_of_the_guide_and_says_its_numbers(folder, run, rows, k
                                  "--on-error skip"),
         (["head.csv", "x.store"], "Pass --header or --no-header"),
         (["semi.csv", "x.store"], "Pass --delimiter ';'"),
-        (["classes/a.csv", "x.store"], "or --no-class-names to leave that file"),
+        (["classes/a.csv", "x.store"], "leave that file aside; or --no-labels if"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_in_words_of_the_command_line(

@@ -136,6 +136,13 @@ def current_shard() -> Shard:
     """
     found = list(_answers())
     if not found:
+        rank = os.environ.get("RANK", "")
+        if rank.isdecimal() and int(rank) > 0:
+            raise ValueError(
+                f"`WORLD_SIZE` must be set where RANK is; received RANK={rank} alone, "
+                f"of a job of more than one process. Pass shard=(index, count) "
+                f"yourself, or set it."
+            )
         return 0, 1
     name, shard = found[0]
     for other, answer in found[1:]:

@@ -75,8 +75,8 @@ def noted(options: Options, scanned: Scanned) -> list[str]:
         lines.append(
             f"{_count(seen.undecodable, 'line')} with bytes that are not "
             f"{options.encoding}, the first on {seen.first['undecodable']}: each "
-            f"became U+FFFD; pass {argument('encoding', 'cp1252')}, for example, if "
-            f"the files are of that"
+            f"became U+FFFD; pass {argument('encoding')}, the one they were written "
+            f"in, such as {argument('encoding', 'cp1252')}"
         )
     if seen.halves:
         records = _count(seen.halves, "record")

@@ -105,7 +105,7 @@ class Labels:
             return Fault(
                 "with a label that is not of the encoding",
                 f"the label {shown(text)}, with bytes that are not of the encoding",
-                f"Pass {argument('encoding')}, for example "
+                f"Pass {argument('encoding')}, the one they were written in, such as "
                 f"{argument('encoding', 'cp1252')}",
             )
         if stripped in ABSENT and stripped not in self._places:
@@ -182,7 +182,8 @@ class Labels:
         return Fault(
             "with a label not in class_names",
             f"the label {shown(text)}, which is not among the {names}",
-            f"Pass all classes as {argument('class_names')}, {mend}",
+            f"Pass all classes as {argument('class_names')}, {mend}; or "
+            f"{argument('label_column', None)} if there are no labels",
         )
 
     def lone(self, codes: Array) -> tuple[str, ...]:

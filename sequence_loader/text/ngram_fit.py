@@ -118,7 +118,8 @@ class NgramFit:
                 f"{argument('min_df', self.options.min_df)} and "
                 f"{argument('max_df', self.options.max_df)}. Pass a lower "
                 f"{argument('min_df')} or a higher {argument('max_df')}, and texts "
-                f"with words of two letters."
+                f"with words of two letters; or {argument('analyzer', 'char')} for a "
+                f"language that has no blanks between words."
             )
         self._links = links
         chosen, names = self._columns(vocabulary, scores)
