@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from watching import HUNG_SECONDS, until
@@ -91,7 +92,7 @@ def look(stacks: list[list[FrameType]]) -> None:
     assert len(found) == 1 and "freed" in found[0]
 
 
-def test_what_a_thread_lets_go_between_two_walks_is_freed_there() -> None:
+def test_what_a_thread_lets_go_between_two_walks_is_freed_elsewhere() -> None:
     """An iterator of TensorFlow may wait in its end for the thread that walks."""
     freed, step = Freed(), threading.Barrier(2, timeout=HUNG_SECONDS)
 
@@ -109,6 +110,25 @@ def test_what_a_thread_lets_go_between_two_walks_is_freed_there() -> None:
             with walking() as stacks:
                 look(stacks)
             step.wait()
+    until(lambda: bool(freed.threads))
+    assert threading.get_ident() not in freed.threads
+
+
+def test_what_a_thread_lets_go_that_it_looked_at_is_not_freed_by_a_walk() -> None:
+    freed, step = Freed(), threading.Barrier(2, timeout=HUNG_SECONDS)
+
+    def has_one() -> None:
+        one = freed()
+        assert locals_of(sys._getframe())["one"] is one
+        del one
+        step.wait()
+        step.wait()
+
+    with beside(has_one):
+        step.wait()
+        with walking() as stacks:
+            look(stacks)
+        step.wait()
     until(lambda: bool(freed.threads))
     assert threading.get_ident() not in freed.threads
 
@@ -135,6 +155,37 @@ def test_what_a_thread_lets_go_during_a_walk_is_not_freed_by_the_walk() -> None:
             assert not freed.threads
         until(lambda: bool(freed.threads))
     assert threading.get_ident() not in freed.threads
+
+
+@pytest.mark.parametrize("watches", [sys.setprofile, sys.settrace])
+def test_a_thread_keeps_its_variables_while_it_is_profiled_or_traced(
+    watches: Callable[[Any], None],
+) -> None:
+    """Before Python 3.13 they are set to what `f_locals` has, when that is over."""
+    freed, step = Freed(), threading.Barrier(2, timeout=HUNG_SECONDS)
+    found = []
+
+    def has_one(one: str) -> tuple[str, Freed]:
+        return one, freed
+
+    def watched(frame: FrameType, event: str, arg: object) -> None:
+        if frame.f_code is has_one.__code__ and event == "call":
+            step.wait()
+            step.wait()
+
+    def thread() -> None:
+        watches(watched)
+        try:
+            found.append(has_one("still there"))
+        finally:
+            watches(None)
+
+    with beside(thread):
+        step.wait()
+        with walking() as stacks:
+            look(stacks)
+        step.wait()
+    assert found == [("still there", freed)]
 
 
 def test_the_variables_of_a_module_stay() -> None:

@@ -76,19 +76,28 @@ def _free(held: list[Any]) -> None:
         held.clear()
 
 
+_LOOKED_AT = ".looked_at"  # no variable has such a name
+
+
 def locals_of(frame: FrameType) -> dict[str, Any]:
     """The variables of a frame by name, as they are now.
 
-    Before Python 3.13 a frame refers to what it told of until it is asked again: to
-    batches, and to iterators that `fit` is done with.
+    Before Python 3.13 a frame keeps what it told of until it is asked again: batches,
+    and iterators that `fit` is done with. Who asks would free them; so the frame keeps
+    what was found the last time as well, which goes behind the walk that asks. Nothing
+    is taken away there: when a profile or trace function of Python returns, the frame
+    takes its variables from what it told of, and those that are missing are lost.
     """
-    told = frame.f_locals
-    found = dict(told)
-    is_copy = isinstance(told, dict) and frame.f_code.co_flags & inspect.CO_OPTIMIZED
-    if is_copy and frame.f_trace is None:  # a debugger sets variables by it
-        told.clear()
+    found: dict[str, Any] = {}
+    keeps = bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    keeps = keeps and sys.version_info < (3, 13)
+    told = frame.f_locals  # nothing is called until it keeps it: no other thread asks
+    found |= told
+    if keeps:
+        told[_LOOKED_AT] = found
+    before = found.pop(_LOOKED_AT, None)
     if _walk.held is not None:
-        _walk.held.append(found)
+        _walk.held += found, before
     return found
 
 
