@@ -343,6 +343,62 @@ def test_what_cannot_be_known_is_said_once():
     two_of_three()
 
 
+def left_and_evaluated(tracker, batches, evaluates=(0, 1, 2)):
+    """A fit that is left behind these batches, and an evaluation."""
+    for trains, asked in ((True, batches), (False, evaluates)):
+        adapter, run = Adapter(), object()
+        KEPT.append(adapter)
+        for batch in asked:
+            tracker.read(met(tracker, Reader(adapter, run)), batch)
+        tracker.end(Reader(adapter), trains=trains)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda tracker: left_and_evaluated(tracker, (0, 1, 2)),
+        lambda tracker: tracker.set(9),
+        lambda tracker: by_hand(tracker, "t0 t1 t2 E"),
+        None,
+    ],
+    ids=["a whole fit", "set_epoch", "a loop", "nothing"],
+)
+@pytest.mark.filterwarnings("error")
+def test_fits_that_train_one_part_of_epochs_that_others_end(between):
+    tracker = EpochTracker(3, repeats=True)
+    left_and_evaluated(tracker, (0, 1))
+    left_and_evaluated(tracker, (0, 1))
+    if between is None:
+        with pytest.warns(UserWarning, match="2, or another in .* shuffle=True"):
+            left_and_evaluated(tracker, (0, 1))
+    else:
+        between(tracker)
+    left_and_evaluated(tracker, (0, 1))
+    left_and_evaluated(tracker, (0, 1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_fits_of_parts_of_epochs_that_differ():
+    for repeats, batches in ((False, (0, 1)), (True, (2, 0))):
+        tracker = EpochTracker(3, repeats=repeats)
+        for _ in range(5):
+            left_and_evaluated(tracker, batches)
+        assert tracker.epoch == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_fits_that_leave_only_their_last_epochs():
+    tracker = EpochTracker(3)
+    for fit in range(5):
+        adapter = Adapter()
+        for batches in ((0, 1, 2), (0, 1)):
+            run = object()
+            for batch in batches:
+                tracker.read(met(tracker, Reader(adapter, run)), batch)
+            tracker.end(Reader(adapter), trains=True)
+        assert tracker.epoch == fit + 1
+
+
 def test_any_thread_may_read():
     tracker = EpochTracker(400)
     adapter, run = Adapter(), object()

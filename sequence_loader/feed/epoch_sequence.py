@@ -22,6 +22,7 @@ from sequence_loader.feed.own_loop import FixedEpoch
 from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.position import Position, checked_epoch
+from sequence_loader.order.samplers import SequentialSampler
 
 if uses_legacy_keras():
     from tf_keras.utils import Sequence as KerasSequence
@@ -296,5 +297,6 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         self._reset_tracking(epoch)
 
     def _reset_tracking(self, epoch: int) -> None:
-        self._epochs = EpochTracker(self._plan.num_batches, epoch)
+        repeats = isinstance(self._plan.sampler, SequentialSampler)
+        self._epochs = EpochTracker(self._plan.num_batches, epoch, repeats)
         self._fixed = FixedEpoch()

@@ -38,12 +38,21 @@ def begins_anew(steps: Steps) -> str:
     )
 
 
-def never_whole(epoch: int) -> str:
-    """Of an epoch that `fit` begins again and again, and never reads as a whole."""
+def never_whole(epoch: int, repeats: bool) -> str:
+    """Of an epoch that `fit` begins again and again, and never reads as a whole.
+
+    Args:
+        epoch: Its number.
+        repeats: Whether others are in the same order.
+    """
+    others, why = "", "an epoch is served again until all of it was read"
+    mend = "call set_epoch(epoch) before each `fit`"
+    if repeats:
+        others, why = ", or another in the same order,", "all epochs have one order"
+        mend = f"construct the sequence with shuffle=True and {mend}"
     return (
-        f"epoch {epoch} was begun before and left before its last batch, by "
-        f"`steps_per_epoch` or take(n), not for the first time: an epoch is served "
-        f"again until all of it was read, so its last batches are never trained. Train "
-        f"whole epochs, call set_epoch(epoch) before each `fit`, or pass it "
+        f"epoch {epoch}{others} was begun before and left before its last batch, by "
+        f"`steps_per_epoch` or take(n), not for the first time: {why}, so its last "
+        f"batches are never trained. Train whole epochs, {mend}, or pass it "
         f"to_tf_dataset().repeat() and all `epochs` at once."
     )

@@ -56,11 +56,14 @@ class EpochTracker:
     Args:
         num_batches: Batches in an epoch.
         epoch: The epoch to begin with.
+        repeats: Whether all epochs are in the same order.
     """
 
-    def __init__(self, num_batches: int, epoch: int = 0) -> None:
+    def __init__(
+        self, num_batches: int, epoch: int = 0, repeats: bool = False
+    ) -> None:
         self._num_batches = num_batches
-        self._current = Current(epoch)
+        self._current = Current(epoch, repeats)
         self._loop = OwnLoop(self._current, num_batches)
         self._passes = Passes(self._current, num_batches)
         self._said, self._ended_short = False, 0
@@ -273,7 +276,7 @@ class EpochTracker:
                 found.is_finished = True
             found.is_open = False
             if found is self._current.latest and found.whole and not short:
-                self._current.over = True
+                self._current.end(trains)
             if elsewhere[1]:
                 self._begin(found)
                 found.is_open = False
@@ -306,6 +309,7 @@ class EpochTracker:
                 if not self.knows(call.consumer):
                     self.meet(call.consumer, call.around)
                 found = self._passes[call.consumer]
+            found.trains = trains
             first = found.begun()
             if first:
                 found.is_open, self._loop.place = True, None
@@ -358,8 +362,9 @@ class EpochTracker:
         Calls that were broken off are no habit before the third.
         """
         self._current.left = found.left + 1
+        self._current.repeats &= found.served == found.in_order
         if again or found.left > 1:
-            self._say(never_whole(found.epoch))
+            self._say(never_whole(found.epoch, self._current.repeats))
 
     def _say(self, what: str) -> None:
         """Warns, once for a sequence."""

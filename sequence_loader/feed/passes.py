@@ -23,8 +23,10 @@ class Pass:
         begins: Whether a loop of the user's own calls `on_epoch_begin` for it.
         is_hooked: Whether Keras calls `on_epoch_end` for it, or the loop does.
         is_resumed: Whether it went on in an epoch of a saved state.
+        trains: Whether it is of a dataset and of `fit`.
         is_finished: Whether its iterator has asked for its last batch.
-        left: How many calls of `fit` had left its epoch before, in a row.
+        left: How many calls of `fit` had left its epoch before, in a row, or others in
+            the same order.
         ends: How many epochs of Keras have ended in it.
         in_order: How many batches were asked for as 0, 1, 2, ... up to now.
         run: Its iterator, once that has read.
@@ -39,7 +41,7 @@ class Pass:
         self._num_batches = num_batches
         self.stale = True
         self.is_open = self.is_guest = self.begins = self.is_hooked = False
-        self.is_resumed = False
+        self.is_resumed = self.trains = False
         self.run: Any = None
         self.run_before: Any = None
         self.epoch = self.epoch_before = 0
@@ -96,16 +98,20 @@ class Current:
 
     Args:
         epoch: Its number, from 0.
+        repeats: Whether all epochs are in the same order.
 
     Attributes:
         latest: The pass that it was begun for.
         over: Whether the next begin moves it on, for `latest` has ended.
+        untrained: Whether it is over by a call that trains nothing.
         reads: How many batches were asked for in this process, of any epoch.
-        left: How many calls of `fit`, in a row, have left it before it was whole.
+        left: How many calls of `fit`, in a row, have left it before it was whole, or
+            others in the same order.
+        repeats: Whether all epochs are in the same order, and Keras kept to it.
     """
 
-    def __init__(self, epoch: int) -> None:
-        self.reads = self.epoch = 0
+    def __init__(self, epoch: int, repeats: bool = False) -> None:
+        self.reads, self.epoch, self.repeats = 0, 0, repeats
         self.move(epoch)
 
     @property
@@ -126,8 +132,13 @@ class Current:
     def move(self, epoch: int, latest: Pass | None = None) -> None:
         """Makes another one the current one, begun for a pass."""
         if latest is None or epoch != self.epoch:
-            self.left = 0
+            self.left = 0 if latest is None else latest.left
         self.epoch, self.over, self.latest = epoch, False, latest
+        self.untrained = False
+
+    def end(self, trains: bool) -> None:
+        """All of it was read, by `fit` or by a call that trains nothing."""
+        self.over, self.untrained = True, not trains
 
 
 class Passes:
@@ -192,10 +203,12 @@ class Passes:
         current = self._current
         if found.stale:
             found.start(current.epoch if found.is_guest else current.upcoming)
-            found.left = current.left if found.epoch == current.epoch else 0
+            is_alike = current.untrained and current.repeats
+            left_again = is_alike or found.epoch == current.epoch
+            found.left = current.left if left_again else 0
         elif found.whole:
             found.start(found.epoch + 1)
-            found.restarts = 0
+            found.restarts = found.left = 0
         elif found.is_open or again:
             found.restarts += not found.is_open
             found.start(found.epoch)
@@ -223,4 +236,4 @@ class Passes:
         if by_loop:
             self._current.move(found.epoch + 1)
         else:
-            self._current.over = True
+            self._current.end(found.trains)

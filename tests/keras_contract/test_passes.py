@@ -572,6 +572,31 @@ def test_a_dataset_of_which_fit_takes_a_part() -> None:
     assert fitted(data, epochs=5, steps_per_epoch=3) == steps_of(0, 1, 2)
 
 
+@pytest.mark.parametrize("feed", ["sequence", "dataset"])
+def test_fits_of_fewer_steps_between_evaluations(feed: str) -> None:
+    """All epochs begin with the same batches, if there is no shuffling."""
+
+    def fits(inner: Any, count: int) -> list:
+        data, steps = inner.to_tf_dataset() if feed == "dataset" else inner, []
+        for _ in range(count):
+            steps += fitted(data, epochs=1, steps_per_epoch=2)
+            model_of("other").evaluate(data, verbose=0)
+        return steps
+
+    inner = sequence(shuffle=False, seed=None)
+    first = fits(inner, 2)
+    said = "`fit` has steps_per_epoch=2" if LEGACY and feed == "sequence" else (
+        "epoch 2, or another in the same order, was begun before and left"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert first + fits(inner, 1) == 3 * first[:2]
+    if LEGACY and feed == "sequence":
+        return
+    assert fits(sequence(), 4) == [  # the mend
+        step for epoch in range(4) for step in steps_of(epoch, batches=2)
+    ]
+
+
 @about("keras_3")  # in Keras 2, threads belong to fit
 def test_keras_3_threads_of_a_wrapper_are_said_to_read_wrongly() -> None:
     inner = sequence()
