@@ -218,9 +218,10 @@ def test_an_order_of_the_users_own_that_draws_from_a_drawn_seed(way):
     said = "`seed` must be given where processes share one order"
     refused(ValueError, said, "received seed=None with shard=(0, 2)",
             call=lambda: share(sampler=HOLDERS[way](ShuffleSampler())))
-    parts = [share(i, sampler=HOLDERS[way](ShuffleSampler(7))) for i in range(2)]
-    rows = [part.batch_rows(i) for part in parts for i in range(len(part))]
-    assert sorted(np.concatenate(rows)) == list(range(32))
+    given = HOLDERS[way](ShuffleSampler(7))
+    parts = [share(index, sampler=given) for index in range(2)]
+    rows = [part.batch_rows(i) for i in range(len(parts[0])) for part in parts]
+    assert (np.concatenate(rows) == given.rows(32, 0, 0, 32)).all()
 
 
 def test_a_drawn_seed_of_a_later_epoch_is_refused_there():
