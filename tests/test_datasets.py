@@ -335,6 +335,33 @@ def test_no_autotuner_is_started(output):
     assert dataset.prefetch(2).options().autotune.enabled is False
 
 
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+@pytest.mark.parametrize("where", ["function", "device", "graph"])
+def test_it_may_be_made_anywhere(where, output):
+    x, y = encoded(10, 64, 0.1), np.arange(10)
+    sequence = SparseBatchSequence(x, y, batch_size=4, output=output)
+
+    def dense_and_targets():
+        def both(features, targets):
+            if output == "sparse":
+                features = tf.sparse.to_dense(features)
+            return features, targets
+
+        batches = sequence.to_tf_dataset().map(both).unbatch().batch(10)
+        return batches.get_single_element()
+
+    if where == "function":
+        features, targets = tf.function(dense_and_targets)()
+    elif where == "device":  # one that is not here, which TensorFlow's own map permits
+        with tf.device("GPU:7"):
+            features, targets = dense_and_targets()
+    else:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            features, targets = session.run(dense_and_targets())
+    np.testing.assert_array_equal(features, x.toarray())
+    np.testing.assert_array_equal(targets, y)
+
+
 def test_csr_output_is_refused():
     sequence = SparseBatchSequence(encoded(10, 4), output="csr")
     with pytest.raises(ValueError, match=r"`output` must be 'dense' or 'sparse'"):

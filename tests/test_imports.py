@@ -20,7 +20,7 @@ HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
 NEED_KERAS = {
     "feed.sequence", "feed.epoch_sequence", "feed.dataset_layout", "feed.dataset",
-    "feed.overridden",
+    "feed.dataset_functions", "feed.overridden",
 }  # fmt: skip
 NEED_KERAS |= {"feed.checkpoint", "feed.checkpoint_state", "layers"}
 NEED_KERAS |= {"feed.checkpoint_variables", "feed.checkpoint_fit"}

@@ -31,6 +31,11 @@ import tensorflow as tf
 from sequence_loader.arrays import Array
 from sequence_loader.backends.jax import check_columns
 from sequence_loader.backends.which_keras import keras_backend
+from sequence_loader.feed.dataset_functions import (
+    flat_mapped,
+    mapped,
+    mapped_in_parallel,
+)
 from sequence_loader.feed.dataset_layout import Layout
 from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.feed.stats import FeedCounters
@@ -61,8 +66,8 @@ def make_dataset(
         begin: () -> the epoch of an iteration that starts now, its number, and its
             first batch.
         served: Called with that number once the last batch has been handed out.
-        prefetch: How many batches are kept ready, at most `READY_BYTES` of them; may
-            be 0.
+        prefetch: How many batches are kept ready, 1 or more, at most `READY_BYTES` of
+            them.
 
     Returns:
         A dataset of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` whose specs are
@@ -79,8 +84,6 @@ def make_dataset(
     prefetch = min(prefetch, most)
     del example
 
-    # AutoGraph would read this file again, to find no `if` or `for` over tensors.
-    as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
     last = plan.num_batches - 1
     at_once = 1 if pipeline.one_by_one else layout.at_once
 
@@ -118,46 +121,42 @@ def make_dataset(
         pipeline.counters.served(len(wanted), rows, asked, time.perf_counter())
         return flat + one * (at_once - len(wanted))
 
-    @as_it_is
-    def batches_of(part: Any) -> tf.data.Dataset:
-        epoch, iteration, start, stop, rows = tf.unstack(part)
+    def fetch(first: Any, epoch: Any, iteration: Any, stop: Any, rows: Any) -> Any:
+        """In the graph: `at_once` batches, dense ones as they cross."""
+        asked = epoch, iteration, first, stop
+        flat = tf.numpy_function(arrays, asked, layout.dtypes * at_once)
+        size = len(layout.dtypes)
+        each = [flat[first : first + size] for first in range(0, len(flat), size)]
+        return layout.restore(each, rows)
 
-        def fetch(first: Any) -> list[Any]:
-            """In the graph: `at_once` batches, dense ones as they cross."""
-            asked = epoch, iteration, first, stop
-            flat = tf.numpy_function(arrays, asked, layout.dtypes * at_once)
-            size = len(layout.dtypes)
-            each = [flat[first : first + size] for first in range(0, len(flat), size)]
-            return layout.restore(each, rows)
+    def one(*asked: Any) -> Any:
+        return fetch(*asked)[0]
 
-        @as_it_is
-        def one(number: Any) -> Any:
-            return fetch(number)[0]
+    def group(first: Any, epoch: Any, iteration: Any, stop: Any, rows: Any) -> Any:
+        fetched = fetch(first, epoch, iteration, stop, rows)
+        each = map(tf.data.Dataset.from_tensors, fetched)
+        joined = functools.reduce(lambda one, other: one.concatenate(other), each)
+        return joined.take(stop - first)
 
-        @as_it_is
-        def group(first: Any) -> Any:
-            each = map(tf.data.Dataset.from_tensors, fetch(first))
-            joined = functools.reduce(lambda one, other: one.concatenate(other), each)
-            return joined.take(stop - first)
+    if parallel_calls > 1:
+        batches_of = mapped_in_parallel(one, parallel_calls)
+    elif at_once > 1 or layout.has_sparse:
+        batches_of = flat_mapped(group, 5, layout.spec)
+    else:  # even one parallel call has a queue and a thread
+        batches_of = mapped(one, 5, layout.spec)
 
-        batches = tf.data.Dataset.range(start, stop, at_once)
-        if at_once > 1:
-            batches = batches.flat_map(group)
-        elif parallel_calls > 1:
-            batches = batches.map(
-                one, num_parallel_calls=parallel_calls, deterministic=True
-            )
-        else:  # even one parallel call has a queue and a thread
-            batches = batches.map(one)
-        return batches.prefetch(prefetch) if prefetch else batches
+    def part(epoch: Any, iteration: Any, start: Any, stop: Any, rows: Any) -> Any:
+        numbers = tf.data.Dataset.range(start, stop, at_once)
+        batches = batches_of(numbers, (epoch, iteration, stop, rows))
+        return batches.prefetch(prefetch)
 
-    @as_it_is
-    def begun(_: Any) -> Any:
+    def begun(_: Any) -> tf.data.Dataset:
         both = tf.numpy_function(parts, [], tf.int64)
         both.set_shape((2, 5))
-        return both
+        ahead, final = (part(*tf.unstack(each)) for each in tf.unstack(both))
+        return ahead.concatenate(final)
 
-    dataset = tf.data.Dataset.range(1).map(begun).unbatch().flat_map(batches_of)
+    dataset = flat_mapped(begun, 1, layout.spec)(tf.data.Dataset.range(1), ())
     dataset = as_served(dataset, plan.num_batches)
     # Ready, made now, and with who reads. Not kept by a function above: TensorFlow
     # lets go of none that crosses into Python.
@@ -171,10 +170,7 @@ def as_served(dataset: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
     An iteration that is resumed ends before: what comes behind it has, by what
     TensorFlow knows, no end, of which `num_batches` are taken, and in truth no batch.
     """
-    nothing = tf.data.Dataset.from_generator(
-        lambda: (), output_signature=dataset.element_spec
-    )
-    dataset = dataset.concatenate(nothing.repeat())
+    dataset = dataset.concatenate(dataset.take(0).repeat())
     # Made when it is asked for a batch: Keras makes a second iterator in each epoch,
     # which it lets go of.
     dataset = dataset.take(0).concatenate(dataset).take(num_batches)

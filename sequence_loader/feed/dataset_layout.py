@@ -58,6 +58,18 @@ class Layout:
         return self._pool.reserve(batches * sum(sizes))
 
     @property
+    def spec(self) -> Any:
+        """What a batch is in the graph."""
+        return tuple(
+            map_structure(lambda leaf: leaf.spec, part) for part in self._parts
+        )
+
+    @property
+    def has_sparse(self) -> bool:
+        """Whether a SparseTensor is in it."""
+        return any(isinstance(leaf, _SparseLeaf) for leaf in self._leaves)
+
+    @property
     def dtypes(self) -> list[Any]:
         """Of the arrays of a batch."""
         return [dtype for leaf in self._leaves for dtype in leaf.dtypes]
