@@ -262,6 +262,95 @@ def test_a_sampler_that_breaks_its_contract(rows):
     )
 
 
+class Drawing(Fixed):
+    """A sampler that draws as it is asked: some rows twice in an epoch, others never.
+
+    Args:
+        order: ``(num_rows, epoch) -> rows`` of an epoch.
+    """
+
+    def rows(self, num_rows, epoch, start, stop):
+        return self._rows(num_rows, epoch)[start:stop]
+
+
+class Redrawing:
+    """Another order whenever the epoch is another than the one before."""
+
+    def __init__(self):
+        self.rng, self.last = np.random.default_rng(0), (None, None)
+
+    def __call__(self, num_rows, epoch):
+        if self.last[0] != epoch:
+            self.last = epoch, self.rng.permutation(num_rows)
+        return self.last[1]
+
+
+def stateful(rng=np.random.default_rng(0)):
+    return lambda num_rows, epoch: rng.permutation(num_rows)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        stateful(),
+        Redrawing(),
+        lambda num_rows, epoch: np.random.permutation(num_rows),
+        lambda num_rows, epoch: np.random.randint(0, num_rows, num_rows),
+    ],
+    ids=["generator", "kept for an epoch", "global", "with replacement"],
+)
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+def test_a_sampler_that_is_asked_twice_and_says_two_things(order, shard):
+    refused(
+        ValueError,
+        "`sampler` must return the same row whenever it is asked for a position",
+        "Drawing.rows() returned row",
+        "np.random.default_rng((7, epoch)).permutation(num_rows)",
+        call=lambda: sequence(
+            np.arange(100.0)[:, None],
+            sampler=Drawing(order, 100),
+            batch_size=10,
+            remainder="drop",
+            shard=shard,
+        ),
+    )
+
+
+class FromTheStart(Fixed):
+    """A sampler that does not look at where it is asked."""
+
+    def rows(self, num_rows, epoch, start, stop):
+        return np.arange(stop - start)
+
+
+def test_a_sampler_that_serves_its_first_rows_again_and_again():
+    refused(
+        ValueError,
+        "FromTheStart.rows() returned row 3 for position 3 of epoch 0, and then row 0",
+        "Return the slice [start:stop]",
+        call=lambda: sequence(sampler=FromTheStart([])),
+    )
+
+
+def test_what_a_sampler_that_draws_is_told_to_do():
+    served = sequence(
+        np.arange(100.0)[:, None],
+        sampler=Drawing(
+            lambda num_rows, epoch: np.random.default_rng((7, epoch)).permutation(
+                num_rows
+            ),
+            100,
+        ),
+        batch_size=10,
+    )
+    orders = []
+    for epoch in (0, 1):
+        served.set_epoch(epoch)
+        orders.append([int(row) for i in range(10) for row in served.batch_rows(i)])
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(100))
+    assert orders[0] != orders[1]
+
+
 def test_the_length_of_a_sampler():
     for value in (2.5, None):
         refused(

@@ -225,9 +225,10 @@ def test_an_order_of_the_users_own_that_draws_from_a_drawn_seed(way):
 
 
 def test_a_drawn_seed_of_a_later_epoch_is_refused_there():
-    later = share(sampler=InTurn([ShuffleSampler(7), ShuffleSampler()]))
+    drawn = [ShuffleSampler(7), ShuffleSampler(8), ShuffleSampler()]
+    later = share(sampler=InTurn(drawn))
     assert len(list(later)) == 8
-    later.set_epoch(1)
+    later.set_epoch(2)
     refused(ValueError, "ShuffleSampler has drawn", call=lambda: later[0])
 
 

@@ -20,6 +20,9 @@ from sequence_loader.order.seeds import one_order
 STRETCH_POSITIONS = 8192
 """Positions drawn at once; 64 KiB of row ids."""
 
+ASKED_AGAIN = 256
+"""Positions that show whether a sampler says the same twice."""
+
 
 class _Stretch(NamedTuple):
     epoch: int
@@ -79,6 +82,29 @@ class Order:
         return np.concatenate(
             [self._within(epoch, start, border), self._within(epoch, border, stop)]
         )
+
+    def check_pure(self) -> None:
+        """Raises ValueError where a position is another row when it is asked for again.
+
+        One that draws as it is asked would serve some rows twice in an epoch, and
+        others never.
+        """
+        stop = min(self._length, ASKED_AGAIN)
+        start = stop // 2
+        first = self._draw(0, 0, stop)[start:]
+        self._draw(1, 0, stop)
+        again = self._draw(0, start, stop)
+        differ = np.flatnonzero(first != again)
+        if len(differ):
+            place = int(differ[0])
+            raise ValueError(
+                f"`sampler` must return the same row whenever it is asked for a "
+                f"position of an epoch; {type(self.sampler).__name__}.rows() returned "
+                f"row {first[place]} for position {start + place} of epoch 0, and then "
+                f"row {again[place]}. Return the slice [start:stop] of an order that "
+                f"depends on the epoch alone, such as "
+                f"np.random.default_rng((7, epoch)).permutation(num_rows)."
+            )
 
     def _within(self, epoch: int, start: int, stop: int) -> Integers:
         """Positions that lie in one stretch."""

@@ -106,6 +106,7 @@ class BatchPlan:
         object.__setattr__(self, "length", length)
         where = f"shard={self.shard}" if self.shard[1] > 1 else ""
         order = Order(self.sampler, self.num_served, length, self.subset, where)
+        order.check_pure()
         object.__setattr__(self, "_order", order)
         whole, rest = divmod(length, self.global_batch_size)
         batches = whole + (rest > 0 and self.remainder != "drop")

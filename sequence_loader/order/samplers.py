@@ -35,6 +35,9 @@ from sequence_loader.order.seeds import order_seed, settle_seed
 class Sampler(Protocol):
     """The order of an epoch. Must be picklable, pure and safe to share by threads.
 
+    Pure: a position of an epoch is the same row whenever it is asked for, as some are
+    twice when a sequence is made.
+
     Example:
         >>> class Backwards:
         ...     def rows(self, num_rows, epoch, start, stop):
