@@ -29,6 +29,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
+from refusals import SCIPY
 from store_data import marked, run_python, same, start_python
 from watching import HUNG_SECONDS
 
@@ -110,6 +111,31 @@ def test_npz_that_is_none(tmp_path: Path) -> None:
         for name, content in members.items():
             cut.writestr(name, content)
     refused(tmp_path / "c.npz", tmp_path, "indices.npy")
+
+
+@pytest.mark.parametrize("gaps", [5.0, np.nan, 0.0])
+@pytest.mark.parametrize("kind", ["coo", "csr", "csc"])
+def test_gaps_that_are_not_zero(kind: str, gaps: float, tmp_path: Path) -> None:
+    """Of the package sparse, whose save_npz names scipy's formats, too."""
+    path = npz(tmp_path / "a.npz", kind, fill_value=np.array(gaps))
+    if gaps == 0:
+        assert convert(path, tmp_path / "a.store").shape == (20, 6)
+        return
+    refused(path, tmp_path, f"its fill_value is {gaps}", "csr_array(matrix.todense())")
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 4)])
+def test_npz_of_other_dimensions(shape: tuple[int, ...], tmp_path: Path) -> None:
+    flat = np.arange(np.prod(shape))
+    places = np.array(np.unravel_index(flat, shape))
+    arrays = {"data": flat, "coords": places, "shape": shape, "format": b"coo"}
+    np.savez(tmp_path / "a.npz", **arrays)
+    refused(tmp_path / "a.npz", tmp_path, "Save its reshape((rows, -1)).tocsr()")
+    if SCIPY >= (1, 15):
+        matrix, rows = sp.coo_array((flat, tuple(places)), shape), shape[0]
+        sp.save_npz(tmp_path / "a.npz", matrix.reshape((rows, -1)).tocsr())  # the mend
+        store = convert(tmp_path / "a.npz", tmp_path / "a.store")
+        assert (store[:].toarray() == flat.reshape(rows, -1)).all()
 
 
 @pytest.fixture(scope="module")

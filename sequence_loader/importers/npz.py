@@ -65,10 +65,18 @@ def _read(path: Path, scratch: Path) -> Source:
         sizes = archive.stream("shape")
         shape = tuple(sizes.values(sizes.size).tolist())
         if kind not in FORMATS or len(shape) != 2:
+            rows = "" if len(shape) == 2 else "reshape((rows, -1))."
             raise SourceError(
                 f"{path} must hold a matrix of format {', '.join(FORMATS)}; it has "
-                f"format {kind!r} and shape {shape}. Save its tocsr()."
+                f"format {kind!r} and shape {shape}. Save its {rows}tocsr()."
             )
+        if "fill_value" in archive:  # of the package sparse, which tells formats, too
+            (gaps,) = archive.stream("fill_value").values(1)
+            if gaps != 0:
+                raise SourceError(
+                    f"{path} must hold a matrix whose gaps are zeros; its fill_value "
+                    f"is {gaps}. Save scipy.sparse.csr_array(matrix.todense())."
+                )
         data = archive.stream("data")
         work = archive.size
     check_real_values(str(path), data.dtype)
