@@ -285,6 +285,20 @@ def test_text_in_bytes_and_attributes_of_other_writers(
     assert names_of(again) == names_of(store)
 
 
+@pytest.mark.parametrize("names", [["z", "a"], ["z"], [2.5, 1.0]])
+def test_categories_in_an_attribute(names: list[Any], tmp_path: Path) -> None:
+    """As development versions wrote them in 2019."""
+    codes = np.array([0, len(names) - 1, 0], "i1")
+    path = as_before_08(saved(cells(pd.Categorical(["a"] * 3)), tmp_path / "a.h5ad"))
+    with h5py.File(path, "r+") as file:
+        del file["obs/__categories"]
+        kind = None if isinstance(names[0], float) else h5py.string_dtype()
+        file["obs/kind"].attrs["categories"] = np.array(names, kind)
+        file["obs/kind"][:] = codes
+    store = convert(path, tmp_path / "a.store", label_column="kind")
+    assert names_of(store) == [f"{names[code]}".removesuffix(".0") for code in codes]
+
+
 def test_codes_of_no_category_are_refused(tmp_path: Path) -> None:
     path = as_before_08(saved(cells(pd.Categorical(["a", "b"])), tmp_path / "a.h5ad"))
     with h5py.File(path, "r+") as file:

@@ -221,9 +221,19 @@ def _column(file: Any, path: Path, where: str, name: str) -> Any:
     reference = attribute(part, "categories")
     if reference is None and f"__categories/{name}" not in table:
         return values(part)
-    listed = table[f"__categories/{name}" if reference is None else reference]
-    check_filters(listed, path)
+    listed = part.attrs.get("categories")
+    if not _are_names(listed):
+        listed = table[f"__categories/{name}" if reference is None else reference]
+        check_filters(listed, path)
     return _categories(part, listed)
+
+
+def _are_names(attribute: Any) -> bool:
+    """Whether it holds the categories, as in 2019, and not where they are."""
+    if not isinstance(attribute, np.ndarray) or not attribute.shape:
+        return False
+    is_text = all(isinstance(each, str | bytes) for each in attribute.flat)
+    return is_text or attribute.dtype.kind in "biuf"
 
 
 def _categories(codes: Any, listed: Any) -> Named:
