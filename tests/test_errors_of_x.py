@@ -128,6 +128,28 @@ def test_items_without_a_transform(value, kind):
         assert (sequence(mended)[0][0] == X[:3]).all()
 
 
+def test_sparse_matrices_in_arrays_of_objects():
+    """As numpy.load returns what numpy.save was given."""
+    saved, rows = np.empty((), object), np.empty(7, object)
+    saved[()], rows[:] = sp.csr_matrix(X), list(sp.csr_matrix(X))
+    for x in (saved, {"a": saved}):
+        name = "x['a']" if isinstance(x, dict) else "x"
+        refused(
+            ValueError,
+            f"`{name}` must have rows; received an array of shape () that holds <Comp",
+            f"Pass {name}.item().",
+            call=lambda x=x: sequence(x),
+        )
+    assert (sequence(saved.item())[0][0] == X[:3]).all()  # the mend
+    refused(
+        TypeError,
+        "received transform=None with ndarray of dtype object. Pass for example "
+        "transform=scipy.sparse.vstack",
+        call=lambda: sequence(rows),
+    )
+    assert (sequence(rows, transform=sp.vstack)[0][0] == X[:3]).all()
+
+
 def test_a_frame_of_texts_without_a_transform():
     refused(
         TypeError,

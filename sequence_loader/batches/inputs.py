@@ -135,6 +135,8 @@ def _check_transform(transform: Any, source: RowSource, name: str) -> None:
         vectorizer = "transform=HashingVectorizer().transform"
         if is_table(items):  # it would read the names of columns as the texts
             vectorizer += f" with {name}=frame[column] of a column of texts"
+        if isinstance(items, np.ndarray) and sp.issparse(items.flat[0]):
+            vectorizer = "transform=scipy.sparse.vstack"
         if hasattr(items, "obs"):  # an AnnData
             vectorizer = f"its matrix, {name}.X"
         raise TypeError(

@@ -262,6 +262,11 @@ def as_row_source(
         value = from_objects(value, name, whole=whole)
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUST":
         return DenseSource(value, name)
+    if isinstance(value, np.ndarray) and not value.ndim:  # as numpy.load has it
+        raise ValueError(
+            f"`{name}` must have rows; received an array of shape () that holds "
+            f"{shown(value.item())}. Pass {name}.item()."
+        )
     if (
         isinstance(value, str | bytes | Mapping)
         or not hasattr(value, "__len__")
