@@ -16,7 +16,7 @@ from typing import Any
 from sequence_loader.backends.stacks import locals_of, outwards, walking
 
 FEED, TRAINER, CALLBACKS = "feed", "trainer", "callbacks"
-GRAPH, GENERATOR = "graph", "generator"
+GRAPH, GENERATOR, PROCESS = "graph", "generator", "process"
 
 _ROLES = {
     "keras/src/trainers/data_adapters/py_dataset_adapter.py": FEED,
@@ -32,6 +32,7 @@ _ROLES = {
     "tf_keras/src/callbacks.py": CALLBACKS,
     "tensorflow/python/ops/script_ops.py": GRAPH,
     "tensorflow/python/data/ops/from_generator_op.py": GENERATOR,
+    "multiprocessing/process.py": PROCESS,
 }
 
 
@@ -77,6 +78,12 @@ def running_call() -> Call:
     return running[0] if len(running) == 1 else Call()
 
 
+def adapters_beside() -> tuple[Any, ...]:
+    """Those of the call that runs in another thread, where none runs in this one."""
+    own = _call(outwards(sys._getframe(1)))
+    return () if own.around else running_call().around
+
+
 def dataset_call() -> Call:
     """The innermost running call that may be what reads a dataset.
 
@@ -108,6 +115,16 @@ def is_of_fit(consumer: Any) -> bool:
             for outer in stack
             if role_of(outer.f_code.co_filename) == TRAINER
         )
+
+
+def trains_again(consumer: Any) -> bool:
+    """Whether a running call of this adapter is a `fit` of several epochs."""
+    with walking() as stacks:
+        for outer in (each for stack in stacks for each in stack):
+            if outer.f_code.co_name == "fit" and adapter_of(outer) is consumer:
+                local = locals_of(outer)
+                return bool(local["epochs"] - local["initial_epoch"] > 1)
+    return False
 
 
 def is_trainer(filename: str) -> bool:

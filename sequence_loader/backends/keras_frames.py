@@ -24,6 +24,7 @@ from sequence_loader.backends.keras_calls import (
     FEED,
     GENERATOR,
     GRAPH,
+    PROCESS,
     TRAINER,
     adapter_of,
     dataset_call,
@@ -86,6 +87,8 @@ def reader() -> Reader:
             local = locals_of(frame)
             dataset, iterator = local["generator_state"], local["iterator_id"]
             run = _generator_run(id(dataset), int(iterator))
+        elif role == PROCESS and frame.f_code.co_name == "_bootstrap":
+            break  # further out are frames of the process that forked this one
         in_graph = in_graph or role == GRAPH
         frame = frame.f_back
     if in_graph:  # a dataset of the user's own, which asks from threads of its own
@@ -232,7 +235,7 @@ def _of_enqueuer(uid: Any) -> Reader:
             # tf-keras has another one for each iterator, Keras 3 one for ever.
             run = enqueuer if hasattr(adapter, "_enqueuer") else None
             return Reader(adapter, run, by_enqueuer=run is None)
-    return NOBODY
+    return Reader(by_enqueuer=True)
 
 
 def _enqueuer(adapter: Any) -> Any:

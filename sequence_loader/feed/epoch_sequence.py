@@ -6,6 +6,7 @@ writes the place down. What a batch is made of is said by `SparseBatchSequence`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
@@ -286,17 +287,19 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         state = self.__dict__.copy()
         # Processes of tf-keras get their copies as an iterator of it begins.
         starts = keras_frames.reader().is_enqueuer
-        state["_epochs"] = self._epochs.upcoming() if starts else self.epoch
+        epoch = self._epochs.upcoming() if starts else self.epoch
+        state["_epochs"] = epoch, self._epochs.is_set, os.getpid()
         del state["_fixed"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores at the start of the epoch it was pickled in."""
-        epoch = state.pop("_epochs")
+        epoch, is_set, process = state.pop("_epochs")
         self.__dict__.update(state)
-        self._reset_tracking(epoch)
+        self._reset_tracking(epoch, is_copy=process != os.getpid())
+        self._epochs.is_set = is_set
 
-    def _reset_tracking(self, epoch: int) -> None:
+    def _reset_tracking(self, epoch: int, is_copy: bool = False) -> None:
         repeats = isinstance(self._plan.sampler, SequentialSampler)
-        self._epochs = EpochTracker(self._plan.num_batches, epoch, repeats)
+        self._epochs = EpochTracker(self._plan.num_batches, epoch, repeats, is_copy)
         self._fixed = FixedEpoch()

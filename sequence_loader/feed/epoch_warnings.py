@@ -17,6 +17,18 @@ ENDED_TWICE = (
     "over, and serves it again. Call set_epoch(epoch) before each epoch."
 )
 
+READ_BESIDE = (
+    "a thread of your own reads an epoch of this sequence again, beside a `fit` that "
+    "does not read it: that an epoch is over cannot be known there, and each pass has "
+    "the same order. Call set_epoch(epoch) before each pass."
+)
+READ_IN_COPIES = (
+    "processes of your own, as those of a DataLoader, read copies of this sequence: "
+    "that an epoch is over cannot be known there, and each has the same order. Pass "
+    "`fit` the sequence itself, made with workers=N, or call set_epoch(epoch) before "
+    "the processes of each epoch are started."
+)
+
 
 def read_twice(found: Pass) -> str:
     """Of a pass whose batches were all read twice, in no order."""

@@ -31,16 +31,24 @@ or iteration of a dataset leaves them out.
 
 from __future__ import annotations
 
+import mmap
 import threading
 import warnings
 from collections.abc import Iterable
+from multiprocessing import parent_process
 from typing import Any
 
-from sequence_loader.backends.keras_calls import Call
-from sequence_loader.backends.keras_frames import NOBODY, Reader, Steps
+from sequence_loader.backends.keras_calls import (
+    Call,
+    adapters_beside,
+    trains_again,
+)
+from sequence_loader.backends.keras_frames import Reader, Steps
 from sequence_loader.feed.epoch_warnings import (
     ENDED_TWICE,
     READ_AHEAD,
+    READ_BESIDE,
+    READ_IN_COPIES,
     begins_anew,
     never_whole,
     read_twice,
@@ -57,22 +65,33 @@ class EpochTracker:
         num_batches: Batches in an epoch.
         epoch: The epoch to begin with.
         repeats: Whether all epochs are in the same order.
+        is_copy: Whether it was made for the copy of a sequence in another process.
+
+    Attributes:
+        is_set: Whether the user has said which epoch is served.
     """
 
     def __init__(
-        self, num_batches: int, epoch: int = 0, repeats: bool = False
+        self,
+        num_batches: int,
+        epoch: int = 0,
+        repeats: bool = False,
+        is_copy: bool = False,
     ) -> None:
         self._num_batches = num_batches
         self._current = Current(epoch, repeats)
         self._loop = OwnLoop(self._current, num_batches)
         self._passes = Passes(self._current, num_batches)
-        self._said, self._ended_short = False, 0
+        self._said = mmap.mmap(-1, 1)  # which forked children share
+        self._ended_short, self.is_set = 0, False
         self.after_fork()
+        self._is_copy = is_copy
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """See `Forkable`."""
         self._lock = threading.RLock()  # a signal's handler may ask for the epoch
+        self._is_copy = True
 
     @property
     def epoch(self) -> int:
@@ -115,6 +134,7 @@ class EpochTracker:
         with self._lock:
             if self.resumes and epoch == self._current.epoch:
                 return
+            self.is_set = True
             self._current.move(epoch)
             self._loop.place = None
             self._loop.way.stale = True
@@ -211,7 +231,10 @@ class EpochTracker:
         with self._lock:
             self._current.reads += 1
             if reader.consumer is None:
-                self._loop.read(batch)
+                if self._is_copy and not (self.is_set or reader.by_enqueuer):
+                    if parent_process() is not None:  # it serves that one, and no file
+                        self._say_of_order(READ_IN_COPIES)
+                self._read_alone(batch)
                 return self._current.epoch
             found = self._passes[reader.consumer]
             if reader.by_enqueuer:
@@ -227,7 +250,8 @@ class EpochTracker:
         """A loop of the user's own was served a batch of an epoch it began before."""
         with self._lock:
             if epoch == self._current.epoch:
-                self.read(NOBODY, batch)
+                self._current.reads += 1
+                self._read_alone(batch)
 
     def begin(self, reader: Reader) -> None:
         """`on_epoch_begin` was called."""
@@ -329,6 +353,14 @@ class EpochTracker:
         with self._lock:
             self._passes.iterated(iteration)
 
+    def _read_alone(self, batch: int) -> None:
+        """A loop of the user's own asks; it may be what a `fit` is fed by."""
+        if self._loop.read(batch) and not batch and not self._said[0]:
+            beside = adapters_beside()
+            passes = filter(None, map(self._passes.get, beside))
+            if beside and not any(each.served for each in passes):
+                self._say_of_order(READ_BESIDE)
+
     def _enter(self, found: Pass, reader: Reader, batch: int) -> int:
         """Begins what a read begins; returns the epoch that it is served."""
         run = reader.run
@@ -339,8 +371,8 @@ class EpochTracker:
             wraps = once or (batch == 0 and in_order)
             if found.stale or found.is_closed or wraps:
                 self._begin(found, again=wraps)
-            elif found.reads == 2 * self._num_batches and found.whole:
-                self._say(read_twice(found))
+            elif found.whole and self._is_read_again(found, reader.consumer):
+                self._say_of_order(read_twice(found))
             found.is_open = True
         elif run is found.run_before:  # what it had read ahead before it was dropped
             return found.epoch_before
@@ -349,6 +381,11 @@ class EpochTracker:
                 self._begin(found, again=True)
             found.run = run
         return found.epoch
+
+    def _is_read_again(self, found: Pass, consumer: Any) -> bool:
+        """Whether more is read again than may be ahead of the end of a `fit`."""
+        times, rest = divmod(found.reads, self._num_batches)
+        return not rest and (times == 2 or (times == 1 and trains_again(consumer)))
 
     def _begin(self, found: Pass, *, again: bool = False) -> None:
         """Begins a pass, or goes on in it; `again`, where its iterator is new."""
@@ -368,6 +405,11 @@ class EpochTracker:
 
     def _say(self, what: str) -> None:
         """Warns, once for a sequence."""
-        if not self._said:
-            self._said = True
+        if not self._said[0]:
+            self._said[0] = True
             warnings.warn(what, stacklevel=4)
+
+    def _say_of_order(self, what: str) -> None:
+        """Warns, where epochs differ."""
+        if not self._current.repeats:
+            self._say(what)

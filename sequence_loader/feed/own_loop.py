@@ -43,11 +43,13 @@ class OwnLoop:
         self.place = epoch, first
         return first
 
-    def read(self, batch: int) -> None:
-        """A batch was asked for."""
+    def read(self, batch: int) -> bool:
+        """A batch was asked for; returns whether all of the epoch had been before."""
         way = self._follow()
+        again = way.whole
         if way.is_open or not way.begins:
             way.mark(batch)
+        return again
 
     def begin(self) -> None:
         """`on_epoch_begin` was called."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import queue
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -331,6 +333,83 @@ def test_a_loader_of_torch() -> None:
 
     loader = torch.utils.data.DataLoader(sequence(), batch_size=None)
     assert fitted(loader) == steps_of(0, 1, 2)
+
+
+class Sets(keras.callbacks.Callback):
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.inner.set_epoch(epoch)
+
+
+@about("torch")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_processes_of_a_loader_of_torch_say_what_they_cannot_know() -> None:
+    import torch
+
+    def steps(inner: Any, callbacks: Any = ()) -> list:
+        loader = torch.utils.data.DataLoader(
+            inner, batch_size=None, num_workers=2, multiprocessing_context="fork"
+        )
+        return fitted(loader, None, callbacks, epochs=2)
+
+    inner = sequence()  # a warning is an error, which a loader hands on
+    with pytest.raises(UserWarning, match="processes of your own, as those of a DataL"):
+        steps(inner)
+    assert steps(inner) == steps_of(0, 0)  # it was said
+    assert steps(inner, [Sets(inner)]) == steps_of(0, 1)  # the mend
+    inner = sequence()
+    assert steps(inner, [Sets(inner)]) == steps_of(0, 1)
+    steps(sequence(shuffle=False))
+
+
+@pytest.mark.parametrize("feeder", ["queue", "pool"])
+def test_threads_of_ones_own_say_what_they_cannot_know(feeder: str) -> None:
+    def batches(inner: Any, sets: bool) -> Iterator[Any]:
+        waiting: queue.Queue[Any] = queue.Queue(1)
+
+        def feed() -> None:
+            for epoch in range(2):
+                if sets:
+                    inner.set_epoch(epoch)
+                for batch in inner:
+                    waiting.put(batch)
+            waiting.put(None)
+
+        if feeder == "queue":
+            thread = threading.Thread(target=feed, daemon=True)
+            thread.start()
+            yield from iter(waiting.get, None)
+            thread.join(HUNG_SECONDS)
+            return
+        with ThreadPoolExecutor(2) as pool:
+            for epoch in range(2):
+                if sets:
+                    inner.set_epoch(epoch)
+                yield from pool.map(inner.__getitem__, range(len(inner)))
+
+    options = {"epochs": 2, "steps_per_epoch": 5}
+    with pytest.warns(UserWarning, match="a thread of your own .* again") as told:
+        assert fitted(batches(sequence(), False), **options) == steps_of(0, 0)
+    assert sum("a thread of" in str(each.message) for each in told) == 1
+    if feeder == "queue" or BACKEND in ("jax", "torch"):  # others have read ahead
+        assert fitted(batches(sequence(), True), **options) == steps_of(0, 1)
+    fitted(batches(sequence(shuffle=False), False), **options)
+
+
+def test_a_second_pass_in_another_order_is_told_of() -> None:
+    def batches(inner: Any) -> Iterator[Any]:
+        while True:
+            for index in (4, 3, 2, 1, 0):
+                yield inner[index]
+
+    options = {"epochs": 2, "steps_per_epoch": 5}
+    with pytest.warns(UserWarning, match="has read epoch 0 twice, and not in order"):
+        fitted(batches(sequence()), **options)
+    fitted(batches(sequence(shuffle=False)), **options)
+    fitted(batches(sequence()), epochs=1, steps_per_epoch=5)
 
 
 def test_others_in_an_epoch_of_a_generator_do_not_change_it() -> None:
