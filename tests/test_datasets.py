@@ -362,6 +362,43 @@ def test_it_may_be_made_anywhere(where, output):
     np.testing.assert_array_equal(targets, y)
 
 
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+@pytest.mark.parametrize("way", [{}, {"transform": abs}, {"workers": 3}])
+def test_a_restored_iterator_goes_on_in_its_epoch(way, output, tmp_path):
+    # Several batches cross in a call, one does, or threads make them.
+    options = dict(shuffle=True, seed=5, output=output, max_queue_size=1) | way
+    sequence = SparseBatchSequence(encoded(40, 20), batch_size=4, **options)
+    policy = tf.data.Options()  # else TensorFlow saves none whose state Python has
+    policy.experimental_external_state_policy = (
+        tf.data.experimental.ExternalStatePolicy.IGNORE
+    )
+    iterator = iter(sequence.to_tf_dataset().with_options(policy))
+    next(iterator)
+    checkpoint = tf.train.Checkpoint(iterator=iterator)
+    path = checkpoint.save(tmp_path / "saved")
+    rest = list(iterator)
+    assert (len(rest), sequence.epoch) == (9, 1)
+    checkpoint.restore(path)
+    assert_same(list(iterator), rest)
+    assert sequence.epoch == 1
+
+
+def test_it_is_served_in_tensorflows_debug_mode():
+    script = """
+        import numpy as np, scipy.sparse as sp, tensorflow as tf
+        from sequence_loader import SparseBatchSequence
+
+        x, y = sp.eye_array(40, format="csr"), np.arange(40)
+        tf.data.experimental.enable_debug_mode()
+        for output in "dense", "sparse":
+            for way in {}, {"transform": abs}, {"workers": 3}:
+                sequence = SparseBatchSequence(x, y, batch_size=4, output=output, **way)
+                served = [targets for _, targets in sequence.to_tf_dataset()]
+                np.testing.assert_array_equal(np.concatenate(served), y)
+    """
+    run_alone(script)
+
+
 def test_csr_output_is_refused():
     sequence = SparseBatchSequence(encoded(10, 4), output="csr")
     with pytest.raises(ValueError, match=r"`output` must be 'dense' or 'sparse'"):

@@ -31,11 +31,7 @@ import tensorflow as tf
 from sequence_loader.arrays import Array
 from sequence_loader.backends.jax import check_columns
 from sequence_loader.backends.which_keras import keras_backend
-from sequence_loader.feed.dataset_functions import (
-    flat_mapped,
-    mapped,
-    mapped_in_parallel,
-)
+from sequence_loader.feed.dataset_functions import flat_mapped, mapped
 from sequence_loader.feed.dataset_layout import Layout
 from sequence_loader.feed.pipeline import Pipeline
 from sequence_loader.feed.stats import FeedCounters
@@ -138,25 +134,27 @@ def make_dataset(
         joined = functools.reduce(lambda one, other: one.concatenate(other), each)
         return joined.take(stop - first)
 
-    if parallel_calls > 1:
-        batches_of = mapped_in_parallel(one, parallel_calls)
-    elif at_once > 1 or layout.has_sparse:
+    if at_once > 1:
         batches_of = flat_mapped(group, 5, layout.spec)
     else:  # even one parallel call has a queue and a thread
-        batches_of = mapped(one, 5, layout.spec)
+        calls = parallel_calls if parallel_calls > 1 else 0
+        batches_of = mapped(one, 5, layout.spec, calls)
 
     def part(epoch: Any, iteration: Any, start: Any, stop: Any, rows: Any) -> Any:
         numbers = tf.data.Dataset.range(start, stop, at_once)
         batches = batches_of(numbers, (epoch, iteration, stop, rows))
         return batches.prefetch(prefetch)
 
-    def begun(_: Any) -> tf.data.Dataset:
+    def begun(_: Any) -> Any:
         both = tf.numpy_function(parts, [], tf.int64)
         both.set_shape((2, 5))
-        ahead, final = (part(*tf.unstack(each)) for each in tf.unstack(both))
-        return ahead.concatenate(final)
+        return tf.unstack(both, axis=1)
 
-    dataset = flat_mapped(begun, 1, layout.spec)(tf.data.Dataset.range(1), ())
+    # Two steps: of an iterator that is saved within a flat_map, TensorFlow calls the
+    # function again to restore it, and that must not begin an iteration.
+    spec = (tf.TensorSpec((2,), tf.int64),) * 5
+    numbers = mapped(begun, 1, spec, calls=1)(tf.data.Dataset.range(1), ()).unbatch()
+    dataset = flat_mapped(part, 5, layout.spec)(numbers, ())
     dataset = as_served(dataset, plan.num_batches)
     # Ready, made now, and with who reads. Not kept by a function above: TensorFlow
     # lets go of none that crosses into Python.

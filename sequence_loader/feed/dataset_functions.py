@@ -19,26 +19,31 @@ Mapped = Callable[[tf.data.Dataset, Sequence[Any]], tf.data.Dataset]
 """(dataset of int64 scalars, further scalars) -> what the function makes of each."""
 
 
-def mapped(function: Callable[..., Any], arguments: int, spec: Any) -> Mapped:
-    """As ``dataset.map(function)``, in the thread that asks.
-
-    That must be none of the user's, but that of a `prefetch` behind it: in theirs,
-    Ctrl-C would become an error of TensorFlow's.
+def mapped(
+    function: Callable[..., Any], arguments: int, spec: Any, calls: int = 0
+) -> Mapped:
+    """As ``dataset.map(function)``.
 
     Args:
         function: In the graph: int64 scalars -> what `spec` says.
-        arguments: How many scalars: one of the dataset, and those given beside it.
-        spec: Structure of ``tf.TensorSpec``.
+        arguments: How many scalars: those of the dataset, and those given beside it.
+        spec: Structure of specs.
+        calls: How many of TensorFlow's threads call it at once, in order. 0: the one
+            that asks. That must be none of the user's, but that of a `prefetch` behind
+            it: in theirs, Ctrl-C would become an error of TensorFlow's.
     """
 
     def tensors(*scalars: Any) -> list[Any]:
-        flat: list[Any] = tf.nest.flatten(function(*scalars))
-        return flat
+        return list(map(_as_it_crosses, tf.nest.flatten(function(*scalars))))
 
-    operation = functools.partial(
-        tf.raw_ops.MapDataset, use_inter_op_parallelism=False, preserve_cardinality=True
-    )
-    return _mapped(operation, tensors, arguments, spec)
+    options: dict[str, Any] = {"preserve_cardinality": True}
+    operation = tf.raw_ops.MapDataset
+    if calls > 1:
+        operation = tf.raw_ops.ParallelMapDatasetV2
+        options.update(num_parallel_calls=calls, deterministic="true")
+    elif not calls:
+        options.update(use_inter_op_parallelism=False)
+    return _mapped(functools.partial(operation, **options), tensors, arguments, spec)
 
 
 def flat_mapped(
@@ -56,16 +61,6 @@ def flat_mapped(
         return tf.data.experimental.to_variant(function(*scalars))
 
     return _mapped(tf.raw_ops.FlatMapDataset, variant, arguments, spec)
-
-
-def mapped_in_parallel(function: Callable[..., Any], calls: int) -> Mapped:
-    """As `mapped`, by so many threads, in order; TensorFlow's own."""
-    as_it_is: Callable[[Any], Any] = tf.autograph.experimental.do_not_convert
-    return lambda dataset, beside: dataset.map(
-        as_it_is(lambda scalar: function(scalar, *beside)),
-        num_parallel_calls=calls,
-        deterministic=True,
-    )
 
 
 def _mapped(
@@ -103,6 +98,12 @@ def _crossing(spec: Any) -> tuple[Any, Any]:
     if isinstance(spec, tf.SparseTensorSpec):
         return tf.variant, None  # of any shape
     return spec.dtype, spec.shape
+
+
+def _as_it_crosses(tensor: Any) -> Any:
+    if isinstance(tensor, tf.SparseTensor):
+        return tf.io.serialize_sparse(tensor, tf.variant)
+    return tensor
 
 
 def _on_cpu() -> Any:

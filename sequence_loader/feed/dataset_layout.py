@@ -65,11 +65,6 @@ class Layout:
         )
 
     @property
-    def has_sparse(self) -> bool:
-        """Whether a SparseTensor is in it."""
-        return any(isinstance(leaf, _SparseLeaf) for leaf in self._leaves)
-
-    @property
     def dtypes(self) -> list[Any]:
         """Of the arrays of a batch."""
         return [dtype for leaf in self._leaves for dtype in leaf.dtypes]
