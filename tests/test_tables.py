@@ -762,3 +762,37 @@ def test_integers_among_places_are_not_rounded():
             SparseBatchSequence(np.eye(3), y, rows=[0, 2])
     y = pd.DataFrame({"cents": [2**24 + 1, 3], "share": [0.5, 1]})  # float64 holds it
     assert SparseBatchSequence(np.eye(2), y)[0][1][0].tolist() == [2**24 + 1, 0.5]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [range(4), list("abcd"), pd.date_range("2020", periods=4), [1.5, 2, "x", None],
+     pd.MultiIndex.from_product([[1, 2], ["a", "b"]])],
+    ids=["numbers", "texts", "dates", "mixed", "levels"],
+)  # fmt: skip
+def test_a_table_that_was_shuffled_alone(index, tmp_path):
+    """As after ``frame.sample(frac=1)``; scikit-learn goes by position, unasked."""
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "y": [0, 1, 2, 3]}, index=index)
+    x, y = frame.iloc[[2, 0, 3, 1]][["a"]], frame["y"]
+    for arguments, name in (
+        ((x, y), "y"),
+        ((sp.eye_array(4), {"k": y, "z": x["a"]}), "y['z']"),
+        (((x, frame[["a"]]), y), "x[1]"),
+        ((x, x["a"], y), "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=f"`{re.escape(name)}` must have its rows"):
+            SparseBatchSequence(*arguments)
+    with pytest.raises(ValueError, match="`y` must have its rows in the order of `b"):
+        convert([(x, y)], tmp_path / "a.store")
+    with pytest.raises(ValueError, match=r"y.loc\[source.index\], or y.to_numpy"):
+        convert(x, tmp_path / "a.store", y=y)
+    with StoreWriter(tmp_path / "b.store", num_features=1) as writer:
+        with pytest.raises(ValueError, match="`y` must have its rows in the order of"):
+            writer.append(x, y)
+        writer.append(x, y.loc[x.index])
+    mended = SparseBatchSequence(x, y.loc[x.index], batch_size=4)[0]
+    assert mended[0][:, 0].tolist() == mended[1].tolist() == [2, 0, 3, 1]
+    placed = SparseBatchSequence(x, y.to_numpy(), batch_size=4)[0]
+    assert placed[1].tolist() == [0, 1, 2, 3]
+    for labels in (y.set_axis(range(7, 11)), y.set_axis([0, 0, 1, 1]), x["a"]):
+        SparseBatchSequence(x, labels)

@@ -5,6 +5,7 @@ It is picklable, knows no backend, and what it returns is sparse where the rows 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -36,6 +37,7 @@ from sequence_loader.rows.sources import (
     count_values,
     traits_of,
 )
+from sequence_loader.rows.tables import check_order
 from sequence_loader.rows.values import DoesNotFit, floating
 
 
@@ -77,6 +79,9 @@ class BatchReader:
         self._listed = listed and isinstance(x, tuple)
         transform = checked_transforms(transform, x)
         self.names = names("x", x)
+        parts = ("x", x), ("y", y), ("sample_weight", sample_weight)
+        named = [zip(leaves(names(part, each)), leaves(each)) for part, each in parts]
+        check_order(itertools.chain.from_iterable(named))
         whole = whole_numbers(dtype, self.names, checked_dtype(floats), held_as)
         self._features = map_structure(as_row_source, x, self.names, transform, whole)
         if not leaves(self._features):

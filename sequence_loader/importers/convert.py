@@ -28,7 +28,7 @@ from sequence_loader.importers.source import (
 )
 from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
-from sequence_loader.rows.tables import check_columns
+from sequence_loader.rows.tables import check_columns, check_order
 from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
@@ -177,6 +177,7 @@ def convert(
         "genome": genome,
     }
     options = {name: value for name, value in options.items() if value is not None}
+    check_order((("source", source), ("y", y), ("sample_weight", sample_weight)))
     files, blocks = files_or_blocks(source)
     if label_store == path:
         raise ValueError(

@@ -16,6 +16,7 @@ from sequence_loader.checks import check_ordered, check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
 from sequence_loader.rows.tables import (
     check_collected,
+    check_order,
     is_table,
     matrix_of,
     text_names,
@@ -161,4 +162,5 @@ def _block(item: Any) -> Block:
             f"`source` must yield blocks, (block, y), or (block, y, sample_weight); "
             f"received a tuple of {len(item)}. Pass y as an array of shape (rows, ...)."
         )
+    check_order(zip(("block", "y", "sample_weight"), item))
     return Block(*item)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sequence_loader.checks import absolute_path, integer, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.tables import check_columns
+from sequence_loader.rows.tables import check_columns, check_order
 from sequence_loader.store.blocks import (
     DenseTargets,
     as_csr,
@@ -144,6 +144,8 @@ class StoreWriter:
         """
         with self._in_turn():
             self._check_open()
+            parts = (self.block_name, block), ("y", y), ("sample_weight", sample_weight)
+            check_order(parts)
             columns = {name: list(seen) for name, seen in self._columns.items()}
             check_columns(block, columns.setdefault("block", []), self.block_name)
             check_columns(y, columns.setdefault("y", []), "y")
