@@ -212,6 +212,19 @@ def test_class_weight_is_honoured(output: str) -> None:
     np.testing.assert_allclose(times, np.array([1, 3, 0.5])[np.arange(ROWS) % 3])
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_dataset_takes_the_sparse_tensors_of_a_subclass(output: str) -> None:
+    class Same(SparseBatchSequence):
+        def __getitem__(self, index: int) -> Any:
+            return super().__getitem__(index)
+
+    sequence = Same(one_hot(ROWS), batch_size=5, output=output)
+    model = counting_model(ROWS, sparse=output == "sparse")
+    model.set_weights([np.arange(ROWS).reshape(-1, 1)])
+    answers = model.predict(sequence.to_tf_dataset(), verbose=0)
+    np.testing.assert_array_equal(answers[:, 0], np.arange(ROWS))
+
+
 @about("torch")
 def test_torch_is_told_to_take_dense() -> None:
     with pytest.raises(ValueError, match="`output` must be 'dense'"):
