@@ -12,6 +12,7 @@ from typing import Any
 import anndata
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
@@ -303,3 +304,27 @@ def test_a_matrix_beside_its_tables_is_said_to_be_genes_by_cells(
     for transpose, expected in ((True, counts()), (False, counts().T.tocsr())):
         target = tmp_path / f"{transpose}.store"
         assert same(convert(path, target, transpose=transpose)[:], expected)
+
+
+@pytest.mark.parametrize("kind", ["directory", "h5", "h5ad"])
+def test_labels_by_cell_in_another_order(kind, tmp_path):
+    """An annotation is often sorted by barcode, or by cluster."""
+    matrix, cells = counts(), barcodes()
+    if kind == "directory":
+        source = directory(tmp_path / "cells", matrix)
+    elif kind == "h5":
+        source = hdf5(tmp_path / "cells.h5", matrix)
+    else:
+        source = tmp_path / "cells.h5ad"
+        anndata.AnnData(matrix, obs=pd.DataFrame(index=cells)).write_h5ad(source)
+    y = pd.Series(range(6), index=cells)
+    for labels in (y[::-1], y[::-1].to_frame(), y.sample(frac=1, random_state=1)):
+        with pytest.raises(ValueError, match="`y` must have its rows in the order of"):
+            convert(source, tmp_path / "a.store", y=labels)
+    with pytest.raises(ValueError, match=r"`sample_weight` .* Pass sample_weight.loc"):
+        convert(source, tmp_path / "a.store", y=y, sample_weight=y[::-1])
+    assert not (tmp_path / "a.store").exists()
+    mended = y[::-1].loc[cells], y, y[::-1].to_numpy()[::-1], y.set_axis(list("abcdef"))
+    for place, labels in enumerate(mended):
+        store = convert(source, tmp_path / f"{place}.store", y=labels)
+        assert np.asarray(store.y).ravel().tolist() == list(range(6))

@@ -796,3 +796,31 @@ def test_a_table_that_was_shuffled_alone(index, tmp_path):
     assert placed[1].tolist() == [0, 1, 2, 3]
     for labels in (y.set_axis(range(7, 11)), y.set_axis([0, 0, 1, 1]), x["a"]):
         SparseBatchSequence(x, labels)
+
+
+def test_rows_that_are_labels_of_an_index():
+    frame = pd.DataFrame({"x": [0.0, 1, 2, 3], "y": [0, 1, 2, 3]}, index=[3, 2, 1, 0])
+    chosen = frame["x"] < 2  # the labels 3 and 2, at the positions 0 and 1
+    labels, csr = frame.index[chosen], sp.csr_array(frame[["x"]].to_numpy())
+    for x, y, called in (
+        (frame[["x"]], None, "x"),
+        ({"k": frame[["x"]]}, frame["y"], "x['k']"),
+        (csr, frame["y"], "y"),
+    ):
+        said = re.escape(f"received labels of the index of `{called}`")
+        with pytest.raises(ValueError, match=f"`rows` must hold positions; {said}"):
+            SparseBatchSequence(x, y, rows=labels)
+        with pytest.raises(ValueError, match="`rows` must have its rows in the order"):
+            SparseBatchSequence(x, y, rows=chosen.sort_index())
+
+    def targets(rows, x=frame[["x"]], y=frame["y"]):
+        return SparseBatchSequence(x, y, batch_size=4, rows=rows)[0][1].tolist()
+
+    assert targets(frame.index.get_indexer(labels)) == targets(chosen) == [0, 1]
+    assert targets(chosen.sort_index().loc[frame.index]) == [0, 1]
+    assert targets(labels.to_numpy()) == [3, 2]
+    assert targets(pd.Series([2, 0], index=[7, 8])) == [2, 0]  # as scikit-learn has it
+    plain = frame.reset_index(drop=True)
+    assert targets(plain.index[2:], plain[["x"]], plain["y"]) == [2, 3]
+    named = frame["y"].set_axis(list("abcd"))
+    assert targets(pd.RangeIndex(2), csr, named) == [0, 1]

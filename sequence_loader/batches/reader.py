@@ -37,7 +37,7 @@ from sequence_loader.rows.sources import (
     count_values,
     traits_of,
 )
-from sequence_loader.rows.tables import check_order
+from sequence_loader.rows.indexes import check_order
 from sequence_loader.rows.values import DoesNotFit, floating
 
 

@@ -139,12 +139,15 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
     if kind == "csc_matrix":
         work = 2 * count * entry_bytes(size, dtype)
     table = "raw/var" if where == "raw/X" else "var"
-    index = attribute(element(file, path, table), "_index", "_index")
-    genes = tuple(str(name) for name in _column(file, path, table, index))
+    genes = tuple(_names(file, path, table))
     if len(genes) != size[1]:
         raise ValueError(
             f"{where} has {size[1]} columns, and there are {len(genes)} names of them"
         )
+
+    def row_names() -> list[str]:
+        with reading(path, KIND), opened(path) as again:
+            return _names(again, path, "obs")
 
     def blocks(advance: Advance) -> Generator[Block]:
         with reading(path, KIND), opened(path) as again:
@@ -166,7 +169,14 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
             for block in rows:
                 yield Block(block)
 
-    return Source(str(path), size[1], dtype, blocks, work, genes)
+    source = Source(str(path), size[1], dtype, blocks, work, genes)
+    return replace(source, row_names=row_names) if "obs" in file else source
+
+
+def _names(file: Any, path: Path, table: str) -> list[str]:
+    """What the index of a table holds, as texts."""
+    index = attribute(element(file, path, table), "_index", "_index")
+    return [str(name) for name in _column(file, path, table, index)]
 
 
 def _place(file: Any, path: Path, layer: str | None) -> str:

@@ -28,7 +28,8 @@ from sequence_loader.importers.source import (
 )
 from sequence_loader.importers.stores import copy_vectorizer, is_store
 from sequence_loader.progress import progress_bar
-from sequence_loader.rows.tables import check_columns, check_order
+from sequence_loader.rows.indexes import check_names, check_order
+from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
@@ -217,6 +218,8 @@ def convert(
         if files
         else [_from_python(blocks, format, options)]
     )
+    for name, table in ("y", y), ("sample_weight", sample_weight):
+        check_names(name, table, lambda: _row_names(sources))
     first = first_of_alike(sources)
     if first.num_features == 0:
         raise SourceError(
@@ -268,6 +271,13 @@ def _from_python(
             f"blocks. Leave it out."
         )
     return read_blocks(blocks)
+
+
+def _row_names(sources: Sequence[Source]) -> list[str]:
+    """What the rows are called, if all sources say it."""
+    if not all(each.row_names for each in sources):
+        return []
+    return [name for each in sources if each.row_names for name in each.row_names()]
 
 
 def _metadata(sources: Sequence[Source], given: Any) -> Any:

@@ -14,9 +14,9 @@ import scipy.sparse as sp
 
 from sequence_loader.checks import check_ordered, check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
+from sequence_loader.rows.indexes import check_order
 from sequence_loader.rows.tables import (
     check_collected,
-    check_order,
     is_table,
     matrix_of,
     text_names,

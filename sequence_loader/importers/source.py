@@ -84,6 +84,7 @@ class Source:
         row_metadata: What else is kept with the store, a list with an entry for each
             row, by its name.
         feature_metadata: The same, for each feature.
+        row_names: () -> what the rows are called in it, or `None`.
         metadata: What the store is to remember of the source.
     """
 
@@ -96,6 +97,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
     row_metadata: dict[str, list[str]] = field(default_factory=dict)
     feature_metadata: dict[str, list[str]] = field(default_factory=dict)
+    row_names: Callable[[], list[str]] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

@@ -63,7 +63,7 @@ def read_tenx(
             made = read_hdf5(path, scratch, genome)
         source, kinds = _selected(made, feature_type, genome)
         found.append(made)
-        sources.append(source)
+        sources.append(replace(source, row_names=made.barcodes))
         if len(kinds) > 1:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             warnings.warn(
@@ -81,8 +81,9 @@ def read_tenx(
         )
         return sources
     return [
-        replace(source, row_metadata={"barcodes": each.barcodes()})
-        for source, each in zip(sources, found)
+        replace(source, row_metadata={"barcodes": source.row_names()})
+        for source in sources
+        if source.row_names
     ]
 
 

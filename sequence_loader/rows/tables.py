@@ -6,7 +6,6 @@ Series say, is a table of one axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import takewhile
 from operator import eq
 from typing import Any
@@ -301,32 +300,3 @@ def _as_csr(
     ends = ends_of(np.array([len(rows) for rows in indices]))
     parts = np.concatenate(data), np.concatenate(indices), ends
     return sp.csc_array(parts, shape=shape).tocsr()
-
-
-def check_order(named: Iterable[tuple[str, Any]]) -> None:
-    """Raises ValueError where tables of pandas have one index, in different orders.
-
-    Rows belong together by position, and an index says nothing. But the same labels in
-    another order mean that one of two tables was shuffled or sorted.
-
-    Args:
-        named: Arguments by their names, of any kind.
-    """
-    tables = [each for each in named if package(each[1]) == "pandas"]
-    tables = [each for each in tables if hasattr(each[1], "index")]
-    for name, table in tables[1:]:
-        first, index, other = tables[0][0], tables[0][1].index, table.index
-        if len(index) != len(other) or index.nlevels != other.nlevels:
-            continue
-        if index.equals(other):
-            continue
-        if index.is_unique and other.is_unique and index.isin(other).all():
-            pairs = (pair for pair in zip(index, other) if pair[0] != pair[1])
-            for here, there in pairs:
-                raise ValueError(
-                    f"`{name}` must have its rows in the order of `{first}`: they "
-                    f"belong together by position; received the same index in another "
-                    f"order, {there!r} beside {here!r}. Pass "
-                    f"{name}.loc[{first}.index], or {name}.to_numpy(), if positions "
-                    f"are right."
-                )

@@ -13,7 +13,8 @@ from typing import Any
 
 from sequence_loader.checks import absolute_path, integer, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.tables import check_columns, check_order
+from sequence_loader.rows.indexes import check_order
+from sequence_loader.rows.tables import check_columns
 from sequence_loader.store.blocks import (
     DenseTargets,
     as_csr,
