@@ -55,10 +55,12 @@ class SparseBatchSequence(EpochSequence):
             inputs. Like `y`, it must not change within an epoch: batches are read
             ahead.
         y: Targets: array-like of shape (rows, ...), scipy sparse or a store (served
-            dense), or a dict, tuple or list of arrays. They keep their dtype. A row
-            without a number is refused, unless `rows` leaves it out; of several
-            numbers a row, some may be NaN, with a warning. `None` takes those of the
-            store that `x` is; a store among several inputs brings none.
+            dense), or a dict, tuple or list of arrays. They keep their dtype, and go
+            by position: of two tables of pandas with one index, in other orders, one
+            is refused. A row without a number is refused, unless `rows` leaves it
+            out; of several numbers a row, some may be NaN, with a warning. `None`
+            takes those of the store that `x` is; a store among several inputs brings
+            none.
         sample_weight: Array-like of shape (rows,), or one for each target. `None`
             takes those of the store that `x` is.
         batch_size: Rows in a batch.
@@ -69,7 +71,8 @@ class SparseBatchSequence(EpochSequence):
             has a seed of its own: this one is for `augment` then.
         sampler: A sampler, instead of `shuffle`; `WeightedSampler` and
             `BalancedSampler` draw with replacement.
-        rows: Serve only these rows: distinct row ids, or a boolean mask.
+        rows: Serve only these rows: distinct row ids, which are positions and no
+            labels of an index, or a boolean mask.
         output: ``"dense"``: arrays. ``"sparse"``: ``tf.SparseTensor``, JAX ``BCOO``
             or a ``torch.sparse_csr`` tensor. ``"csr"``: ``scipy.sparse.csr_array``,
             for loops of your own; Keras takes it on JAX alone. Inputs whose rows are

@@ -87,7 +87,8 @@ def convert(
         format: ``"npz"``, ``"svmlight"``, ``"anndata"``, ``"10x"``,
             ``"matrix-market"`` or ``"store"``; by default what the suffix of the file
             says, or what is in the directory.
-        y: Targets for all rows, in place of the labels in the source: array-like; or
+        y: Targets for all rows, in place of the labels in the source: array-like, in
+            the order of the rows, which the index of a table may not contradict; or
             the path of a ``.npy`` file, of a text with a label on each line (packed
             or not), or ``"table.csv:column"``. Text and categories become integers,
             the places of the labels in `class_names`: by default those that occur,
