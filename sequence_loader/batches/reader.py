@@ -30,6 +30,7 @@ from sequence_loader.batches.targets import target_sources, weight_sources
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
 from sequence_loader.rows.csr import CsrRows
+from sequence_loader.rows.indexes import check_order
 from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import (
     RowSource,
@@ -37,7 +38,6 @@ from sequence_loader.rows.sources import (
     count_values,
     traits_of,
 )
-from sequence_loader.rows.indexes import check_order
 from sequence_loader.rows.values import DoesNotFit, floating
 
 

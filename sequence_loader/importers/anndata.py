@@ -238,12 +238,12 @@ def _column(file: Any, path: Path, where: str, name: str) -> Any:
     return _categories(part, listed)
 
 
-def _are_names(attribute: Any) -> bool:
+def _are_names(listed: Any) -> bool:
     """Whether it holds the categories, as in 2019, and not where they are."""
-    if not isinstance(attribute, np.ndarray) or not attribute.shape:
+    if not isinstance(listed, np.ndarray) or not listed.shape:
         return False
-    is_text = all(isinstance(each, str | bytes) for each in attribute.flat)
-    return is_text or attribute.dtype.kind in "biuf"
+    is_text = all(isinstance(each, str | bytes) for each in listed.flat)
+    return is_text or listed.dtype.kind in "biuf"
 
 
 def _categories(codes: Any, listed: Any) -> Named:
