@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sequence_loader.backends.keras_frames import Steps
-from sequence_loader.feed.passes import Pass
 
 READ_AHEAD = (
     "a dataset of your own that holds this sequence has `workers` or "
@@ -30,10 +29,10 @@ READ_IN_COPIES = (
 )
 
 
-def read_twice(found: Pass) -> str:
-    """Of a pass whose batches were all read twice, in no order."""
+def read_twice(epoch: int) -> str:
+    """Of an epoch whose batches were all read twice, in no order."""
     return (
-        f"a generator or dataset over this sequence has read epoch {found.epoch} "
+        f"a generator or dataset over this sequence has read epoch {epoch} "
         f"twice, and not in order: where it ends cannot be known. Have it call "
         f"on_epoch_end() after all batches, or set_epoch(epoch) before them."
     )

@@ -31,30 +31,17 @@ or iteration of a dataset leaves them out.
 
 from __future__ import annotations
 
-import mmap
 import threading
-import warnings
 from collections.abc import Iterable
 from multiprocessing import parent_process
 from typing import Any
 
-from sequence_loader.backends.keras_calls import (
-    Call,
-    adapters_beside,
-    trains_again,
-)
+from sequence_loader.backends.keras_calls import Call
 from sequence_loader.backends.keras_frames import Reader, Steps
-from sequence_loader.feed.epoch_warnings import (
-    ENDED_TWICE,
-    READ_AHEAD,
-    READ_BESIDE,
-    READ_IN_COPIES,
-    begins_anew,
-    never_whole,
-    read_twice,
-)
+from sequence_loader.feed.consumers import Passes
+from sequence_loader.feed.epoch_warnings import READ_IN_COPIES
 from sequence_loader.feed.own_loop import OwnLoop
-from sequence_loader.feed.passes import Current, Pass, Passes
+from sequence_loader.feed.passes import Current, Pass
 from sequence_loader.forks import renew_after_fork
 
 
@@ -80,10 +67,9 @@ class EpochTracker:
     ) -> None:
         self._num_batches = num_batches
         self._current = Current(epoch, repeats)
-        self._loop = OwnLoop(self._current, num_batches)
         self._passes = Passes(self._current, num_batches)
-        self._said = mmap.mmap(-1, 1)  # which forked children share
-        self._ended_short, self.is_set = 0, False
+        self._loop = OwnLoop(self._current, self._passes, num_batches)
+        self.is_set = False
         self.after_fork()
         self._is_copy = is_copy
         renew_after_fork(self)
@@ -113,7 +99,7 @@ class EpochTracker:
         with self._lock:
             if self.resumes:
                 return self._current.epoch, self.resumes
-            return self._loop.place or (self._current.upcoming, 0)
+            return self._current.place or (self._current.upcoming, 0)
 
     @property
     def resumes(self) -> int:
@@ -136,7 +122,7 @@ class EpochTracker:
                 return
             self.is_set = True
             self._current.move(epoch)
-            self._loop.place = None
+            self._current.place = None
             self._loop.way.stale = True
             self._passes.set()
 
@@ -174,7 +160,7 @@ class EpochTracker:
 
     def hand_out(self, epoch: int, batches: int) -> None:
         """A `for` loop is given a batch, the last one of so many."""
-        self._loop.place = epoch, batches
+        self._current.place = epoch, batches
 
     def pass_epoch(self, consumer: Any) -> int | None:
         """The epoch of a consumer's pass; `None`, if it has begun none."""
@@ -215,7 +201,7 @@ class EpochTracker:
             if found is None or (found.stale and (reader.peeks or reader.run is None)):
                 return self._current.epoch
             if reader.run is not None and not reader.peeks:
-                return self._enter(found, reader, -1)
+                return self._passes.enter(found, reader, -1)
             return found.epoch
 
     def read(self, reader: Reader, batch: int) -> int:
@@ -230,28 +216,20 @@ class EpochTracker:
         """
         with self._lock:
             self._current.reads += 1
-            if reader.consumer is None:
-                if self._is_copy and not (self.is_set or reader.by_enqueuer):
-                    if parent_process() is not None:  # it serves that one, and no file
-                        self._say_of_order(READ_IN_COPIES)
-                self._read_alone(batch)
-                return self._current.epoch
-            found = self._passes[reader.consumer]
-            if reader.by_enqueuer:
-                self._say(READ_AHEAD)
-            if reader.peeks:
-                return self._current.epoch if found.stale else found.epoch
-            epoch = self._enter(found, reader, batch)
-            if reader.run is None or reader.run is found.run:
-                found.mark(batch, reader.is_last)
-            return epoch
+            if reader.consumer is not None:
+                return self._passes.read(self._passes[reader.consumer], reader, batch)
+            if self._is_copy and not (self.is_set or reader.by_enqueuer):
+                if parent_process() is not None:  # it serves that one, and no file
+                    self._current.warn_of_order(READ_IN_COPIES)
+            self._loop.read(batch)
+            return self._current.epoch
 
     def read_at(self, epoch: int, batch: int) -> None:
         """A loop of the user's own was served a batch of an epoch it began before."""
         with self._lock:
             if epoch == self._current.epoch:
                 self._current.reads += 1
-                self._read_alone(batch)
+                self._loop.read(batch)
 
     def begin(self, reader: Reader) -> None:
         """`on_epoch_begin` was called."""
@@ -259,7 +237,7 @@ class EpochTracker:
             if reader.consumer is None:
                 self._loop.begin()
             else:
-                self._begin(self._passes[reader.consumer])
+                self._passes.begin(self._passes[reader.consumer])
 
     def end(
         self,
@@ -281,31 +259,9 @@ class EpochTracker:
             if reader.is_enqueuer:
                 return
             if reader.consumer is None:
-                if not self._loop.end():
-                    self._say(ENDED_TWICE)
-                return
-            found = self._passes[reader.consumer]
-            found.ends += found.served > 0  # Keras 3 also ends what it only peeks at
-            short = False  # for what was read ahead may make it whole
-            if steps is not None and 0 < found.ends * steps.count < steps.batches:
-                short = not steps.begins_anew
-                found.is_finished |= steps.begins_anew
-                self._ended_short += trains and steps.begins_anew
-                if trains and (steps.follows or self._ended_short > 2):
-                    self._say(begins_anew(steps))
-            found.is_hooked = found.is_hooked or reader.has_hooks
-            if elsewhere[0]:
-                if found.stale or found.whole:
-                    self._begin(found)
-                found.is_finished = True
-            found.is_open = False
-            if found is self._current.latest and found.whole and not short:
-                self._current.end(trains)
-            if elsewhere[1]:
-                self._begin(found)
-                found.is_open = False
-            elif trains and found.served and (short or not found.whole):
-                self._leave(found, again=found.restarts > 0)
+                self._loop.end()
+            else:
+                self._passes.end(reader, elsewhere, trains, steps)
 
     def begin_iteration(
         self, call: Call, *, trains: bool = False
@@ -333,83 +289,12 @@ class EpochTracker:
                 if not self.knows(call.consumer):
                     self.meet(call.consumer, call.around)
                 found = self._passes[call.consumer]
-            found.trains = trains
-            first = found.begun()
-            if first:
-                found.is_open, self._loop.place = True, None
-            else:
-                again = not (found.stale or found.whole)
-                self._begin(found, again=True)
-                if trains and not found.is_resumed:  # until all of it was handed out
-                    self._leave(found, again=again)
-            found.is_hooked = True  # it is over when its last batch was handed out
-            number = self._passes.iterate(found, by_loop=call.consumer is None)
-            if first == self._num_batches:  # none is left, which would say so
-                self.iterated(number)
+            number, first = self._passes.begin_iteration(
+                found, trains=trains, by_loop=call.consumer is None
+            )
             return found.epoch, number, first
 
     def iterated(self, iteration: int) -> None:
         """A dataset has handed out the last batch of an iteration."""
         with self._lock:
             self._passes.iterated(iteration)
-
-    def _read_alone(self, batch: int) -> None:
-        """A loop of the user's own asks; it may be what a `fit` is fed by."""
-        if self._loop.read(batch) and not batch and not self._said[0]:
-            beside = adapters_beside()
-            passes = filter(None, map(self._passes.get, beside))
-            if beside and not any(each.served for each in passes):
-                self._say_of_order(READ_BESIDE)
-
-    def _enter(self, found: Pass, reader: Reader, batch: int) -> int:
-        """Begins what a read begins; returns the epoch that it is served."""
-        run = reader.run
-        if run is None:
-            # Threads of Keras ask for each batch once, in any order.
-            in_order = found.in_order == self._num_batches
-            once = reader.by_enqueuer and found.whole and not found.is_hooked
-            wraps = once or (batch == 0 and in_order)
-            if found.stale or found.is_closed or wraps:
-                self._begin(found, again=wraps)
-            elif found.whole and self._is_read_again(found, reader.consumer):
-                self._say_of_order(read_twice(found))
-            found.is_open = True
-        elif run is found.run_before:  # what it had read ahead before it was dropped
-            return found.epoch_before
-        elif found.run is not run:
-            if found.stale or found.run is not None or found.is_closed:
-                self._begin(found, again=True)
-            found.run = run
-        return found.epoch
-
-    def _is_read_again(self, found: Pass, consumer: Any) -> bool:
-        """Whether more is read again than may be ahead of the end of a `fit`."""
-        times, rest = divmod(found.reads, self._num_batches)
-        return not rest and (times == 2 or (times == 1 and trains_again(consumer)))
-
-    def _begin(self, found: Pass, *, again: bool = False) -> None:
-        """Begins a pass, or goes on in it; `again`, where its iterator is new."""
-        self._passes.begin(found, again=again)
-        if not found.is_guest:
-            self._loop.place = None
-
-    def _leave(self, found: Pass, *, again: bool) -> None:
-        """`fit` leaves an epoch before it is whole; `again`, if it did so before.
-
-        Calls that were broken off are no habit before the third.
-        """
-        self._current.left = found.left + 1
-        self._current.repeats &= found.served == found.in_order
-        if again or found.left > 1:
-            self._say(never_whole(found.epoch, self._current.repeats))
-
-    def _say(self, what: str) -> None:
-        """Warns, once for a sequence."""
-        if not self._said[0]:
-            self._said[0] = True
-            warnings.warn(what, stacklevel=4)
-
-    def _say_of_order(self, what: str) -> None:
-        """Warns, where epochs differ."""
-        if not self._current.repeats:
-            self._say(what)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import threading
 
+from sequence_loader.backends.keras_calls import adapters_beside
+from sequence_loader.feed.consumers import Passes
+from sequence_loader.feed.epoch_warnings import ENDED_TWICE, READ_BESIDE
 from sequence_loader.feed.passes import Current, Pass
 
 
@@ -16,18 +19,16 @@ class OwnLoop:
 
     Args:
         current: The epoch of the sequence.
+        passes: Those of the consumers of Keras.
         num_batches: Batches in an epoch.
 
     Attributes:
         way: Its pass.
-        place: An epoch, and how many batches of it a `for` loop was given that was
-            the last to read; else `None`.
     """
 
-    def __init__(self, current: Current, num_batches: int) -> None:
-        self._current = current
+    def __init__(self, current: Current, passes: Passes, num_batches: int) -> None:
+        self._current, self._passes = current, passes
         self.way = Pass(num_batches)
-        self.place: tuple[int, int] | None = None
         self._reads_at_end = -1
 
     @property
@@ -40,16 +41,20 @@ class OwnLoop:
         """A `for` loop begins; returns how many batches it leaves out."""
         resumes = epoch == self._current.epoch and self.resumes
         first = self.way.begun() if resumes else 0
-        self.place = epoch, first
+        self._current.place = epoch, first
         return first
 
-    def read(self, batch: int) -> bool:
-        """A batch was asked for; returns whether all of the epoch had been before."""
-        way = self._follow()
+    def read(self, batch: int) -> None:
+        """A batch was asked for; the loop may be what a `fit` is fed by."""
+        way, current = self._follow(), self._current
         again = way.whole
         if way.is_open or not way.begins:
             way.mark(batch)
-        return again
+        if again and not batch and not current.is_warned:
+            beside = adapters_beside()
+            passes = filter(None, map(self._passes.get, beside))
+            if beside and not any(each.served for each in passes):
+                current.warn_of_order(READ_BESIDE)
 
     def begin(self) -> None:
         """`on_epoch_begin` was called."""
@@ -61,19 +66,18 @@ class OwnLoop:
         way.begins = way.is_hooked = way.is_open = True
         current.move(way.epoch, way)
 
-    def end(self) -> bool:
-        """`on_epoch_end` was called; returns whether anything was read since."""
+    def end(self) -> None:
+        """`on_epoch_end` was called."""
         way, current = self._follow(), self._current
-        self.place = None
+        current.place = None
         before, self._reads_at_end = self._reads_at_end, current.reads
         if way.whole and not way.begins:
             current.move(current.epoch + 1)
         elif way.begins:
             current.over = current.over or (way.is_open and way.whole)
             way.is_open = False
-        else:
-            return current.reads != before
-        return True
+        elif current.reads == before:
+            current.warn(ENDED_TWICE)
 
     def _follow(self) -> Pass:
         """The pass, which is one of the epoch of the sequence from now on."""

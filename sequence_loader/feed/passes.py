@@ -1,13 +1,10 @@
-"""What each reader has seen of an epoch, and the epoch that the sequence serves."""
+"""What a reader has seen of an epoch, and the epoch that the sequence serves."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Iterator
+import mmap
+import warnings
 from typing import Any
-
-_KEPT_ITERATIONS = 64
-"""Iterations of datasets that are waited for: those that are dropped never say so."""
 
 
 class Pass:
@@ -108,11 +105,20 @@ class Current:
         left: How many calls of `fit`, in a row, have left it before it was whole, or
             others in the same order.
         repeats: Whether all epochs are in the same order, and Keras kept to it.
+        place: An epoch, and how many batches of it a `for` loop was given that was
+            the last to read; else `None`.
     """
 
     def __init__(self, epoch: int, repeats: bool = False) -> None:
         self.reads, self.epoch, self.repeats = 0, 0, repeats
+        self.place: tuple[int, int] | None = None
+        self._warned = mmap.mmap(-1, 1)  # which forked children share
         self.move(epoch)
+
+    @property
+    def is_warned(self) -> bool:
+        """Whether the user was warned."""
+        return bool(self._warned[0])
 
     @property
     def is_over(self) -> bool:
@@ -140,100 +146,13 @@ class Current:
         """All of it was read, by `fit` or by a call that trains nothing."""
         self.over, self.untrained = True, not trains
 
+    def warn(self, what: str) -> None:
+        """Warns, once for a sequence."""
+        if not self.is_warned:
+            self._warned[0] = True
+            warnings.warn(what, stacklevel=5)
 
-class Passes:
-    """The pass of every consumer, by its data adapter; `EpochTracker` has its lock.
-
-    Args:
-        current: The epoch of the sequence.
-        num_batches: Batches in an epoch.
-
-    Attributes:
-        iterations_begun: How many iterations of datasets have.
-    """
-
-    def __init__(self, current: Current, num_batches: int) -> None:
-        self._current, self._num_batches = current, num_batches
-        self._of: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
-        self._unmet: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._iterations: dict[int, tuple[Pass, bool]] = {}
-        self.iterations_begun = 0
-
-    def __contains__(self, consumer: Any) -> bool:
-        return consumer in self._of
-
-    def __getitem__(self, consumer: Any) -> Pass:
-        return self._of[consumer]
-
-    def __iter__(self) -> Iterator[Pass]:
-        return iter(list(self._of.values()))
-
-    def get(self, consumer: Any) -> Pass | None:
-        """The pass of a consumer; `None`, if there is none, or it is `None`."""
-        return None if consumer is None else self._of.get(consumer)
-
-    def meet(self, consumer: Any, around: Iterable[Any]) -> None:
-        """A consumer comes, before it reads."""
-        found = self._of[consumer] = Pass(self._num_batches)
-        found.is_guest = self.is_inside(around, consumer)
-        before = self._unmet.pop(consumer, None)
-        if before is not None and not found.is_guest:
-            self._current.move(before)
-
-    def is_inside(self, around: Iterable[Any], consumer: Any = None) -> bool:
-        """Whether a call is running that reads this sequence.
-
-        A callback may read before its `fit` asks a dataset for the first batch. That
-        it was a guest is known later, by `meet`, which begins where it did.
-        """
-        others = [one for one in around if one is not consumer]
-        for one in others:
-            if one not in self._of:
-                self._unmet.setdefault(one, self._current.upcoming)
-        return any(one in self._of for one in others)
-
-    def set(self) -> None:
-        """The epoch of the sequence is another one, which all take that begin."""
-        self._unmet.clear()
-        for each in self:
-            each.stale = True
-
-    def begin(self, found: Pass, *, again: bool = False) -> None:
-        """Begins a pass, or goes on in it; `again`, where its iterator is new."""
-        current = self._current
-        if found.stale:
-            found.start(current.epoch if found.is_guest else current.upcoming)
-            is_alike = current.untrained and current.repeats
-            left_again = is_alike or found.epoch == current.epoch
-            found.left = current.left if left_again else 0
-        elif found.whole:
-            found.start(found.epoch + 1)
-            found.restarts = found.left = 0
-        elif found.is_open or again:
-            found.restarts += not found.is_open
-            found.start(found.epoch)
-        found.is_open = True
-        if not found.is_guest:
-            current.move(found.epoch, found)
-
-    def iterate(self, found: Pass, *, by_loop: bool) -> int:
-        """An iteration of a dataset begins, of a loop of the user's own or of Keras."""
-        self.iterations_begun += 1
-        found.iteration = self.iterations_begun
-        self._iterations[found.iteration] = found, by_loop
-        if len(self._iterations) > _KEPT_ITERATIONS:
-            del self._iterations[min(self._iterations)]
-        return found.iteration
-
-    def iterated(self, iteration: int) -> None:
-        """Its last batch was handed out."""
-        found, by_loop = self._iterations.pop(iteration, (None, False))
-        if found is None or found.iteration != iteration or found.stale:
-            return
-        found.is_finished, found.is_open = True, False
-        if found.is_guest or self._current.epoch != found.epoch:
-            return
-        if by_loop:
-            self._current.move(found.epoch + 1)
-        else:
-            self._current.end(found.trains)
+    def warn_of_order(self, what: str) -> None:
+        """The same, where epochs differ."""
+        if not self.repeats:
+            self.warn(what)
