@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
-
-import scipy.sparse as sp
 
 from sequence_loader.arguments import argument
 from sequence_loader.checks import absolute_path
@@ -18,19 +15,18 @@ from sequence_loader.importers.formats import open_files
 from sequence_loader.importers.label_rule import LabelRule
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
-from sequence_loader.importers.side_files import SideFiles, check_free, side_files
+from sequence_loader.importers.side_files import check_free, side_files
 from sequence_loader.importers.source import (
-    Block,
     Source,
     SourceError,
     common_dtype,
     first_of_alike,
 )
 from sequence_loader.importers.stores import copy_vectorizer, is_store
+from sequence_loader.importers.writing import ahead, write
 from sequence_loader.progress import progress_bar
 from sequence_loader.rows.indexes import check_names, check_order
-from sequence_loader.rows.tables import check_columns
-from sequence_loader.store.blocks import DenseTargets, checked_dtype, checked_names
+from sequence_loader.store.blocks import checked_dtype, checked_names
 from sequence_loader.store.dtypes import SMALLEST
 from sequence_loader.store.format import MANIFEST
 from sequence_loader.store.opening import open_store
@@ -254,9 +250,9 @@ def convert(
             made = each.blocks(advance)
             writer.block_name = each.name if files else "block"
             # A user's iterator may be bound to the thread that it was made in.
-            with closing(_ahead(made) if files else made) as ready:
-                noted = (_noted(block, files_beside) for block in ready)
-                _write(writer, noted, targets, weights, rule, found is not None)
+            with closing(ahead(made) if files else made) as ready:
+                looked_up = found is not None
+                write(writer, ready, targets, weights, rule, looked_up, files_beside)
         targets.check_length(writer.num_rows)
         weights.check_length(writer.num_rows)
     return open_store(path)
@@ -289,39 +285,3 @@ def _metadata(sources: Sequence[Source], given: Any) -> Any:
     for name in sources[0].row_metadata:
         kept[name] = [entry for each in sources for entry in each.row_metadata[name]]
     return kept | (given or {})
-
-
-def _noted(block: Block, beside: SideFiles) -> Block:
-    beside.append(block)
-    return block
-
-
-def _write(
-    writer: StoreWriter,
-    blocks: Iterator[Block],
-    y: Column,
-    sample_weight: Column,
-    rule: LabelRule,
-    looked_up: bool,
-) -> None:
-    sparse, columns = DenseTargets(), list[tuple[str, ...]]()
-    for block in blocks:
-        start, stop = writer.num_rows, writer.num_rows + block.num_rows
-        labels = y.part(start, stop, block.y)
-        weights = sample_weight.part(start, stop, block.sample_weight)
-        sparse.add(labels)
-        check_columns(labels, columns, "y")
-        if labels is not None:
-            if not looked_up and not sp.issparse(labels):
-                labels = rule.looked_up(labels)
-            labels, weights = rule.known(labels, weights, start, places=not looked_up)
-        writer.append(block.rows, labels, weights)
-
-
-def _ahead(blocks: Generator[Block]) -> Generator[Block]:
-    """The same, with the next one read by a thread while one is written."""
-    with closing(blocks), ThreadPoolExecutor(1, "convert") as pool:
-        coming = pool.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = pool.submit(next, blocks, None)
-            yield block
