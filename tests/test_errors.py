@@ -285,6 +285,27 @@ class Redrawing:
         return self.last[1]
 
 
+class InPlace:
+    """Shuffles the array that it gave before, whenever it is asked."""
+
+    def __init__(self):
+        self.rng, self.order = np.random.default_rng(0), np.arange(100)
+
+    def __call__(self, num_rows, epoch):
+        self.rng.shuffle(self.order)
+        return self.order
+
+
+def later(rng=np.random.default_rng(0)):
+    """Draws in every epoch but the first."""
+    return lambda num_rows, epoch: (rng.permutation if epoch else np.arange)(num_rows)
+
+
+def early(rng=np.random.default_rng(0)):
+    """Draws the first quarter of its rows alone."""
+    return lambda num_rows, epoch: np.r_[rng.permutation(25), 25:num_rows]
+
+
 def stateful(rng=np.random.default_rng(0)):
     return lambda num_rows, epoch: rng.permutation(num_rows)
 
@@ -294,11 +315,15 @@ def stateful(rng=np.random.default_rng(0)):
     [
         stateful(),
         Redrawing(),
+        InPlace(),
+        later(),
+        early(),
         lambda num_rows, epoch: np.random.permutation(num_rows),
         lambda num_rows, epoch: np.random.randint(0, num_rows, num_rows),
     ],
-    ids=["generator", "kept for an epoch", "global", "with replacement"],
-)
+    ids=["generator", "kept for an epoch", "in place", "later", "early", "global",
+         "with replacement"],
+)  # fmt: skip
 @pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
 def test_a_sampler_that_is_asked_twice_and_says_two_things(order, shard):
     refused(
@@ -330,6 +355,27 @@ def test_a_sampler_that_serves_its_first_rows_again_and_again():
         "Return the slice [start:stop]",
         call=lambda: sequence(sampler=FromTheStart([])),
     )
+
+
+class OneArray(Fixed):
+    """A pure sampler that draws every order into the same array."""
+
+    def rows(self, num_rows, epoch, start, stop):
+        order = np.random.default_rng((7, epoch)).permutation(num_rows)
+        self._rows[:] = order
+        return self._rows[start:stop]
+
+
+def test_a_sampler_that_gives_the_same_array_again():
+    """Batches of an epoch were cut from the order of another, drawn since."""
+    made = sequence(np.eye(100), sampler=OneArray(np.arange(100), 100), batch_size=10)
+    order = np.random.default_rng((7, 0)).permutation(100)
+    served = []
+    for batch in range(10):
+        served += made._plan.positions(0, 10 * batch, 10 * batch + 10).tolist()
+        if batch == 4:
+            made._plan.positions(1, 0, 10)
+    assert served == order.tolist()
 
 
 def test_what_a_sampler_that_draws_is_told_to_do():

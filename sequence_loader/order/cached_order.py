@@ -8,6 +8,7 @@ they are asked for at random, just what is needed. The answer is the same.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,21 +91,22 @@ class Order:
         others never.
         """
         stop = min(self._length, ASKED_AGAIN)
-        start = stop // 2
-        first = self._draw(0, 0, stop)[start:]
-        self._draw(1, 0, stop)
-        again = self._draw(0, start, stop)
-        differ = np.flatnonzero(first != again)
-        if len(differ):
-            place = int(differ[0])
-            raise ValueError(
-                f"`sampler` must return the same row whenever it is asked for a "
-                f"position of an epoch; {type(self.sampler).__name__}.rows() returned "
-                f"row {first[place]} for position {start + place} of epoch 0, and then "
-                f"row {again[place]}. Return the slice [start:stop] of an order that "
-                f"depends on the epoch alone, such as "
-                f"np.random.default_rng((7, epoch)).permutation(num_rows)."
-            )
+        middle = stop // 2
+        first = [self._draw(epoch, 0, stop) for epoch in (0, 1)]
+        parts = [(middle, stop), (0, middle)] if middle else [(0, stop)]
+        for (begin, end), epoch in itertools.product(parts, (0, 1)):
+            before, again = first[epoch][begin:end], self._draw(epoch, begin, end)
+            differ = np.flatnonzero(before != again)
+            if len(differ):
+                place = int(differ[0])
+                raise ValueError(
+                    f"`sampler` must return the same row whenever it is asked for a "
+                    f"position of an epoch; {type(self.sampler).__name__}.rows() "
+                    f"returned row {before[place]} for position {begin + place} of "
+                    f"epoch {epoch}, and then row {again[place]}. Return the slice "
+                    f"[start:stop] of an order that depends on the epoch alone, such "
+                    f"as np.random.default_rng((7, epoch)).permutation(num_rows)."
+                )
 
     def _within(self, epoch: int, start: int, stop: int) -> Integers:
         """Positions that lie in one stretch."""
@@ -134,9 +136,8 @@ class Order:
                 f"{type(self.sampler).__name__}.rows() returned {shown(drawn)}. Return "
                 f"the rows at positions start .. stop - 1 of the epoch, as int64."
             )
-        if self._subset is not None:
-            rows = self._subset[rows]
-        rows = rows.astype(np.int64, copy=False).view()
+        # A copy: the sampler may keep the array, and draw the next order into it.
+        rows = rows.astype(np.int64) if self._subset is None else self._subset[rows]
         rows.flags.writeable = False
         return rows
 
