@@ -328,3 +328,25 @@ def test_labels_by_cell_in_another_order(kind, tmp_path):
     for place, labels in enumerate(mended):
         store = convert(source, tmp_path / f"{place}.store", y=labels)
         assert np.asarray(store.y).ravel().tolist() == list(range(6))
+
+
+def test_labels_by_cells_called_by_numbers_or_twice(tmp_path):
+    """pandas reads back names such as anndata's 0, 1, 2 as integers."""
+    for place, (cells, index, mend) in enumerate(
+        (
+            (list("012345"), [5, 4, 3, 2, 1, 0], "its entries in their order"),
+            (list("012345"), pd.CategoricalIndex(list("543210")), r"y.loc\[names\]"),
+            (list("aabcde"), list("edcbaa"), "its entries in their order"),
+        )
+    ):
+        source = tmp_path / f"{place}.h5ad"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Observation names are not unique")
+            made = anndata.AnnData(counts(), obs=pd.DataFrame(index=cells))
+        made.write_h5ad(source)
+        y = pd.Series(range(6), index=index)
+        with pytest.raises(ValueError, match=f"order of the files.* Pass {mend}"):
+            convert(source, tmp_path / f"{place}.store", y=y)
+        for right in (y[::-1], pd.Series(range(5, -1, -1))):
+            store = convert(source, tmp_path / "a.store", y=right, overwrite=True)
+            assert np.asarray(store.y).tolist() == [5, 4, 3, 2, 1, 0]

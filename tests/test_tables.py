@@ -798,6 +798,94 @@ def test_a_table_that_was_shuffled_alone(index, tmp_path):
         SparseBatchSequence(x, labels)
 
 
+MISSING = ["a", "b", None, "d"]
+DAYS = pd.date_range("2020", periods=4)
+HERE = DAYS.tz_localize("UTC")
+ALIKE = {
+    "NA": (pd.Index(MISSING, dtype="string"), None),
+    "NA of integers": (pd.Index([1, None, 3, 4], dtype="Int64"), None),
+    "None and NA": (pd.Index(MISSING), pd.Index(MISSING, dtype="string")),
+    "NA and NaN": (pd.Index([1, None, 3, 4], dtype="Int64"), [1, np.nan, 3, 4]),
+    "arrow": (pd.Index([1, None, 3, 4], dtype="int64[pyarrow]"), None),
+    "repeated": (["a", "a", "b", "c"], None),
+    "repeated levels": (pd.MultiIndex.from_arrays([[1, 1, 1, 2], list("aaba")]), None),
+    "zones": (HERE, HERE.tz_convert("Asia/Tokyo")),
+    "categories": (pd.CategoricalIndex(list("abcd")), list("abcd")),
+}
+
+
+@pytest.mark.parametrize("index, other", ALIKE.values(), ids=ALIKE)
+def test_an_index_in_another_order_whatever_its_type(index, other):
+    """Each was served, or raised an error of pandas', or was refused in one order."""
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "y": [0, 1, 2, 3]}, index=index)
+    labels = frame["y"] if other is None else frame["y"].set_axis(other)
+    for x, y in ((frame[["a"]], labels), (labels, frame[["a"]])):
+        assert SparseBatchSequence(x, y, batch_size=4)[0][1].ravel().tolist() == [
+            0, 1, 2, 3
+        ]  # fmt: skip
+        for one, two in ((x, y.iloc[[3, 2, 0, 1]]), (x.iloc[[3, 2, 0, 1]], y)):
+            mend = r"[xy].loc\[.*index\]" if one.index.is_unique else "columns of one"
+            with pytest.raises(ValueError, match=f"the same index in .* Pass {mend}"):
+                SparseBatchSequence(one, two)
+
+
+@pytest.mark.parametrize("kind", ["texts", "periods", "days", "nanoseconds"])
+def test_an_index_of_other_labels_is_not_compared(kind):
+    """pandas makes dates of texts where it looks for one index in another."""
+    named = {
+        "texts": (DAYS, [str(day.date()) for day in DAYS]),
+        "periods": (DAYS, DAYS.to_period("D")),
+        "days": (DAYS, [day.date() for day in DAYS]),
+        "nanoseconds": (pd.to_timedelta([1, 2, 3, 4]), list("1234")),
+    }[kind]
+    for here, there in (named, named[::-1]):
+        x = pd.DataFrame({"a": [0.0, 1, 2, 3]}, index=here)
+        y = pd.Series([0, 1, 2, 3], index=there)
+        assert SparseBatchSequence(x, y, batch_size=4)[0][1].tolist() == [0, 1, 2, 3]
+
+
+def test_tables_that_are_compared():
+    """Not with the first alone, and not those of pandas' own classes alone."""
+
+    class Kept(pd.DataFrame):
+        @property
+        def _constructor(self):
+            return Kept
+
+    y = pd.Series([0, 1, 2, 3], index=[3, 2, 1, 0])
+    x = pd.DataFrame({"a": [0.0, 1, 2, 3]})
+    for arguments, name in (
+        ((x.set_axis(list("abcd")), y, y.sort_index()), "sample_weight"),
+        ((sp.eye_array(4), [y.astype(float), y.sort_index().to_frame()]), "y[1]"),
+        ((Kept(x), y), "y"),
+        ((y, Kept(x)), "y"),
+    ):
+        with pytest.raises(ValueError, match=f"`{re.escape(name)}` must have its rows"):
+            SparseBatchSequence(*arguments)
+
+
+def test_a_transform_that_sorts_its_rows():
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3]}, index=[7, 3, 9, 1])
+
+    def served(transform, x=frame, **options):
+        made = SparseBatchSequence(
+            x, [0, 1, 2, 3], batch_size=4, transform=transform, **options
+        )
+        return [part.ravel().tolist() for part in made[0]]
+
+    said = r"`transform` of `x` must keep the order .*, 1 where it was given 7. Return"
+    with pytest.raises(ValueError, match=said):
+        served(lambda table: table.sort_index())
+    with pytest.raises(ValueError, match=said):
+        served(lambda column: column.sort_index().to_frame(), frame["a"])
+    expected = [[0, 1, 2, 3]] * 2
+    assert served(lambda table: table.sort_index().loc[table.index]) == expected
+    assert served(lambda table: table + 0) == expected
+    # Rows numbered anew, as of scikit-learn's set_output(transform="pandas").
+    numbered = frame.set_axis([1, 0, 3, 2])
+    assert served(lambda table: pd.DataFrame(table.to_numpy()), numbered) == expected
+
+
 def test_rows_that_are_labels_of_an_index():
     frame = pd.DataFrame({"x": [0.0, 1, 2, 3], "y": [0, 1, 2, 3]}, index=[3, 2, 1, 0])
     chosen = frame["x"] < 2  # the labels 3 and 2, at the positions 0 and 1
@@ -824,3 +912,15 @@ def test_rows_that_are_labels_of_an_index():
     assert targets(plain.index[2:], plain[["x"]], plain["y"]) == [2, 3]
     named = frame["y"].set_axis(list("abcd"))
     assert targets(pd.RangeIndex(2), csr, named) == [0, 1]
+    for kind in ("bool[pyarrow]", "Sparse[bool]"):
+        assert targets(chosen.astype(kind)) == [0, 1]
+        with pytest.raises(ValueError, match="`rows` must have its rows in the order"):
+            targets(chosen.sort_index().astype(kind))
+    for y in ({"k": frame["y"]}, [frame["y"], frame["y"]]):
+        with pytest.raises(ValueError, match=r"received labels of the index of `y\["):
+            SparseBatchSequence(csr, y, rows=labels)
+    with pytest.raises(ValueError, match="received labels of the index of `y`"):
+        targets(labels, frame[["x"]].set_axis(range(10, 14)))
+    assert targets(pd.array([3, 2])) == [3, 2]  # which has no labels
+    between = pd.IntervalIndex.from_breaks(range(5))
+    assert targets(pd.Index([2, 1]), frame[["x"]].set_axis(between), named) == [2, 1]

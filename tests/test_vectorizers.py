@@ -473,6 +473,20 @@ def test_texts_come_from_series_arrays_and_tuples():
         assert NgramVectorizer().fit(source, list(y)).feature_names == expected
 
 
+def test_labels_of_a_series_in_another_order_are_refused(tmp_path):
+    texts, y = (pd.Series(part) for part in corpus(40))
+    for made in (NgramVectorizer(), SequenceVectorizer()):
+        for call in (made.fit, made.fit_write):
+            target = [] if call == made.fit else [tmp_path / "a.store"]
+            with pytest.raises(ValueError, match="`y` must have its rows in the order"):
+                call(texts, *target, y[::-1])
+        made.fit(texts, y)
+        with pytest.raises(ValueError, match=r"Pass y.loc\[source.index\], or y.to_n"):
+            made.write(texts, tmp_path / "a.store", y=y[::-1])
+        store = made.write(texts[::-1], tmp_path / type(made).__name__, y=y[::-1])
+        assert store.y.tolist() == y[::-1].tolist()
+
+
 def test_no_texts_are_no_rows():
     texts, y = corpus(40)
     for made in (NgramVectorizer(), SequenceVectorizer()):

@@ -23,6 +23,7 @@ from sequence_loader.batches.structures import (
 from sequence_loader.checks import check_real, check_unmasked, shown
 from sequence_loader.rows.as_csr import from_scipy
 from sequence_loader.rows.csr import CsrRows, canonical
+from sequence_loader.rows.indexes import check_transformed
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
 from sequence_loader.rows.mends import as_lists
 from sequence_loader.rows.objects import WHOLE, from_objects
@@ -70,6 +71,7 @@ class InputReader:
         if isinstance(block, CsrRows):
             block = block.widened().to_scipy(self.container)
         result = self.transform(block)
+        check_transformed(self.name, block, result)
         called = f"transform({self.name})"
         result = numbers_alike(result, self.columns, called, self.whole)
         return _checked_result(result, len(rows), self.name, self.whole)

@@ -5,7 +5,6 @@ It is picklable, knows no backend, and what it returns is sparse where the rows 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -23,6 +22,7 @@ from sequence_loader.batches.structures import (
     from_list,
     leaves,
     map_structure,
+    named_parts,
     names,
 )
 from sequence_loader.batches.targets import Seen, check_numbers, read_numbers
@@ -79,9 +79,6 @@ class BatchReader:
         self._listed = listed and isinstance(x, tuple)
         transform = checked_transforms(transform, x)
         self.names = names("x", x)
-        parts = ("x", x), ("y", y), ("sample_weight", sample_weight)
-        named = [zip(leaves(names(part, each)), leaves(each)) for part, each in parts]
-        check_order(itertools.chain.from_iterable(named))
         whole = whole_numbers(dtype, self.names, checked_dtype(floats), held_as)
         self._features = map_structure(as_row_source, x, self.names, transform, whole)
         if not leaves(self._features):
@@ -94,6 +91,7 @@ class BatchReader:
             if sample_weight is None:
                 sample_weight = getattr(x, "sample_weight", None)
         self.num_rows: int = leaves(self._features)[0].num_rows
+        check_order(named_parts(x, y, sample_weight, transform, self.num_rows))
         self._targets = target_sources(y, self.num_rows)
         self._weights = weight_sources(sample_weight, self._targets, self.num_rows)
         self._check_lengths()

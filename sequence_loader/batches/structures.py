@@ -50,6 +50,27 @@ def names(argument: str, structure: Structure) -> Structure:
     return argument
 
 
+def named_parts(
+    x: Any, y: Any, sample_weight: Any, transform: Structure | None, num_rows: int
+) -> list[tuple[str, Any]]:
+    """All leaves of what a user passed, lists included, and how they are written.
+
+    Args:
+        x: Inputs.
+        y: Targets.
+        sample_weight: Their weights.
+        transform: What the user passed beside them.
+        num_rows: How many rows `x` has.
+    """
+    parts = {"x": from_list(x, transform), "y": y, "sample_weight": sample_weight}
+    named: list[tuple[str, Any]] = []
+    for argument, part in parts.items():
+        if argument != "x":
+            part = from_list_of_targets(argument, part, num_rows)
+        named += zip(leaves(names(argument, part)), leaves(part))
+    return named
+
+
 def same_shape(structure: Structure, other: Structure) -> bool:
     """Whether both have the same kind of nesting and the same keys or length."""
     if isinstance(structure, dict):

@@ -13,7 +13,7 @@ from sequence_loader.backends.which_keras import check_not_forked, floatx, keras
 from sequence_loader.batches.assembler import Assembler, Augment
 from sequence_loader.batches.groups import GroupReader
 from sequence_loader.batches.reader import BatchReader
-from sequence_loader.batches.structures import Structure, leaves
+from sequence_loader.batches.structures import Structure, named_parts
 from sequence_loader.checks import integer, one_of, shown
 from sequence_loader.feed.epoch_sequence import EpochSequence
 from sequence_loader.feed.pipeline import Pipeline
@@ -145,7 +145,8 @@ class SparseBatchSequence(EpochSequence):
         one_of("use_multiprocessing", use_multiprocessing, (False, True))
         drawn, seed = seed is None, checked_seed(seed)
         reader = BatchReader(x, y, sample_weight, transform, dtype, floatx(), held_as)
-        check_positions(rows, [*zip(leaves(reader.names), leaves(x)), ("y", y)])
+        parts = named_parts(x, y, sample_weight, transform, reader.num_rows)
+        check_positions(rows, parts)
         subset = checked_subset(rows, reader.num_rows)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
         pipeline = Pipeline(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.rows.columns import package
+from sequence_loader.checks import as_numpy
 
 
 def check_order(named: Iterable[tuple[str, Any]]) -> None:
@@ -21,23 +21,48 @@ def check_order(named: Iterable[tuple[str, Any]]) -> None:
     Args:
         named: Arguments by their names, of any kind.
     """
-    tables = _tables(named)
-    for name, table in tables[1:]:
-        first, index, other = tables[0][0], tables[0][1].index, table.index
-        if len(index) != len(other) or index.nlevels != other.nlevels:
+    seen: list[tuple[str, Any]] = []
+    for name, table in _tables(named):
+        index = table.index
+        alike = [(first, other) for first, other in seen if _is_like(other, index)]
+        if any(index.equals(other) for _, other in alike):
             continue
-        if index.equals(other):
-            continue
-        if index.is_unique and other.is_unique and index.isin(other).all():
-            pairs = (pair for pair in zip(index, other) if pair[0] != pair[1])
-            for here, there in pairs:
+        for first, other in alike:
+            place = _moved(other, index)
+            if place is not None:
+                mend = "columns of one table"  # of repeated labels, loc takes each
+                if index.is_unique:
+                    mend = f"{name}.loc[{first}.index]"
                 raise ValueError(
                     f"`{name}` must have its rows in the order of `{first}`: they "
                     f"belong together by position; received the same index in another "
-                    f"order, {there!r} beside {here!r}. Pass "
-                    f"{name}.loc[{first}.index], or {name}.to_numpy(), if positions "
-                    f"are right."
+                    f"order, {_label(index, place)} beside {_label(other, place)}. "
+                    f"Pass {mend}, or {name}.to_numpy(), if positions are right."
                 )
+        seen.append((name, index))
+
+
+def check_transformed(name: str, rows: Any, result: Any) -> None:
+    """Raises ValueError where a transform gave the rows of a table in another order.
+
+    Args:
+        name: What its input is called.
+        rows: What it was given, of any kind.
+        result: What it gave.
+    """
+    tables = _tables([("rows", rows), ("result", result)])
+    if len(tables) < 2 or _is_default(result.index):
+        return
+    before, after = rows.index, result.index
+    if not _is_like(before, after) or after.equals(before):
+        return
+    place = _moved(before, after)
+    if place is not None:
+        raise ValueError(
+            f"`transform` of `{name}` must keep the order of its rows; it returned the "
+            f"same index in another order, {_label(after, place)} where it was given "
+            f"{_label(before, place)}. Return result.loc[rows.index], or an array."
+        )
 
 
 def check_positions(rows: Any, named: Iterable[tuple[str, Any]]) -> None:
@@ -47,27 +72,30 @@ def check_positions(rows: Any, named: Iterable[tuple[str, Any]]) -> None:
         rows: The argument `rows`, of any kind.
         named: The arguments that have these rows.
     """
-    tables = _tables(named)[:1]
-    if package(rows) != "pandas":
-        return
-    if hasattr(rows, "index"):  # of row ids it says nothing
-        is_mask = str(getattr(rows, "dtype", "")) in ("bool", "boolean")
+    tables = _tables(named)
+    if _tables([("rows", rows)]):  # of row ids, its index says nothing
+        given = as_numpy("rows", rows)
+        is_mask = given.dtype.kind == "b" and given.ndim == 1
         check_order([*tables, ("rows", rows)] if is_mask else ())
+    if not tables or not hasattr(rows, "get_indexer"):
         return
     labels = np.asarray(rows)
     for name, table in tables:
         if labels.dtype.kind not in "iu" or not table.index.is_unique:
-            return
+            continue
+        if not rows.isin(table.index).all():
+            continue
         positions = table.index.get_indexer(rows)
         differ = np.flatnonzero(positions != labels)
-        if len(differ) and (positions >= 0).all():
-            label, position = labels[differ[0]], positions[differ[0]]
-            raise ValueError(
-                f"`rows` must hold positions; received labels of the index of "
-                f"`{name}`, where {label} is at position {position}. Pass "
-                f"{name}.index.get_indexer(rows), or rows.to_numpy(), if they are "
-                f"positions."
-            )
+        if not len(differ):
+            return
+        label, position = labels[differ[0]], positions[differ[0]]
+        raise ValueError(
+            f"`rows` must hold positions; received labels of the index of "
+            f"`{name}`, where {label} is at position {position}. Pass "
+            f"{name}.index.get_indexer(rows), or rows.to_numpy(), if they are "
+            f"positions."
+        )
 
 
 def check_names(name: str, table: Any, names: Callable[[], list[str]]) -> None:
@@ -80,21 +108,62 @@ def check_names(name: str, table: Any, names: Callable[[], list[str]]) -> None:
     """
     for _, each in _tables([(name, table)]):
         index = each.index
-        if index.inferred_type != "string" or not index.is_unique:
+        if _is_default(index):
             return
-        found = names()
-        differ = [pair for pair in zip(index, found) if pair[0] != pair[1]]
-        if differ and len(index) == len(found) and set(index) == set(found):
+        found = np.array(names(), object)
+        if len(index) != len(found):
+            return
+        called = np.array([str(label) for label in index], object)
+        differ = np.flatnonzero(called != found)
+        if len(differ) and np.array_equal(np.sort(called), np.sort(found)):
+            place = differ[0]
+            mend = "its entries in their order"
+            if index.is_unique and all(isinstance(label, str) for label in index):
+                mend = f"{name}.loc[names], with the names of the rows in their order"
             raise ValueError(
                 f"`{name}` must have its rows in the order of the files: they belong "
                 f"together by position; received the names of their rows as its index "
-                f"in another order, {differ[0][0]!r} where they have {differ[0][1]!r}. "
-                f"Pass {name}.loc[names], with the names of the rows in their order, "
-                f"or {name}.to_numpy(), if positions are right."
+                f"in another order, {called[place]!r} where they have "
+                f"{found[place]!r}. Pass {mend}, or {name}.to_numpy(), if positions "
+                f"are right."
             )
 
 
 def _tables(named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Those of pandas, with an index."""
-    tables = [each for each in named if package(each[1]) == "pandas"]
-    return [each for each in tables if hasattr(each[1], "index")]
+    """Those of pandas, and of what is made from it, that have an index."""
+    return [each for each in named if hasattr(each[1], "iloc") and _is_pandas(each[1])]
+
+
+def _is_pandas(table: Any) -> bool:
+    homes = (kind.__module__.partition(".")[0] for kind in type(table).__mro__)
+    return "pandas" in homes
+
+
+def _is_like(index: Any, other: Any) -> bool:
+    """Whether two indexes have as many labels, of as many levels."""
+    return len(index) == len(other) and bool(index.nlevels == other.nlevels)
+
+
+def _is_default(index: Any) -> bool:
+    """Whether it is what pandas numbers the rows of a new table by."""
+    return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
+
+
+def _label(index: Any, place: int) -> str:
+    """A label as Python shows it, and not NumPy."""
+    return repr(index[[place]].tolist()[0])
+
+
+def _moved(index: Any, other: Any) -> int | None:
+    """The first place where one has a label that the other has elsewhere.
+
+    Returns:
+        `None`, unless both have the same labels, each as often, in different orders.
+    """
+    # One code for a label whatever the types of both, and -1 for all that is missing.
+    codes = index.append(other).factorize()[0]
+    here, there = codes[: len(index)], codes[len(index) :]
+    differ = np.flatnonzero(here != there)
+    if len(differ) and np.array_equal(np.sort(here), np.sort(there)):
+        return int(differ[0])
+    return None

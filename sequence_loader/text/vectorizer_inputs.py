@@ -12,6 +12,7 @@ import numpy as np
 from sequence_loader.arrays import Integers
 from sequence_loader.arguments import argument
 from sequence_loader.checks import check_ordered, shown
+from sequence_loader.rows.indexes import check_order
 
 BLOCK_CHARS = 1 << 21
 """Characters of a block, or one longer text: 600,000 n-grams and 100 MB at work."""
@@ -205,8 +206,9 @@ def labels_of(source: Any, y: Any, num_rows: int | None = None) -> Labels:
 
     Raises:
         TypeError: They are neither integers nor text.
-        ValueError: They are not one for each text.
+        ValueError: They are not one for each text, or in another order.
     """
+    check_order((("source", source), ("y", y)))
     names = getattr(source, "class_names", None) if y is None else None
     y = getattr(source, "y", None) if y is None else y
     if y is None:
