@@ -31,7 +31,8 @@ from sequence_loader import (
 )
 from sequence_loader.backends.current_shard import VARIABLES
 
-NAMES = {name for pair in VARIABLES for name in pair} | {"TF_CONFIG", "SLURM_JOB_ID"}
+NAMES = {name for pair in VARIABLES for name in pair}
+NAMES |= {"TF_CONFIG", "SLURM_JOB_ID", "PMIX_RANK"}
 WORKERS = {"worker": ["a:1", "b:1", "c:1"]}
 
 
@@ -110,6 +111,33 @@ def test_a_rank_alone_is_of_a_job_that_is_not_known(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "1")
     monkeypatch.setenv("PMI_SIZE", "2")
     assert current_shard() == (1, 2)
+
+
+def test_pmix_names_a_rank_and_no_count(monkeypatch):
+    monkeypatch.setenv("PMIX_RANK", "2")
+    refused(ValueError, "`WORLD_SIZE` must be set where PMIX_RANK is",
+            "set RANK and WORLD_SIZE", call=current_shard)
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")  # as Open MPI's mpirun does
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    assert current_shard() == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOROVOD_RANK": "1", "HOROVOD_SIZE": "4"},  # horovodrun --gloo
+        {"KERAS_DISTRIBUTION_PROCESS_ID": "1",
+         "KERAS_DISTRIBUTION_NUM_PROCESSES": "4"},
+        {"JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_SIZE": "4"},
+        {"FLUX_TASK_RANK": "1", "FLUX_JOB_SIZE": "4"},
+    ],
+)
+def test_processes_of_a_launcher_do_not_train_the_same_rows(variables, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert current_shard() == (1, 4)
 
 
 def test_the_batch_script_of_a_slurm_job_is_not_one_of_its_tasks(monkeypatch):

@@ -5,7 +5,8 @@ the program has imported and initialised it, and otherwise the variables that a
 launcher sets are read. What is asked, the first that answers decides:
 
     jax.distributed, tf.distribute (inside ``strategy.scope()``), torch.distributed,
-    TF_CONFIG, torchrun, Open MPI, MPICH and Intel MPI, MVAPICH, Slurm
+    TF_CONFIG, torchrun, keras.distribution's variables, Horovod with Gloo, Open MPI,
+    jsrun, MPICH and Intel MPI, MVAPICH, Flux, Slurm
 
 A job of Keras 3 on JAX:
 
@@ -108,12 +109,18 @@ Shard = tuple[int, int]
 
 VARIABLES = (
     ("RANK", "WORLD_SIZE"),  # torchrun
+    ("KERAS_DISTRIBUTION_PROCESS_ID", "KERAS_DISTRIBUTION_NUM_PROCESSES"),
+    ("HOROVOD_RANK", "HOROVOD_SIZE"),  # with Gloo; with MPI, the latter's
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),  # jsrun of LSF
     ("PMI_RANK", "PMI_SIZE"),  # MPICH, Intel MPI, Cray
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
+ALONE = ("RANK", "PMIX_RANK")
+"""Ranks that may come without a count: PMIx has no variable for one."""
 
 
 def current_shard() -> Shard:
@@ -136,13 +143,14 @@ def current_shard() -> Shard:
     """
     found = list(_answers())
     if not found:
-        rank = os.environ.get("RANK", "")
-        if rank.isdecimal() and int(rank) > 0:
-            raise ValueError(
-                f"`WORLD_SIZE` must be set where RANK is; received RANK={rank} alone, "
-                f"of a job of more than one process. Pass shard=(index, count) "
-                f"yourself, or set it."
-            )
+        for name in ALONE:
+            rank = os.environ.get(name, "")
+            if rank.isdecimal() and int(rank) > 0:
+                raise ValueError(
+                    f"`WORLD_SIZE` must be set where {name} is; received {name}={rank} "
+                    f"alone, of a job of more than one process. Pass shard=(index, "
+                    f"count) yourself, or set RANK and WORLD_SIZE."
+                )
         return 0, 1
     name, shard = found[0]
     for other, answer in found[1:]:
