@@ -676,6 +676,22 @@ def test_columns_do_not_trade_places_from_worker_to_worker(processes):
         assert whole(seq).tolist() == x[1::2].tolist()
 
 
+@pytest.mark.parametrize("options", [{}, {"workers": 1, "use_multiprocessing": True}])
+def test_workers_know_which_integers_the_served_dtype_holds(options):
+    """They may stand beside fractions in a table that a transform gives."""
+
+    def change(rows):
+        return pd.DataFrame({"id": rows[:, 0], "share": np.full(len(rows), 0.5)})
+
+    options = {"transform": change, "batch_size": 1, **options}
+    for dtype, most in (("float16", 2**11), ("float32", 2**24), ("float64", 2**53)):
+        x = np.array([[most], [most + 1]])
+        with sequence(x, dtype=dtype, **options) as seq:
+            assert plain(seq[0][0]).tolist() == [[most, 0.5]]
+            with pytest.raises((DoesNotFit, WorkerError), match=f"holds {most + 1} in"):
+                seq[1]
+
+
 # Columns whose entries name places of values
 
 

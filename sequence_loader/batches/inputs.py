@@ -44,6 +44,7 @@ class InputReader:
         whole: What integers must fit that become floats beside others in a table.
         columns: Those of the first table that the source or the transform gave, if it
             gives tables.
+        shapes: Of a row of the first batch that the transform gave.
     """
 
     name: str
@@ -52,6 +53,7 @@ class InputReader:
     container: type = sp.csr_array
     whole: np.dtype[Any] = WHOLE
     columns: list[tuple[str, ...]] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
 
     def serve(self, rows: Integers, block: Block | None = None) -> CsrRows | Array:
         """The rows, transformed and checked.
@@ -80,6 +82,24 @@ class InputReader:
         """Compares with what the same reader has seen in another process."""
         for columns in others:
             check_names(columns, self.columns, f"transform({self.name})")
+
+    def check_width(self, served: CsrRows | Array) -> None:
+        """Raises ValueError if the transform gave other features than before."""
+        if self.transform is None:
+            return
+        if isinstance(served, CsrRows):
+            width: tuple[int, ...] = (served.num_features,)
+        else:
+            width = served.shape[1:]
+        if not self.shapes:
+            self.shapes.append(width)
+        if width != self.shapes[0]:
+            raise ValueError(
+                f"`transform` of `{self.name}` must give every batch the same "
+                f"features; it gave shape {width} after {self.shapes[0]}. Pass the "
+                f"`.transform` of an object that was fitted before, not "
+                f"`.fit_transform`."
+            )
 
     @property
     def bytes_read(self) -> int:

@@ -29,7 +29,6 @@ from sequence_loader.batches.targets import Seen, check_numbers, read_numbers
 from sequence_loader.batches.targets import target_sources, weight_sources
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
-from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.indexes import check_order
 from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import (
@@ -98,7 +97,6 @@ class BatchReader:
         self.inputs: Structure = map_structure(
             make_reader, self._features, self.names, transform, whole
         )
-        self._widths: dict[str, tuple[int, ...]] = {}
         self._seen = Seen()
         # By identity: a store may be features and targets as well.
         read = {id(each): each for each in (*self.sources, *leaves(self._targets))}
@@ -258,23 +256,7 @@ class BatchReader:
 
     def check_widths(self, features: Structure) -> None:
         """Raises ValueError if a transform gives other features than before."""
-        map_structure(self._check_width, features, self.names, self.inputs)
-
-    def _check_width(
-        self, served: CsrRows | Array, name: str, reader: InputReader
-    ) -> None:
-        if reader.transform is None:
-            return
-        width = (
-            (served.num_features,) if isinstance(served, CsrRows) else served.shape[1:]
-        )
-        expected = self._widths.setdefault(name, width)
-        if width != expected:
-            raise ValueError(
-                f"`transform` of `{name}` must give every batch the same features; it "
-                f"gave shape {width} after {expected}. Pass the `.transform` of an "
-                f"object that was fitted before, not `.fit_transform`."
-            )
+        map_structure(InputReader.check_width, self.inputs, features)
 
     def _named(self) -> list[tuple[str, RowSource]]:
         """All row sources, and what the user calls them."""

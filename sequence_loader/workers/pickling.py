@@ -8,6 +8,7 @@ import pickle
 import sys
 import sysconfig
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -80,7 +81,7 @@ def sent(reader: InputReader) -> InputReader:
     """
     if reader.source is None or _is_description(reader.source):
         return reader
-    return InputReader(reader.name, None, reader.transform, reader.container)
+    return replace(reader, source=None)
 
 
 def description(readers: list[InputReader]) -> bytes:
