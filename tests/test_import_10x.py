@@ -232,6 +232,30 @@ def test_tables_of_other_shapes(tmp_path: Path) -> None:
         convert(short, tmp_path / "c.store")
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_tables_in_quotes(whole: bool, tmp_path: Path) -> None:
+    """As R's write.table writes them, and some versions of Cell Ranger."""
+    path = directory(tmp_path / "outs", counts(), packed=False)
+    for name in ("features.tsv", "barcodes.tsv"):
+        lines = (path / name).read_text().splitlines()
+        parts = [[line] if whole else line.split("\t") for line in lines]
+        quoted = ["\t".join(f'"{part}"' for part in line) + "\n" for line in parts]
+        (path / name).write_text("".join(quoted))
+    check(convert(path, tmp_path / "a.store"), counts())
+
+
+@pytest.mark.parametrize("name", ["features.tsv", "barcodes.tsv"])
+def test_a_header_is_said_to_be_one(name: str, tmp_path: Path) -> None:
+    path = directory(tmp_path / "outs", counts(), packed=False)
+    lines = (path / name).read_text()
+    columns = lines.split("\n")[0].count("\t") + 1
+    (path / name).write_text("\t".join("abc"[:columns]) + "\n" + lines)
+    with pytest.raises(ValueError, match=r"\. Delete the first line of that table, if"):
+        convert(path, tmp_path / "a.store")
+    (path / name).write_text(lines)
+    check(convert(path, tmp_path / "a.store"), counts())
+
+
 def test_what_is_no_matrix_of_10x(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["barcode_idx"] = [1]

@@ -592,6 +592,53 @@ def test_numbers_in_quotes_are_numbers(tmp_path: Path) -> None:
         convert(x, tmp_path / "d.store", y=path)
 
 
+def test_labels_in_quotes_are_what_is_in_them(tmp_path: Path) -> None:
+    """As R's write.table writes them, by default."""
+    path, x = tmp_path / "y.txt", [marked(4, 2)]
+    path.write_text('"B cell"\n"B"\n"say ""no"""\n"B cell"\n')
+    store = convert(x, tmp_path / "a.store", y=path)
+    assert store.class_names == ("B", "B cell", 'say "no"')
+    assert store.y.tolist() == [1, 0, 2, 1]
+    names = ['say "no"', "B cell", "B"]
+    store = convert(x, tmp_path / "b.store", y=path, class_names=names)
+    assert store.y.tolist() == [1, 2, 0, 1]
+    path.write_text('"b"\nNA\n"a"\n"b"\n')
+    options = {"y": path, "missing_labels": "zero-weight"}
+    store = convert(x, tmp_path / "c.store", **options)
+    assert store.class_names == ("a", "b") and store.y.tolist() == [1, 0, 0, 1]
+    assert store.sample_weight.tolist() == [1, 0, 1, 1]
+    path.write_text('"b"\n"a\nb\n"c" "d"\n')  # not all of them are quoted
+    store = convert(x, tmp_path / "d.store", y=path)
+    assert store.class_names == ('"a', '"b"', '"c" "d"', "b")
+
+
+@pytest.mark.parametrize(
+    "line", ['"{}" "{}"', "{} {}", "{},{}", "{}, {}", "{};{}", '{} "{}"']
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_rows_are_no_part_of_labels(
+    line: str, first: int, tmp_path: Path
+) -> None:
+    path, x = tmp_path / "y.txt", [marked(4, 2)]
+    rows = list(enumerate(["b", "a", "b", "a"], first))
+    path.write_text("".join(line.format(*row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match="each line has the number of the row before"):
+        convert(x, tmp_path / "a.store", y=path)
+    rows[2] = (7, "b")
+    path.write_text("".join(line.format(*row) + "\n" for row in rows))
+    assert len(labels_of(convert(x, tmp_path / "a.store", y=path))) == 4
+
+
+def test_tables_that_no_csv_reader_parts(tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
+    path.write_text("a label\nr1 x p\nr2 y q\n")
+    with pytest.raises(ValueError, match=r"Write commas or tabs between columns"):
+        convert([marked(2, 2)], tmp_path / "a.store", y=f"{path}:label")
+    path.write_text('a,label\n"x \\"y\\" z",p\nr2,q\n')
+    with pytest.raises(ValueError, match=r"Write a quote within quotes twice\."):
+        convert([marked(2, 2)], tmp_path / "a.store", y=f"{path}:label")
+
+
 @pytest.mark.parametrize(
     "head",
     ['"x;y;z",label', '"x;\ny;z",label', '"a""b;c;d",label', "5\" p;i,a,label",

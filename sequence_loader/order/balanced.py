@@ -32,7 +32,11 @@ from sequence_loader.order.permutation import (
     keyed_words,
     permute_each,
 )
-from sequence_loader.order.samplers import check_described, content_digest
+from sequence_loader.order.samplers import (
+    check_described,
+    content_digest,
+    not_computed,
+)
 from sequence_loader.order.seeds import order_seed, settle_seed
 
 LONGEST_EXACT = 4096
@@ -191,10 +195,14 @@ class BalancedSampler:
         items = np.argsort(times, axis=1, kind="stable")
         return classes[items], occurrences[items]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The arguments alone: what is computed from them is computed again."""
-        arguments = (self.labels, self.seed, self.proportions)
-        return type(self), (*arguments, self.num_draws, self.max_repeats)
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is computed; a subclass may hold more than the arguments."""
+        return not_computed(self, BalancedSampler)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Computes that again."""
+        vars(self).update(state)
+        BalancedSampler.__post_init__(self)
 
 
 def _numbered(classes: Integers, passes: Integers) -> tuple[Integers, Integers]:

@@ -20,7 +20,7 @@ is then read in such pieces.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -210,6 +210,12 @@ def content_digest(*arrays: Integers) -> bytes:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).astype("<i8", copy=False).data)
     return digest.digest()
+
+
+def not_computed(sampler: Any, kind: type) -> dict[str, Any]:
+    """The attributes of a sampler that `kind` does not compute from the others."""
+    computed = {each.name for each in fields(kind) if not each.init}
+    return {name: value for name, value in vars(sampler).items() if name not in computed}
 
 
 def check_described(name: str, length: int, num_rows: int) -> None:

@@ -11,7 +11,11 @@ import numpy.typing as npt
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import as_numpy, check_unmasked, integer, shown
 from sequence_loader.order.permutation import Words, derive_key, keyed_words
-from sequence_loader.order.samplers import check_described, content_digest
+from sequence_loader.order.samplers import (
+    check_described,
+    content_digest,
+    not_computed,
+)
 from sequence_loader.order.seeds import order_seed, settle_seed
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -79,9 +83,14 @@ class WeightedSampler:
         check_described("weights", len(self.weights), num_rows)
         return num_rows if self.num_draws is None else self.num_draws
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The arguments alone: what is computed from them is computed again."""
-        return type(self), (self.weights, self.seed, self.num_draws)
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is computed; a subclass may hold more than the arguments."""
+        return not_computed(self, WeightedSampler)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Computes that again."""
+        vars(self).update(state)
+        WeightedSampler.__post_init__(self)
 
 
 def checked_weights(name: str, given: Any) -> npt.NDArray[np.float64]:

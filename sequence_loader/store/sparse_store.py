@@ -252,7 +252,7 @@ class SparseStore:
     def __reduce__(self) -> Any:
         self._check_open()
         identities = tuple(part.identity for part in self._parts.list)
-        return SparseStore, (self.paths, self._memory, identities)
+        return type(self), (self.paths, self._memory, identities)
 
     def __repr__(self) -> str:
         if not self._open:
