@@ -214,6 +214,34 @@ COPIES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class MovedWeighted(WeightedSampler):
+    by: int = 0
+
+    def rows(self, num_rows, epoch, start, stop):
+        return (super().rows(num_rows, epoch, start, stop) + self.by) % num_rows
+
+
+class MovedBalanced(BalancedSampler):
+    def __init__(self, labels, by):
+        super().__init__(labels)
+        object.__setattr__(self, "by", by)
+
+    def rows(self, num_rows, epoch, start, stop):
+        return (super().rows(num_rows, epoch, start, stop) + self.by) % num_rows
+
+
+@pytest.mark.parametrize("way", ["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "sampler", [MovedWeighted(np.arange(1, 9), by=3), MovedBalanced(np.arange(8) % 3, 3)]
+)
+def test_copies_of_a_subclass_hold_what_it_holds(sampler, way):
+    found = COPIES[way](sampler)
+    plain = super(type(sampler), sampler).rows(8, 2, 0, 8)
+    assert found.rows(8, 2, 0, 8).tolist() == ((plain + 3) % 8).tolist()
+    assert found == sampler and found.digest == sampler.digest
+
+
 def shares(sampler, **options):
     return [
         SparseBatchSequence(np.eye(8), batch_size=2, sampler=sampler, seed=7,

@@ -514,6 +514,11 @@ class TestStoreWriterRefuses:
         assert os.listdir(tmp_path) == []
 
 
+class Backwards(SparseStore):
+    def take(self, rows: Any) -> Any:
+        return super().take(self.num_rows - 1 - rows)
+
+
 class TestSparseStore:
     def test_is_a_row_source(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(9, 3))
@@ -549,6 +554,11 @@ class TestSparseStore:
         assert same(again[:], store[:]) and np.array_equal(y, np.arange(2000))
         assert store.y is not None
         assert pickle.loads(pickle.dumps(store.y[3:5] + 1)).tolist() == [4, 5]
+
+    def test_a_pickle_of_a_subclass_is_one(self, tmp_path: Path) -> None:
+        paths = written(tmp_path / "a.store", marked(9, 3)).paths
+        again = pickle.loads(pickle.dumps(Backwards(paths)))
+        assert same(again[:], marked(9, 3)[::-1])
 
     def test_a_pickle_of_a_replaced_store_is_refused(self, tmp_path: Path) -> None:
         store = written(tmp_path / "a.store", marked(9, 3))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from sequence_loader.arguments import argument
-from sequence_loader.arrays import Array
+from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, shown
 from sequence_loader.importers.labels import Named
 from sequence_loader.importers.source import PACKED, lines, open_text
@@ -33,6 +33,9 @@ SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
 PARTED = re.compile(r"[\"';,\t ]")
 BETWEEN = re.compile(r"[\s;,]+")
 QUOTED = re.compile(r"([\"'])([^\"']*)\1\Z")
+LABELLED = re.compile(r"\"?([0-9]{1,12})\"?[\s,;]+\S")
+"""The number of a row before its label, as R writes them."""
+IN_QUOTES = re.compile(r'"(?:[^"]|"")*"\Z')
 FIELD = re.compile(r'(^|[;,\t])"[^"]*(""[^"]*)*("|\Z)')
 """What stands in quotes in a line of a csv."""
 
@@ -42,11 +45,11 @@ def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
 
     Args:
         name: The argument.
-        given: A ``.npy`` file; a text file with an entry on each line, numbers in
-            quotes or without; or
-            ``table.csv:column``, with the name of a column in the first line, or its
-            number, from 0, in a table without such a line: one whose first line is
-            of numbers, other than 0, 1, 2 and so on, which pandas writes as names.
+        given: A ``.npy`` file; a text file with an entry on each line, in quotes or
+            without; or ``table.csv:column``, with the name of a column in the first
+            line, or its number, from 0, in a table without such a line: one whose
+            first line is of numbers, other than 0, 1, 2 and so on, which pandas writes
+            as names.
         classes: Whether entries are classes, so that words may be among numbers.
 
     Returns:
@@ -74,12 +77,16 @@ def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
         return _npy(name, path)
     try:
         numbers = _numbers(_texts(path, column), path, None if classes else name)
-        return _names(_texts(path, column)) if numbers is None else numbers
+        if numbers is not None:
+            return numbers
+        return _names(_texts(path, column), _is_table(path, column))
     except (ValueError, csv.Error, EOFError) as error:
+        why = str(error).rstrip(".")
+        if isinstance(error, csv.Error):
+            why += ". Write a quote within quotes twice"
         raise ValueError(
             f"{argument(name)} must be an array, a .npy file, a text with an entry on "
-            f"each line, or table.csv:column; {path} cannot be read: "
-            f"{str(error).rstrip('.')}."
+            f"each line, or table.csv:column; {path} cannot be read: {why}."
         ) from None
 
 
@@ -119,8 +126,7 @@ Entries = tuple[Sequence[int], list[str]]
 
 def _texts(path: Path, column: str) -> Iterator[Entries]:
     """The entries, in lists of bounded size."""
-    suffixes = [each.lower() for each in path.suffixes if each.lower() not in PACKED]
-    if column or suffixes[-1:] in ([".csv"], [".tsv"]):
+    if _is_table(path, column):
         yield from _records(path, column)
         return
     with open_text(path) as file:
@@ -134,6 +140,11 @@ def _texts(path: Path, column: str) -> Iterator[Entries]:
                 entries = [_entry(each, line + i) for i, each in enumerate(entries)]
             yield range(line, line + len(entries)), entries
             line += len(entries)
+
+
+def _is_table(path: Path, column: str) -> bool:
+    suffixes = [each.lower() for each in path.suffixes if each.lower() not in PACKED]
+    return bool(column) or suffixes[-1:] in ([".csv"], [".tsv"])
 
 
 def _records(path: Path, column: str) -> Iterator[Entries]:
@@ -204,6 +215,8 @@ def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
     mend = f"Name one of them, as in {path}:{first[-1] if first else 'label'}"
     if first.count(column) > 1:
         mend = "Give each a name of its own"
+    elif len(first) == 1 and column in BETWEEN.split(first[0]):
+        mend = "Write commas or tabs between columns, and a name over each"
     raise ValueError(
         f"it {wrong}{f' {column!r}' if column else ''}: {shown(first)}. {mend}"
     )
@@ -270,16 +283,27 @@ def _word(text: str, line: int, path: Path, name: str | None) -> str:
     return f"line {line}: {shown(text, 40)} is no number, as most entries are. {mend}"
 
 
-def _names(pieces: Iterator[Entries]) -> Named:
+def _names(pieces: Iterator[Entries], table: bool) -> Named:
     """The entries by name, the names in the order of their text."""
     places: dict[str, int] = {}
-    codes = [
-        np.array([places.setdefault(text, len(places)) for text in texts], np.int32)
-        for _, texts in pieces
-    ]
-    names = sorted(places)
-    if any(map(SVMLIGHT.match, names)):
+    codes, ahead = list[Integers](), set[int | None]()
+    for numbers, texts in pieces:
+        if len(ahead) < 2:
+            found = zip(numbers, map(LABELLED.match, texts))
+            ahead |= {match and line - int(match[1]) for line, match in found}
+        made = [places.setdefault(text, len(places)) for text in texts]
+        codes.append(np.array(made, np.int32))
+    plain = {text: text for text in places}
+    kept = plain.keys() - ABSENT
+    if any(map(SVMLIGHT.match, kept)):
         raise ValueError("it looks like rows of svmlight. Pass labels alone")
-    order = np.empty(len(names), np.int64)
-    order[[places[name] for name in names]] = np.arange(len(names))
+    if not table and len(ahead) == 1 and ahead <= {0, 1} and len(places) > 2:
+        raise ValueError(
+            f"each line has the number of the row before its label: "
+            f"{shown(next(iter(places)), 40)}. Write labels alone, one on each line"
+        )
+    if not table and all(map(IN_QUOTES.match, kept)):
+        plain |= {text: text[1:-1].replace('""', '"').strip() for text in kept}
+    names = {name: place for place, name in enumerate(sorted(set(plain.values())))}
+    order = np.array([names[plain[text]] for text in places], np.int64)
     return Named(tuple(names), order[np.concatenate(codes)])

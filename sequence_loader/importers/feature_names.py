@@ -11,6 +11,8 @@ from sequence_loader.importers.source import SourceError, open_text, reading
 
 TABLE = re.compile(r"(features|genes)\.tsv(\.(gz|bz2|xz))?\Z")
 """How 10x Genomics, and those who write as it does, name a table of features."""
+QUOTED = re.compile(r'(?:"[^"]*"|[^"\t]*)(?:\t(?:"[^"]*"|[^"\t]*))*\Z')
+"""A line whose fields, or which itself, may be in quotes, as R writes them."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,16 @@ def unique_names(symbols: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a UTF-8 text, packed or not, without their ends."""
+    """The lines of a UTF-8 text, packed or not, without their ends.
+
+    Where each of them has something in quotes, the quotes are left out.
+    """
     with reading(path, "UTF-8 text"), open_text(path) as file:
         content = file.read().decode("utf-8-sig")
     lines = content.split("\n")
     if lines[-1] == "":
         lines.pop()
-    return tuple(line.removesuffix("\r") for line in lines)
+    lines = [line.removesuffix("\r") for line in lines]
+    if all('"' in line and QUOTED.match(line) for line in lines):
+        lines = [line.replace('"', "") for line in lines]
+    return tuple(lines)

@@ -95,8 +95,9 @@ def _selected(
     if len(features.ids) != matrix.shape[1]:
         raise SourceError(
             f"{path} has a matrix of {matrix.shape[1]} features, and names of "
-            f"{len(features.ids)}. Copy the whole directory again; if it lists cells "
-            f"by genes, convert its {MATRIX} alone."
+            f"{len(features.ids)}. {_header(len(features.ids), matrix.shape[1])}Copy "
+            f"the whole directory again; if it lists cells by genes, convert its "
+            f"{MATRIX} alone."
         )
     wanted = np.ones(len(features.ids), bool)
     for name, value, listed in (
@@ -144,10 +145,16 @@ def _chosen(matrix: Matrix, kept: Integers) -> Callable[[Advance], Generator[Blo
         if rows != cells:
             raise SourceError(
                 f"{matrix.path} has {rows} cells in its matrix, and {cells} barcodes. "
-                f"Copy the whole directory again."
+                f"{_header(cells, rows)}Copy the whole directory again."
             )
 
     return blocks
+
+
+def _header(lines: int, expected: int) -> str:
+    """What to do about a table of one line too many, ahead of what else may help."""
+    header = "Delete the first line of that table, if it is a header. "
+    return header if lines == expected + 1 else ""
 
 
 def _columns(
