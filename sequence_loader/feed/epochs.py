@@ -218,9 +218,8 @@ class EpochTracker:
             self._current.reads += 1
             if reader.consumer is not None:
                 return self._passes.read(self._passes[reader.consumer], reader, batch)
-            if self._is_copy and not (self.is_set or reader.by_enqueuer):
-                if parent_process() is not None:  # it serves that one, and no file
-                    self._current.warn_of_order(READ_IN_COPIES)
+            if self._copies(batch) and not reader.by_enqueuer:
+                self._current.warn_of_order(READ_IN_COPIES)
             self._loop.read(batch)
             return self._current.epoch
 
@@ -229,7 +228,15 @@ class EpochTracker:
         with self._lock:
             if epoch == self._current.epoch:
                 self._current.reads += 1
+                if self._copies(batch):
+                    self._current.warn_of_order(READ_IN_COPIES)
                 self._loop.read(batch)
+
+    def _copies(self, batch: int) -> bool:
+        """Whether a copy is read, past the batch that is looked at before a `fit`."""
+        if not batch or self.is_set or not self._is_copy:
+            return False
+        return parent_process() is not None  # it serves that one, and no file
 
     def begin(self, reader: Reader) -> None:
         """`on_epoch_begin` was called."""

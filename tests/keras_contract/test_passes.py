@@ -349,9 +349,19 @@ class Sets(keras.callbacks.Callback):
 def test_processes_of_a_loader_of_torch_say_what_they_cannot_know() -> None:
     import torch
 
-    def steps(inner: Any, callbacks: Any = ()) -> list:
+    class Stream(torch.utils.data.IterableDataset):
+        def __init__(self, inner: Any, count: int) -> None:
+            self.inner, self.count = inner, count
+
+        def __len__(self) -> int:
+            return self.count
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(self.inner if self.count > 1 else [self.inner[0]])
+
+    def steps(inner: Any, callbacks: Any = (), workers: int = 2) -> list:
         loader = torch.utils.data.DataLoader(
-            inner, batch_size=None, num_workers=2, multiprocessing_context="fork"
+            inner, batch_size=None, num_workers=workers, multiprocessing_context="fork"
         )
         return fitted(loader, None, callbacks, epochs=2)
 
@@ -363,6 +373,14 @@ def test_processes_of_a_loader_of_torch_say_what_they_cannot_know() -> None:
     inner = sequence()
     assert steps(inner, [Sets(inner)]) == steps_of(0, 1)
     steps(sequence(shuffle=False))
+    inner = sequence()
+    stream = Stream(inner, len(inner))
+    with pytest.raises(UserWarning, match="processes of your own, as those of a DataL"):
+        steps(stream, workers=1)
+    assert steps(stream, workers=1) == steps_of(0, 0)
+    assert steps(stream, [Sets(inner)], workers=1) == steps_of(0, 1)
+    inner = sequence()  # one that is looked at, as for the shape of its rows
+    steps(Stream(inner, 1), workers=1)
 
 
 @pytest.mark.parametrize("feeder", ["queue", "pool"])
