@@ -233,7 +233,8 @@ class MovedBalanced(BalancedSampler):
 
 @pytest.mark.parametrize("way", ["copy", "deepcopy", "pickle"])
 @pytest.mark.parametrize(
-    "sampler", [MovedWeighted(np.arange(1, 9), by=3), MovedBalanced(np.arange(8) % 3, 3)]
+    "sampler",
+    [MovedWeighted(np.arange(1, 9), by=3), MovedBalanced(np.arange(8) % 3, by=3)],
 )
 def test_copies_of_a_subclass_hold_what_it_holds(sampler, way):
     found = COPIES[way](sampler)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -214,8 +214,11 @@ def content_digest(*arrays: Integers) -> bytes:
 
 def not_computed(sampler: Any, kind: type) -> dict[str, Any]:
     """The attributes of a sampler that `kind` does not compute from the others."""
-    computed = {each.name for each in fields(kind) if not each.init}
-    return {name: value for name, value in vars(sampler).items() if name not in computed}
+    state = dict(vars(sampler))
+    for each in fields(kind):
+        if not each.init:
+            del state[each.name]
+    return state
 
 
 def check_described(name: str, length: int, num_rows: int) -> None:
