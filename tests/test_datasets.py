@@ -383,6 +383,36 @@ def test_a_restored_iterator_goes_on_in_its_epoch(way, output, tmp_path):
     assert sequence.epoch == 1
 
 
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+@pytest.mark.parametrize("batches", [7, 10])
+def test_an_iterator_restored_elsewhere_goes_on_with_the_next_epoch(
+    output, batches, tmp_path
+):
+    """A new process knows nothing of its epoch: it served the first one again."""
+    x = np.arange(12.0)[:, None]
+
+    def begun():
+        sequence = SparseBatchSequence(
+            sp.csr_array(x), x, batch_size=4, shuffle=True, seed=5, output=output
+        )
+        policy = tf.data.Options()
+        policy.experimental_external_state_policy = (
+            tf.data.experimental.ExternalStatePolicy.IGNORE
+        )
+        dataset = sequence.to_tf_dataset().repeat().with_options(policy)
+        return iter(dataset), sequence
+
+    iterator, _ = begun()
+    for _ in range(batches):  # three are an epoch
+        next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).save(tmp_path / "saved")
+    restored, sequence = begun()
+    tf.train.Checkpoint(iterator=restored).restore(path)
+    for _ in range(8):
+        assert next(restored)[1].numpy().tolist() == next(iterator)[1].numpy().tolist()
+    assert sequence.epoch == (batches + 8) // 3
+
+
 def test_it_is_served_in_tensorflows_debug_mode():
     script = """
         import numpy as np, scipy.sparse as sp, tensorflow as tf

@@ -186,9 +186,11 @@ class Passes:
             self.iterated(found.iteration)
         return found.iteration, first
 
-    def iterated(self, iteration: int) -> None:
-        """Its last batch was handed out."""
+    def iterated(self, iteration: int, epoch: int = -1) -> None:
+        """Its last batch was handed out, of `epoch` if that is known."""
         found, by_loop = self._iterations.pop(iteration, (None, False))
+        if found is None and iteration > 0 and epoch >= self._current.epoch:
+            self._current.move(epoch + 1)  # begun in another process, and restored
         if found is None or found.iteration != iteration or found.stale:
             return
         found.is_finished, found.is_open = True, False

@@ -50,7 +50,7 @@ def make_dataset(
     current: Callable[[], Pipeline],
     epoch: int,
     begin: Callable[[], tuple[int, int, int]],
-    served: Callable[[int], None],
+    served: Callable[[int, int], None],
     prefetch: int,
 ) -> tf.data.Dataset:
     """Builds the dataset.
@@ -61,7 +61,8 @@ def make_dataset(
         epoch: Of the batch that shows what all are like.
         begin: () -> the epoch of an iteration that starts now, its number, and its
             first batch.
-        served: Called with that number once the last batch has been handed out.
+        served: Called with that number and that epoch once the last batch has been
+            handed out.
         prefetch: How many batches are kept ready, 1 or more, at most `READY_BYTES` of
             them.
 
@@ -112,7 +113,7 @@ def make_dataset(
                 one = layout.flatten(next(batches))
                 flat += one
             if last in wanted:
-                served(int(iteration))
+                served(int(iteration), int(epoch))
         rows = plan.rows_in(wanted.start, wanted.stop)
         pipeline.counters.served(len(wanted), rows, asked, time.perf_counter())
         return flat + one * (at_once - len(wanted))

@@ -301,7 +301,7 @@ class EpochTracker:
             )
             return found.epoch, number, first
 
-    def iterated(self, iteration: int) -> None:
-        """A dataset has handed out the last batch of an iteration."""
+    def iterated(self, iteration: int, epoch: int = -1) -> None:
+        """A dataset has handed out the last batch of an iteration of `epoch`."""
         with self._lock:
-            self._passes.iterated(iteration)
+            self._passes.iterated(iteration, epoch)

@@ -30,7 +30,7 @@ def dataset_of_override(
     *,
     epoch: int,
     begin: Callable[[], tuple[int, int, int]],
-    served: Callable[[int], None],
+    served: Callable[[int, int], None],
 ) -> tf.data.Dataset:
     """Builds the dataset.
 
@@ -40,7 +40,8 @@ def dataset_of_override(
         epoch: Of the batches that show what all are like.
         begin: () -> the epoch of an iteration that starts now, its number, and its
             first batch.
-        served: Called with that number once the last batch has been handed out.
+        served: Called with that number and that epoch once the last batch has been
+            handed out.
 
     Returns:
         A dataset of tuples or dicts of tensors, SparseTensors where rows are sparse.
@@ -72,7 +73,7 @@ def dataset_of_override(
                 batch = _to_tensors(read_at(epoch, number))
                 _check_structure(specs, tf.nest.map_structure(_spec, batch), number)
             if number == num_batches - 1:
-                served(iteration)
+                served(iteration, epoch)
             yield batch
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
