@@ -434,3 +434,40 @@ def test_codes_of_other_writers(kind: str, tmp_path: Path) -> None:
         file["obs/kind/codes"][0] = 2
     with pytest.raises(ValueError, match="is no array of places in 2 names"):
         convert(path, tmp_path / "b.store", label_column="kind")
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_values_of_no_row_are_told_of(kind: str, suffix: str, tmp_path: Path) -> None:
+    """Writers that count in 32 bits leave rows empty whose values they stored."""
+    matrix = marked(6, 4).asformat(kind)
+    data = cells(["a"] * 6)
+    data.X = matrix
+    path = saved(data, tmp_path / f"a{suffix}")
+    file = opened(path)
+    ends = file["X/indptr"][:]
+    ends[3:] = ends[3]
+    file["X/indptr"][:] = ends
+    closed(path, file)
+    text = f"`indptr` ends at {ends[3]}, and {matrix.nnz} values are stored"
+    with pytest.warns(UserWarning, match=text):
+        store = convert(path, tmp_path / "a.store")
+    expected = marked(6, 4).toarray()
+    (expected if kind == "csr" else expected.T)[3:] = 0
+    assert store[:].toarray().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("name", ["data", "indices"])
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_chunks_that_zarr_takes_for_zeros_are_told_of(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    data = cells(["a"] * 6)
+    data.X = marked(6, 4).asformat(kind)
+    path = saved(data, tmp_path / "a.zarr")
+    convert(path, tmp_path / "a.store")
+    (chunk,) = (path / "X" / name).rglob("0")
+    chunk.unlink()
+    text = f"a.zarr lacks 1 of the 1 chunks of /X/{name}, which zarr reads as zeros"
+    with pytest.warns(UserWarning, match=text):
+        convert(path, tmp_path / "b.store")

@@ -22,6 +22,7 @@ from sequence_loader.importers.containers import (
     is_group,
     names,
     opened,
+    warn_of_lost_chunks,
 )
 from sequence_loader.importers.labels import Named, named
 from sequence_loader.importers.row_sort import entry_bytes, rows_of_entries
@@ -147,6 +148,8 @@ def _source(file: Any, path: Path, scratch: Path, layer: str | None) -> Source:
             if found["indptr"].shape != (major + 1,):
                 raise ValueError(f"`indptr` must have {major + 1} entries")
             report = advance if kind == "csr_matrix" else None
+            for name in ("indices", "data"):
+                warn_of_lost_chunks(found[name], path)
             indptr = Stream(found["indptr"])
             rest = Stream(found["indices"], report), Stream(found["data"], report)
             if kind == "csr_matrix":

@@ -110,6 +110,20 @@ class Stream:
         return found
 
 
+def warn_of_lost_chunks(array: Any, path: Path) -> None:
+    """Warns where zarr would read zeros for files that are not there.
+
+    Writers leave out what is zero as a whole, which values of a sparse matrix are not.
+    """
+    lost = getattr(array, "nchunks", 0) - getattr(array, "nchunks_initialized", 0)
+    if lost:
+        warnings.warn(
+            f"{path} lacks {lost} of the {array.nchunks} chunks of {array.name}, which "
+            f"zarr reads as zeros. If they were lost, copy the whole directory again.",
+            stacklevel=2,
+        )
+
+
 def check_filters(part: Any, path: Path) -> None:
     """Raises SourceError where HDF5 cannot decompress; imports hdf5plugin, if it can.
 

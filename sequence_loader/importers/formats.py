@@ -104,6 +104,12 @@ def format_of(path: Path) -> str:
         ValueError: No format has that suffix.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".zip"]:
+        raise ValueError(
+            f"{argument('source')} must name files or directories that are not in "
+            f"a .zip; received {path.name}. Unpack it: python -m "
+            f"zipfile -e {path} unpacked."
+        )
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     for name, (_, known, _) in FORMATS.items():

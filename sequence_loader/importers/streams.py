@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -84,6 +85,9 @@ def runs(
 
     Yields:
         The first row, and `indptr` of the run as int64.
+
+    Warns:
+        UserWarning: There are more values than rows have.
     """
     total = indptr.shape[0] - 1 if len(indptr.shape) == 1 else -1
     begin = indptr.read(1) if total >= 0 else np.ones(1, np.int64)
@@ -111,12 +115,20 @@ def runs(
             start = stop
         done += len(ends) - 1
         last = ends[-1:]
+    if last[0] < stored:
+        warnings.warn(
+            f"`indptr` ends at {last[0]}, and {stored} values are stored: those behind "
+            f"it are of no row, and left out. Where rows at the end should not be "
+            f"empty, it was written by a program that cannot count beyond 2**31; where "
+            f"nothing is lacking, call prune() on the matrix, and write it again.",
+            stacklevel=2,
+        )
 
 
 def _stored(indices: Stream, data: Stream) -> int:
-    if len(indices.shape) != 1 or len(data.shape) != 1:
+    if len(indices.shape) != 1 or indices.shape != data.shape:
         raise ValueError(
-            f"`indices` and `data` must have one dimension; they have shapes "
-            f"{indices.shape} and {data.shape}"
+            f"`indices` and `data` must have one dimension, and one length; they have "
+            f"shapes {indices.shape} and {data.shape}"
         )
-    return min(indices.shape[0], data.shape[0])
+    return indices.shape[0]
