@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_data import marked, same
 
-from sequence_loader import SparseStore, convert, open_store
+from sequence_loader import SparseBatchSequence, SparseStore, StoreWriter, convert
+from sequence_loader import open_store
 from sequence_loader.cli.main import main
 from sequence_loader.importers import tenx
 from sequence_loader.importers.feature_names import unique_names
@@ -374,3 +375,23 @@ def test_labels_by_cells_called_by_numbers_or_twice(tmp_path):
         for right in (y[::-1], pd.Series(range(5, -1, -1))):
             store = convert(source, tmp_path / "a.store", y=right, overwrite=True)
             assert np.asarray(store.y).tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_labels_by_cell_beside_a_store_that_has_barcodes(tmp_path):
+    """Annotations come later than counts, in an order of their own."""
+    source, cells = directory(tmp_path / "cells", counts()), barcodes()
+    store = convert(source, tmp_path / "a.store")
+    y = pd.Series(range(6), index=cells)
+    for x, name in ((store, "x"), ({"k": store}, "x['k']")):
+        mend = rf"order of `{re.escape(name)}`.* y.loc\[{re.escape(name)}.metadata\['ba"
+        with pytest.raises(ValueError, match=mend):
+            SparseBatchSequence(x, y[::-1])
+        with pytest.raises(ValueError, match="`sample_weight` must have its rows in"):
+            SparseBatchSequence(x, y, y[::-1])
+        for right in (y, y[::-1].loc[store.metadata["barcodes"]], y.to_frame()):
+            served = SparseBatchSequence(x, right, batch_size=6)[0][1]
+            assert served.ravel().tolist() == list(range(6))
+    others = {"barcodes": [7, [8]]}
+    with StoreWriter(tmp_path / "b.store", 2, metadata=others) as writer:
+        writer.append(np.eye(2))
+    SparseBatchSequence(open_store(tmp_path / "b.store"), pd.Series([1, 2], [9, 7]))

@@ -29,7 +29,7 @@ from sequence_loader.batches.targets import Seen, check_numbers, read_numbers
 from sequence_loader.batches.targets import target_sources, weight_sources
 from sequence_loader.checks import shown
 from sequence_loader.order.plan import BatchPlan, PlannedBatch
-from sequence_loader.rows.indexes import check_order
+from sequence_loader.rows.indexes import check_names, check_order
 from sequence_loader.rows.read_counts import ReadCounts
 from sequence_loader.rows.sources import (
     RowSource,
@@ -90,7 +90,11 @@ class BatchReader:
             if sample_weight is None:
                 sample_weight = getattr(x, "sample_weight", None)
         self.num_rows: int = leaves(self._features)[0].num_rows
-        check_order(named_parts(x, y, sample_weight, transform, self.num_rows))
+        named = named_parts(x, y, sample_weight, transform, self.num_rows)
+        check_order(named)
+        for store, names_of_rows in _barcodes(named):
+            for name, table in named:
+                check_names(name, table, lambda: names_of_rows, store)
         self._targets = target_sources(y, self.num_rows)
         self._weights = weight_sources(sample_weight, self._targets, self.num_rows)
         self._check_lengths()
@@ -284,6 +288,17 @@ class BatchReader:
 
 def _no_dictionary(value: Any) -> Any:
     return value.tocsr() if sp.issparse(value) and value.format == "dok" else value
+
+
+def _barcodes(named: list[tuple[str, Any]]) -> list[tuple[str, list[str]]]:
+    """What the rows of stores of 10x Genomics are called."""
+    found = []
+    for name, source in named:
+        metadata = getattr(source, "metadata", None)
+        if isinstance(source, RowSource) and isinstance(metadata, dict):
+            if isinstance(metadata.get("barcodes"), list):
+                found.append((name, metadata["barcodes"]))
+    return found
 
 
 def _like(mask: Array, weights: Array) -> Array:

@@ -98,19 +98,23 @@ def check_positions(rows: Any, named: Iterable[tuple[str, Any]]) -> None:
         )
 
 
-def check_names(name: str, table: Any, names: Callable[[], list[str]]) -> None:
+def check_names(
+    name: str, table: Any, names: Callable[[], list[str]], store: str | None = None
+) -> None:
     """Raises ValueError where a table has the rows of files, in another order.
 
     Args:
         name: What the table is called.
         table: Of any kind.
         names: () -> those of the rows of the files.
+        store: What the store is called that has them as ``metadata["barcodes"]``.
     """
+    of = f"`{store}`" if store else "the files"
     for _, each in _tables([(name, table)]):
         index = each.index
         if _is_default(index):
             return
-        found = np.array(names(), object)
+        found = np.array([str(each) for each in names()], object)
         if len(index) != len(found):
             return
         called = np.array([str(label) for label in index], object)
@@ -120,8 +124,10 @@ def check_names(name: str, table: Any, names: Callable[[], list[str]]) -> None:
             mend = "its entries in their order"
             if index.is_unique and all(isinstance(label, str) for label in index):
                 mend = f"{name}.loc[names], with the names of the rows in their order"
+                if store:
+                    mend = f"{name}.loc[{store}.metadata['barcodes']]"
             raise ValueError(
-                f"`{name}` must have its rows in the order of the files: they belong "
+                f"`{name}` must have its rows in the order of {of}: they belong "
                 f"together by position; received the names of their rows as its index "
                 f"in another order, {called[place]!r} where they have "
                 f"{found[place]!r}. Pass {mend}, or {name}.to_numpy(), if positions "
