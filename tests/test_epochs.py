@@ -7,6 +7,7 @@ Words of a trace: ``B`` begin, ``E`` end (of an epoch, or of a fit that starts o
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import warnings
@@ -24,10 +25,12 @@ class Adapter:
     """Stands for the data adapter of a fit, of which only the identity counts."""
 
 
-def met(tracker: EpochTracker, reader: Reader, *around: object) -> Reader:
+def met(
+    tracker: EpochTracker, reader: Reader, *around: object, trains: bool = True
+) -> Reader:
     """As the sequence does before it says what a reader does."""
     if not tracker.knows(reader.consumer):
-        tracker.meet(reader.consumer, around)
+        tracker.meet(reader.consumer, around, trains=trains)
     return reader
 
 
@@ -457,6 +460,12 @@ class Epochs(RuleBasedStateMachine):
     def around(self):
         return [call.adapter for call in self.calls]
 
+    def is_guest(self, trains):
+        """Whether a call that comes is inside another, or amid a loop of the user's."""
+        amid = self.by_user_epoch == self.epoch
+        amid = amid and 0 < len(self.by_user) < self.num_batches
+        return bool(self.calls) or (amid and not trains)
+
     def is_over(self):
         mover = self.mover
         quiet = mover is not None and not mover.ends
@@ -466,14 +475,18 @@ class Epochs(RuleBasedStateMachine):
         self.epoch, self.over, self.mover = epoch, False, mover
 
     @precondition(lambda self: len(self.calls) < 4)
-    @rule(begins=st.booleans(), ends=st.booleans(), peeks=st.integers(0, 2))
-    def call(self, begins, ends, peeks):
-        fit = Fit(begins, ends, bool(self.calls))
+    @rule(
+        begins=st.booleans(), ends=st.booleans(), peeks=st.integers(0, 2),
+        trains=st.booleans(),
+    )
+    def call(self, begins, ends, peeks, trains=True):
+        fit = Fit(begins, ends, self.is_guest(trains))
         self.calls.append(fit)
+        told = functools.partial(met, self.tracker, trains=trains)
         for batch in range(min(peeks, self.num_batches)):
-            reader = met(self.tracker, fit.reader(peeks=True), *self.around())
+            reader = told(fit.reader(peeks=True), *self.around())
             assert self.tracker.read(reader, batch) == self.epoch
-        met(self.tracker, fit.reader(), *self.around())
+        told(fit.reader(), *self.around())
         if fit.ends:
             self.tracker.end(fit.reader())
 
@@ -576,14 +589,18 @@ class Epochs(RuleBasedStateMachine):
         if len(self.by_user) == self.num_batches:
             self.moved(self.epoch + 1)
 
-    @rule(to_the_end=st.booleans(), by_keras=st.booleans())
-    def iterate_a_dataset(self, to_the_end, by_keras):
+    @rule(to_the_end=st.booleans(), by_keras=st.booleans(), trains=st.booleans())
+    def iterate_a_dataset(self, to_the_end, by_keras, trains):
         adapter = Adapter()
         KEPT.append(adapter)
         around = self.around() + [adapter] * by_keras
         call = Call(adapter if by_keras else None, tuple(around))
-        is_inside = bool(self.calls)
-        epoch, iteration, _ = self.tracker.begin_iteration(call)
+        is_inside = self.is_guest(trains or not by_keras)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fits that leave the same epoch
+            epoch, iteration, _ = self.tracker.begin_iteration(
+                call, trains=trains and by_keras
+            )
         if is_inside:
             assert epoch == self.epoch
         else:

@@ -275,6 +275,32 @@ def test_the_base_is_said_and_kept_for_what_must_fit(
     assert not Path("x.store").exists()
 
 
+def test_mends_of_another_base_than_that_of_what_must_fit(tmp_path: Path) -> None:
+    train = {
+        0: written(tmp_path / "0.svm", "1 0:5 3:7\n"),
+        1: written(tmp_path / "1.svm", "1 1:5 4:7\n"),
+    }
+    for base, other, text in ((0, 1, "1 1:3 4:2\n"), (1, 0, "1 0:3 3:2\n")):
+        like = tmp_path / f"{base}.store"
+        convert(train[base], like)
+        test = written(tmp_path / "test.svm", text)
+        mend = f"num_features=4 and zero_based={other == 0} in place of `like`"
+        with pytest.raises(SourceError, match=f"counts from {other}, pass {mend}"):
+            convert(test, tmp_path / "test.store", like=like)
+        options = {"num_features": 4, "zero_based": other == 0}
+        store = convert(test, tmp_path / f"{base}.test.store", **options)
+        assert store[:].toarray().tolist() == [[3, 0, 0, 2]]
+    headed = written(tmp_path / "h.svm", "2 3 4\n1,3 1:5 3:7\n2 2:6\n")
+    with pytest.raises(SourceError, match="or remove its first line, if columns count"):
+        convert(headed, tmp_path / "h.store")
+    written(headed, "1,3 1:5 3:7\n2 2:6\n")
+    store = convert(headed, tmp_path / "h.store", multilabel=True)
+    assert store[:].toarray().tolist() == [[5, 0, 7], [0, 6, 0]]
+    wide = written(tmp_path / "w.svm", "2 3 4\n1,3 0:5 2:7\n2 5:6\n")
+    with pytest.raises(SourceError, match="Leave larger columns out.$"):
+        convert(wide, tmp_path / "w.store")
+
+
 def test_a_store_like_another_has_its_features_and_classes(tmp_path: Path) -> None:
     matrix = marked(6, 4)
     names = list("abcd")

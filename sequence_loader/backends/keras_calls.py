@@ -39,6 +39,8 @@ _ROLES = {
 _OUTERMOST = {"<module>", "_bootstrap", "_run_module_as_main"}
 """What a stack of Python ends with, if TensorFlow has not called it."""
 
+_CALLS = {"fit", "evaluate", "predict"}
+
 _LOOKS = 20
 """How often the stacks of other threads are looked at, until all are whole."""
 
@@ -115,6 +117,15 @@ def is_of_fit(consumer: Any) -> bool:
             for outer in stack
             if role_of(outer.f_code.co_filename) == TRAINER
         )
+
+
+def is_made_by_fit(consumer: Any) -> bool:
+    """Whether an adapter is one of `fit`, which may still be at making it."""
+    for frame in outwards(sys._getframe(1)):
+        name = frame.f_code.co_name
+        if name in _CALLS and role_of(frame.f_code.co_filename) == TRAINER:
+            return name == "fit"
+    return is_of_fit(consumer)
 
 
 def trains_again(consumer: Any) -> bool:

@@ -138,6 +138,7 @@ class Passes:
         """`on_epoch_end` was called; see `EpochTracker`."""
         found, current = self._of[reader.consumer], self._current
         found.ends += found.served > 0  # Keras 3 also ends what it only peeks at
+        found.idle_ends += not found.has_read and not elsewhere[0]
         short = False  # for what was read ahead may make it whole
         if steps is not None and 0 < found.ends * steps.count < steps.batches:
             short = not steps.begins_anew

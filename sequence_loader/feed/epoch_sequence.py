@@ -133,7 +133,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
             own = type(self).on_epoch_end is EpochSequence.on_epoch_end
             is_hooked = own and keras_frames.calls_hooks(found.consumer, self)
             around = keras_calls.running_call().around
-            self._epochs.meet(found.consumer, around, is_hooked)
+            trains = keras_calls.is_made_by_fit(found.consumer)
+            self._epochs.meet(found.consumer, around, is_hooked, trains=trains)
         if self._epochs.resumes:
             self._check_resumes(found.consumer)
         return found

@@ -12,8 +12,9 @@ READ_AHEAD = (
 )
 ENDED_TWICE = (
     "`on_epoch_end` was called twice, and no batch was read in this process in "
-    "between: where other processes read, a sequence cannot know that its epoch is "
-    "over, and serves it again. Call set_epoch(epoch) before each epoch."
+    "between: where other processes read, or batch_rows alone is asked, a sequence "
+    "cannot know that its epoch is over, and serves it again. Call set_epoch(epoch) "
+    "before each epoch."
 )
 
 READ_BESIDE = (

@@ -22,8 +22,9 @@ Every `fit`, `evaluate` and `predict` is a consumer, known by its data adapter
 
 The order of a pass is fixed when it begins; no other reader changes it. A consumer
 that begins inside the call of another is its guest: it starts from the epoch of the
-sequence, and does not move it. Every other moves it, and takes the one after it where
-the pass before it was whole and closed.
+sequence, and does not move it; so does one that trains nothing, in the middle of a loop
+of the user's own. Every other moves it, and takes the one after it where the pass
+before it was whole and closed.
 
 A pass that is resumed goes on behind batches that count as read: the next `for` loop
 or iteration of a dataset leaves them out.
@@ -36,10 +37,10 @@ from collections.abc import Iterable
 from multiprocessing import parent_process
 from typing import Any
 
-from sequence_loader.backends.keras_calls import Call
+from sequence_loader.backends.keras_calls import Call, is_of_fit
 from sequence_loader.backends.keras_frames import Reader, Steps
 from sequence_loader.feed.consumers import Passes
-from sequence_loader.feed.epoch_warnings import READ_IN_COPIES
+from sequence_loader.feed.epoch_warnings import ENDED_TWICE, READ_IN_COPIES
 from sequence_loader.feed.own_loop import OwnLoop
 from sequence_loader.feed.passes import Current, Pass
 from sequence_loader.forks import renew_after_fork
@@ -181,7 +182,12 @@ class EpochTracker:
         return consumer is None or consumer in self._passes
 
     def meet(
-        self, consumer: Any, around: Iterable[Any], is_hooked: bool = False
+        self,
+        consumer: Any,
+        around: Iterable[Any],
+        is_hooked: bool = False,
+        *,
+        trains: bool = True,
     ) -> None:
         """A consumer comes, before it reads.
 
@@ -189,10 +195,15 @@ class EpochTracker:
             consumer: A data adapter of Keras.
             around: The adapters of the calls that are running.
             is_hooked: Whether `end` is certain to be called for it.
+            trains: Whether it is one of `fit`. Any other that comes in the middle of a
+                loop of the user's own is a guest of that: a `fit` would go on alone,
+                for the loop may have looked at one batch and left.
         """
         with self._lock:
             self._passes.meet(consumer, around)
-            self._passes[consumer].is_hooked = is_hooked
+            found = self._passes[consumer]
+            found.is_hooked = is_hooked
+            found.is_guest |= self._loop.is_amid and not trains
 
     def entered(self, reader: Reader) -> int:
         """The epoch that a reader is served, where it reads on from here."""
@@ -269,6 +280,9 @@ class EpochTracker:
                 self._loop.end()
             else:
                 self._passes.end(reader, elsewhere, trains, steps)
+                idle = self._passes[reader.consumer].idle_ends > 1 and not self.is_set
+                if idle and is_of_fit(reader.consumer):
+                    self._current.warn_of_order(ENDED_TWICE)
 
     def begin_iteration(
         self, call: Call, *, trains: bool = False
@@ -294,7 +308,7 @@ class EpochTracker:
                     found.resume(self._current.epoch, self._loop.way.begun())
             else:
                 if not self.knows(call.consumer):
-                    self.meet(call.consumer, call.around)
+                    self.meet(call.consumer, call.around, trains=trains)
                 found = self._passes[call.consumer]
             number, first = self._passes.begin_iteration(
                 found, trains=trains, by_loop=call.consumer is None

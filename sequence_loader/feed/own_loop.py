@@ -37,6 +37,13 @@ class OwnLoop:
         way = self.way
         return 0 if way.stale or way.epoch != self._current.epoch else way.first
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether some of the batches of the sequence's epoch were asked for."""
+        way = self.way
+        is_current = not way.stale and way.epoch == self._current.epoch
+        return is_current and way.served > 0 and not way.whole
+
     def iterated(self, epoch: int) -> int:
         """A `for` loop begins; returns how many batches it leaves out."""
         resumes = epoch == self._current.epoch and self.resumes

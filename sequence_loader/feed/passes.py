@@ -25,6 +25,8 @@ class Pass:
         left: How many calls of `fit` had left its epoch before, in a row, or others in
             the same order.
         ends: How many epochs of Keras have ended in it.
+        has_read: Whether a batch was ever asked for, but for peeks.
+        idle_ends: How many epochs of Keras have ended before one was.
         in_order: How many batches were asked for as 0, 1, 2, ... up to now.
         run: Its iterator, once that has read.
         run_before: The iterator before it, which was served `epoch_before`.
@@ -38,11 +40,12 @@ class Pass:
         self._num_batches = num_batches
         self.stale = True
         self.is_open = self.is_guest = self.begins = self.is_hooked = False
-        self.is_resumed = self.trains = False
+        self.is_resumed = self.trains = self.has_read = False
         self.run: Any = None
         self.run_before: Any = None
         self.epoch = self.epoch_before = 0
         self.restarts = self.iteration = self.in_order = self.left = 0
+        self.idle_ends = 0
         self._forget()
 
     @property
@@ -81,6 +84,7 @@ class Pass:
         self.served += not self._seen[batch]
         self._seen[batch] = True
         self.reads += 1
+        self.has_read = True
         self.is_finished |= is_last
 
     def _forget(self) -> None:

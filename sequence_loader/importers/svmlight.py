@@ -188,6 +188,7 @@ def _columns(
         if wanted is None:
             wanted, whose = count, what
         zero_based = base if zero_based is None else zero_based
+    says = next((what for what, _, base in known if base is not None), None)
     if zero_based is None:
         if wanted is not None and 1 <= spill.low and spill.high < wanted:
             raise SourceError(
@@ -199,6 +200,11 @@ def _columns(
             )
         zero_based = spill.low < 1
     shift = 0 if zero_based else 1
+    if spill.low < shift and says == "like":
+        raise SourceError(
+            f"{name} has column {spill.low}, and those of {argument('like')} count "
+            f"from 1. Write it so{_other_base(wanted, True)}."
+        )
     if spill.low < shift:
         raise SourceError(
             f"{argument('zero_based')} is {zero_based}, but a row has column "
@@ -207,7 +213,13 @@ def _columns(
     found = spill.high + 1 - shift
     if wanted is not None and wanted < found:
         other_base = not shift and spill.low >= 1 and found - 1 == wanted
-        mend = f", or pass {argument('zero_based', False)}" if other_base else ""
+        mend = ""
+        if other_base and says == "like":
+            mend = _other_base(wanted, False)
+        elif other_base and says == "source":
+            mend = ", or remove its first line, if columns count from 1"
+        elif other_base:
+            mend = f", or pass {argument('zero_based', False)}"
         if whose != "num_features":
             raise SourceError(
                 f"{name} has columns up to {spill.high}, and {argument(whose)} "
@@ -219,3 +231,12 @@ def _columns(
             f"use; received {wanted}. Leave it out{mend}."
         )
     return bool(zero_based), wanted or found
+
+
+def _other_base(num_features: int | None, zero_based: bool) -> str:
+    """What to do about rows whose columns count from another number than `like`'s."""
+    return (
+        f"; or, if it counts from {0 if zero_based else 1}, pass "
+        f"{argument('num_features', num_features)} and "
+        f"{argument('zero_based', zero_based)} in place of {argument('like')}"
+    )

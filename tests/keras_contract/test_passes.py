@@ -191,6 +191,96 @@ def test_a_loop_of_ones_own_that_ends_its_epochs(iterates: bool) -> None:
     assert fitted(inner, epochs=1) == steps_of(3)
 
 
+@pytest.mark.parametrize("feed", ["sequence", "dataset", "wrapper"])
+@pytest.mark.parametrize("begins", ["index", "hooks", "sets", "iterates"])
+def test_evaluations_in_a_loop_of_ones_own_do_not_change_it(
+    begins: str, feed: str
+) -> None:
+    inner, found = sequence(), []
+    data = {"dataset": inner.to_tf_dataset, "wrapper": lambda: Forwards(inner)}
+    data = data.get(feed, lambda: inner)()
+    other = model_of("other")
+    for epoch in range(2):
+        if begins == "hooks":
+            inner.on_epoch_begin()
+        if begins == "sets":
+            inner.set_epoch(epoch)
+        numbers = range(len(inner))
+        for batch in inner if begins == "iterates" else map(inner.__getitem__, numbers):
+            found.append(sorted(batch[1].tolist()))
+            if len(found) % 5:
+                other.evaluate(data, verbose=0)
+                other.predict(data, steps=2, verbose=0)
+        assert inner.epoch == epoch
+        inner.on_epoch_end()
+    assert found == steps_of(0, 1)
+
+
+def test_an_evaluation_keeps_the_place_of_a_loop() -> None:
+    inner, again = sequence(), sequence()
+    batches = iter(inner)
+    next(batches), next(batches)
+    model_of("other").evaluate(inner, verbose=0)
+    again.load_state_dict(inner.state_dict())
+    assert [sorted(y.tolist()) for _, y in again] == steps_of(0)[2:]
+
+
+@pytest.mark.parametrize("feed", ["sequence", "dataset", "wrapper"])
+def test_a_fit_behind_a_look_at_a_batch_moves_on(feed: str) -> None:
+    inner = sequence()
+    data = {"dataset": inner.to_tf_dataset, "wrapper": lambda: Forwards(inner)}
+    data = data.get(feed, lambda: inner)()
+    found = []
+    for _ in range(2):
+        inner[0]
+        found += fitted(data, epochs=2)
+    assert found == steps_of(0, 1, 2, 3)
+
+
+class Ordered(Forwards):
+    """Takes the order from a sequence, and rows from elsewhere."""
+
+    def __getitem__(self, index: int) -> Any:
+        rows = self.inner.batch_rows(index)
+        return np.eye(ROWS, dtype="float32")[rows], rows.astype("float32")
+
+
+class OrderedSelf(SparseBatchSequence):
+    def __getitem__(self, index: int) -> Any:
+        rows = self.batch_rows(index)
+        return np.eye(ROWS, dtype="float32")[rows], rows.astype("float32")
+
+
+@pytest.mark.parametrize("feed", ["wrapper", "itself", "generator"])
+def test_a_sequence_of_which_batch_rows_alone_are_asked(feed: str) -> None:
+    def made(**options: Any) -> tuple[Any, Any]:
+        inner = sequence(**options)
+        data = Ordered(inner)
+        if feed == "itself":
+            options = {"shuffle": True, "seed": 3} | options
+            inner = data = OrderedSelf(one_hot(ROWS), batch_size=BATCH, **options)
+        if feed == "generator":
+
+            def batches(data: Any = data) -> Iterator[Any]:
+                while True:
+                    yield from (data[index] for index in range(len(inner)))
+                    inner.on_epoch_end()
+
+            data = batches()
+        return inner, data
+
+    options = {"epochs": 4, "steps_per_epoch": 5 if feed == "generator" else None}
+    with pytest.warns(UserWarning, match="or batch_rows alone is asked") as told:
+        assert fitted(made()[1], **options) == steps_of(0, 0, 0, 0)
+    assert sum("batch_rows" in str(each.message) for each in told) == 1
+    if feed != "generator":  # read ahead on TensorFlow
+        inner, data = made()
+        assert fitted(data, None, [Sets(inner)], **options) == steps_of(0, 1, 2, 3)
+        if feed == "wrapper":
+            fitted(sequence(), validation_data=Ordered(sequence()))
+    fitted(made(shuffle=False)[1], **options)
+
+
 class Disturbs(keras.callbacks.Callback):
     """Does the next thing after every batch, the last one included."""
 
