@@ -219,6 +219,9 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "bare.csv").write_text("5,b\n6,a\n7,b\n")
     store = convert(marked(3, 2), tmp_path / "c.store", y=f"{tmp_path}/bare.csv:1")
     assert labels_of(store) == ["b", "a", "b"]
+    pd.DataFrame({"y": [3, 1, 2]}).to_csv(tmp_path / "index.csv")
+    store = convert(marked(3, 2), tmp_path / "i.store", y=f"{tmp_path}/index.csv:y")
+    assert store.y.tolist() == [3, 1, 2]
     (tmp_path / "short.csv").write_text("id,y\n1,2\n3\n")
     (tmp_path / "twice.csv").write_text("y,y\n1,2\n")
     (tmp_path / "large.txt").write_text(f"1\n2\n{2**64}\n")
@@ -229,6 +232,8 @@ def test_a_column_of_a_table(tmp_path: Path) -> None:
     for name, said in (
         ("t.csv:no", "it has 0 columns 'no': ['id', 'cell, type', 'n']. Name one of"),
         ("t.csv", "it has several columns: "),
+        ("index.csv", "it has several columns: ['', 'y']. Name one of them, as in"),
+        ("index.csv:", "it has several columns: ['', 'y']. Name one of them, as in"),
         ("twice.csv:y", "it has 2 columns 'y': ['y', 'y']. Give each a name of"),
         ("short.csv:y", "line 3 has 1 entries, and the first one 2"),
         ("large.txt", "integers beyond int64"),

@@ -316,10 +316,16 @@ def test_a_store_like_another_has_its_features_and_classes(tmp_path: Path) -> No
     for source, options, said in (
         (marked(3, 5), {}, "the features of the store in `like`, 4; it has 5"),
         (matrix, {"feature_names": list("abdc")}, "'b', 'c', 'd'.; it has .'a', 'b', "),
+        (matrix, {"class_names": ["NK", "B", "T"]}, "must begin with those of the"),
+        (path, {"class_names": ["B", "NK"]}, "in `like`, .*'NK', 'T'.* Leave `class_"),
         (matrix, {"y": ["new"] * 6}, "`class_names` must hold .* without .'new'"),
     ):
         with pytest.raises(ValueError, match=said):
             convert(source, tmp_path / "c.store", like=tmp_path / "a.store", **options)
+    more = ["B", "NK", "T", "new"]
+    store = convert(matrix[:2], tmp_path / "d.store", like=tmp_path / "a.store",
+                    y=["new", "B"], class_names=more)
+    assert store.class_names == tuple(more) and store.y.tolist() == [3, 0]
     with pytest.raises(FileNotFoundError):
         convert(matrix, tmp_path / "c.store", like=tmp_path / "no.store")
 

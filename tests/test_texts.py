@@ -209,6 +209,10 @@ FORMS = {
     "class and text": ('"1","x"\n"2","y"\n', ["x", "y"], [0, 1]),
     "escapes": ('2,"a\\nb \\""c\\"""\n1,x\n', ['a\nb "c"', "x"], [1, 0]),
     "lone backslashes": ("1,a\\bc\\nd\\e\n2,x\n", ["a\\bc\\nd\\e", "x"], [0, 1]),
+    "a path": ("label,text\n1,C:\\new\\table\n2,x\n", ["C:\\new\\table", "x"], [0, 1]),
+    "line ends as they are": (
+        'label,text\n1,"a\nb"\n2,D:\\new\n', ["a\nb", "D:\\new"], [0, 1]
+    ),
     "a mark, and returns": ("\ufeff1,x\r\n2,y", ["x", "y"], [0, 1]),
     "returns alone": ("1,x\r2,y\r", ["x", "y"], [0, 1]),
     "blank lines": ("\n1,x\n\r\n\n2,y\n\n\n", ["x", "y"], [0, 1]),
@@ -497,6 +501,14 @@ def test_class_numbers_that_may_count_from_0_are_said(write):
 
 LONG = "a text that has more words than the name of a column"
 REFUSED = [
+    # Numbers that may be of rows, of users, or counts.
+    ("user_id,text,score\n1,x,5\n2,y,5\n", {}, "cannot be told from the names"),
+    ("userId,text\n1,x\n2,y\n", {}, "cannot be told from the names"),
+    ("movie_id,review,verdict\n1,x,good\n2,y,bad\n", {}, "cannot be told from the n"),
+    ("helpful,review,score\n1,x,5\n2,y,4\n", {}, "cannot be told from the names"),
+    ("votes,review,verdict\n1,x,good\n2,y,bad\n", {}, "cannot be told from the names"),
+    ("number,words\n1,x\n2,y\n", {}, "cannot be told from the names"),
+    (",text\n0,x\n1,y\n", {"header": True}, "cannot be told from the names"),
     ("1,x\n", {"label_column": 2}, r"`label_column` must be in \[-2, 2\)"),
     ("1,x\n", {"text_columns": "text"}, "by name only where the file has a header"),
     ("1,x\n", {"text_columns": 0}, "none of them the label"),

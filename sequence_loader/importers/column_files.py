@@ -205,7 +205,7 @@ def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
     data = all(REAL.match(text) or MEANT.match(text) for text in first)
     data = data and first != [*map(str, range(len(first)))]
     numbered = column.isdecimal() and int(column) < len(first)
-    if first.count(column) == 1 and not (data and numbered):
+    if column and first.count(column) == 1 and not (data and numbered):
         return first.index(column), True
     if not column and len(first) == 1:
         return 0, False

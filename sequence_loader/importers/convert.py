@@ -118,8 +118,9 @@ def convert(
             `raw`, with the names of ``raw.var``.
         label_column: anndata: a column of `obs` for `y`.
         like: A store that the new one must fit to, as validation data must to
-            training data: it has the same features, and by default the same dtype
-            and `class_names`; of svmlight, columns count from the same number.
+            training data: it has the same features, the same `class_names`, or more
+            behind them, and by default the same dtype; of svmlight, columns count
+            from the same number.
         num_features: svmlight: number of columns, where the last ones are unused.
         zero_based: svmlight: whether columns count from 0. By default they count
             from 1 if no file uses column 0; which it was is in
@@ -192,9 +193,9 @@ def convert(
     if query_ids is not None:
         check_free(query_ids, overwrite)
     model = None if like is None else Model.of(like)
-    if model is not None and class_names is None:
-        class_names = model.class_names
     names = checked_names("class_names", class_names, None)
+    if model is not None:
+        names = model.classes(names)
     rule = LabelRule(names, classes, missing_labels)
     targets = Column("y", y, names, bool(classes))
     weights = Column("sample_weight", sample_weight)

@@ -48,6 +48,24 @@ class Model:
                 store.metadata,
             )
 
+    def classes(self, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The names of classes, of which `names` may have more than the store.
+
+        Raises:
+            ValueError: A class would have another number than in the store.
+        """
+        own = self.class_names
+        if own is None or names is None:
+            return own if names is None else names
+        if names[: len(own)] != own:
+            raise ValueError(
+                f"{argument('class_names')} must begin with those of the store in "
+                f"{argument('like')}, {shown(own)}, or a class would have another "
+                f"number than there; received {shown(names)}. Leave "
+                f"{argument('class_names')} out."
+            )
+        return names
+
     def check(self, source: Source, names: tuple[str, ...] | None) -> None:
         """Raises SourceError unless a source, with these names, has its features."""
         for one, two in (

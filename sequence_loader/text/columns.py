@@ -12,6 +12,7 @@ from sequence_loader.checks import shown
 from sequence_loader.text.dialect import check_apart, check_no_sep, check_quotes
 from sequence_loader.text.faults import ColumnsError
 from sequence_loader.text.header import (
+    ID_NAMES,
     LABEL_NAMES,
     TEXT_NAMES,
     is_above_codes,
@@ -177,7 +178,7 @@ def _chosen(
     label: int | None = None
     if label_column == AUTO:
         found = [place for place, name in enumerate(plain) if name in LABEL_NAMES]
-        if not found and in_order and _numbers(rows, 0):
+        if not found and in_order and _may_be_label(plain, rows):
             found = [0]
         found = [place for place in found if place not in texts]
         if len(found) != 1:
@@ -200,6 +201,18 @@ def _chosen(
         texts = tuple(each for each in texts if each not in said) or texts
     _check_distinct(label, texts, path, names)
     return label, texts
+
+
+def _may_be_label(plain: Sequence[str], rows: Sequence[list[Any]]) -> bool:
+    """Whether the first column is of labels, for nothing else can be.
+
+    It holds numbers and is not called like ids, and all others are texts.
+    """
+    others = range(1, len(plain))
+    texts = [place for place in others if plain[place].endswith(TEXT_NAMES)]
+    texts = texts or [place for place in others if not _codes(rows, place)]
+    is_id = plain[0].endswith(ID_NAMES) or plain[0].startswith("unnamed")
+    return _numbers(rows, 0) and len(texts) == len(others) and bool(plain[0]) > is_id
 
 
 def _numbers(rows: Sequence[list[Any]], place: int) -> bool:

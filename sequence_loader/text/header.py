@@ -24,6 +24,9 @@ TEXT_NAMES = tuple(
 """How columns are called that are labels and texts, without case, blanks and strokes;
 the latter are also ends of names: ``question_title``, ``reviewText``."""
 
+ID_NAMES = "id", "ids", "index", "idx", "number", "key"
+"""Ends of names of columns that number the rows, or what they are of."""
+
 
 def is_header(
     first: list[str], others: Sequence[list[str]], label_column: Any, path: str
