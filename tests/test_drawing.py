@@ -6,6 +6,7 @@ import pickle
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from encoded import EPOCHS, SEEDS, csr, sizes
@@ -300,7 +301,7 @@ def test_rows_served_are_the_rows_described(kind):
         (ValueError, "at least one weight above 0", lambda: WeightedSampler([0, 0])),
         (ValueError, "`num_draws` must be in", lambda: WeightedSampler([1], 1, 0)),
         (TypeError, "`seed` must be an integer", lambda: WeightedSampler([1], "a")),
-        (ValueError, "labels.argmax(axis=1)", lambda: BalancedSampler(np.eye(3))),
+        (ValueError, "(labels).argmax(axis=1)", lambda: BalancedSampler(np.eye(3))),
         (ValueError, "`labels` must be a one-dim", lambda: BalancedSampler([])),
         (TypeError, "received dtype float64: [0.5, 1]. Convert them, for example",
          lambda: BalancedSampler([0.5, 1])),
@@ -407,10 +408,14 @@ def test_labels_in_a_sparse_column():
     for made in (sp.csr_array(labels[:, None]), sp.coo_matrix(labels[None])):
         found = BalancedSampler(made, seed=3)
         assert found == expected and (found.labels == labels).all()
-    refused(
-        ValueError,
-        "`labels` must be a one-dimensional array",
-        "received shape (5, 3)",
-        "labels.argmax(axis=1)",
-        call=lambda: BalancedSampler(sp.csr_array(np.eye(5)[:, :3])),
-    )
+    one_hot = np.eye(3)[labels]
+    for made in (one_hot, pd.DataFrame(one_hot), sp.csr_array(one_hot),
+                 sp.csr_matrix(one_hot), sp.csc_matrix(one_hot)):  # fmt: skip
+        text = refused(
+            ValueError,
+            "`labels` must be a one-dimensional array",
+            "received shape (5, 3)",
+            call=lambda: BalancedSampler(made),
+        )
+        mend = text.split("one-hot rows ")[1].removesuffix(".")
+        assert BalancedSampler(eval(mend, {"labels": made, "np": np}), 3) == expected

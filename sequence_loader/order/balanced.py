@@ -216,7 +216,9 @@ def _numbered(classes: Integers, passes: Integers) -> tuple[Integers, Integers]:
 
 
 def _checked_labels(given: Any) -> npt.NDArray[Any]:
+    one_hot = "np.asarray(labels).argmax(axis=1)"
     if hasattr(given, "toarray"):  # a sparse column, as scipy has no others
+        one_hot = "np.asarray(labels.argmax(axis=1)).ravel()"  # or np.matrix
         given = given.toarray()
         given = given.ravel() if 1 in given.shape else given
     check_unmasked("labels", given)
@@ -229,7 +231,7 @@ def _checked_labels(given: Any) -> npt.NDArray[Any]:
         raise ValueError(
             f"`labels` must be a one-dimensional array of at least one label; received "
             f"shape {labels.shape}. Pass the class of each row, for one-hot rows "
-            f"labels.argmax(axis=1)."
+            f"{one_hot}."
         )
     if labels.dtype.kind not in "biuUS":
         mend = "Convert them, for example with labels.astype('int64')"
