@@ -37,16 +37,7 @@ from collections.abc import Iterable
 from multiprocessing import parent_process
 from typing import Any
 
-<<<<<<< Updated upstream
 from sequence_loader.backends.keras_calls import Call, is_of_fit
-=======
-from sequence_loader.backends.keras_calls import (
-    Call,
-    adapters_beside,
-    is_of_fit,
-    trains_again,
-)
->>>>>>> Stashed changes
 from sequence_loader.backends.keras_frames import Reader, Steps
 from sequence_loader.feed.consumers import Passes
 from sequence_loader.feed.epoch_warnings import ENDED_TWICE, READ_IN_COPIES
@@ -286,43 +277,12 @@ class EpochTracker:
             if reader.is_enqueuer:
                 return
             if reader.consumer is None:
-<<<<<<< Updated upstream
                 self._loop.end()
             else:
                 self._passes.end(reader, elsewhere, trains, steps)
                 idle = self._passes[reader.consumer].idle_ends > 1 and not self.is_set
                 if idle and is_of_fit(reader.consumer):
                     self._current.warn_of_order(ENDED_TWICE)
-=======
-                if not self._loop.end():
-                    self._say(ENDED_TWICE)
-                return
-            found = self._passes[reader.consumer]
-            found.ends += found.served > 0  # Keras 3 also ends what it only peeks at
-            found.idle_ends += not found.has_read and not elsewhere[0]
-            if found.idle_ends > 1 and not self.is_set and is_of_fit(reader.consumer):
-                self._say_of_order(ENDED_TWICE)
-            short = False  # for what was read ahead may make it whole
-            if steps is not None and 0 < found.ends * steps.count < steps.batches:
-                short = not steps.begins_anew
-                found.is_finished |= steps.begins_anew
-                self._ended_short += trains and steps.begins_anew
-                if trains and (steps.follows or self._ended_short > 2):
-                    self._say(begins_anew(steps))
-            found.is_hooked = found.is_hooked or reader.has_hooks
-            if elsewhere[0]:
-                if found.stale or found.whole:
-                    self._begin(found)
-                found.is_finished = True
-            found.is_open = False
-            if found is self._current.latest and found.whole and not short:
-                self._current.end(trains)
-            if elsewhere[1]:
-                self._begin(found)
-                found.is_open = False
-            elif trains and found.served and (short or not found.whole):
-                self._leave(found, again=found.restarts > 0)
->>>>>>> Stashed changes
 
     def begin_iteration(
         self, call: Call, *, trains: bool = False

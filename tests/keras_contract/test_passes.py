@@ -257,14 +257,8 @@ def test_a_sequence_of_which_batch_rows_alone_are_asked(feed: str) -> None:
         inner = sequence(**options)
         data = Ordered(inner)
         if feed == "itself":
-<<<<<<< Updated upstream
             options = {"shuffle": True, "seed": 3} | options
             inner = data = OrderedSelf(one_hot(ROWS), batch_size=BATCH, **options)
-=======
-            inner = data = OrderedSelf(
-                one_hot(ROWS), batch_size=BATCH, **{"shuffle": True, "seed": 3, **options}
-            )
->>>>>>> Stashed changes
         if feed == "generator":
 
             def batches(data: Any = data) -> Iterator[Any]:
