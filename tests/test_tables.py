@@ -24,8 +24,10 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
 from sequence_loader import (
+    BalancedSampler,
     SparseBatchSequence,
     StoreWriter,
+    WeightedSampler,
     WorkerError,
     convert,
     open_store,
@@ -900,6 +902,45 @@ def test_a_transform_that_sorts_its_rows():
     # Rows numbered anew, as of scikit-learn's set_output(transform="pandas").
     numbered = frame.set_axis([1, 0, 3, 2])
     assert served(lambda table: pd.DataFrame(table.to_numpy()), numbered) == expected
+
+
+@pytest.mark.parametrize("kind, name", [(BalancedSampler, "labels"),
+                                        (WeightedSampler, "weights")])  # fmt: skip
+def test_what_a_sampler_knows_of_rows_in_another_order(kind, name):
+    y = pd.Series([1, 2, 3, 4], index=list("abcd"))
+    x = y.iloc[[2, 0, 3, 1]].to_frame()
+    for rows, chosen in ((None, "x"), ([3, 0], "x.iloc[rows]")):
+        served = x if rows is None else x.iloc[rows]
+        wrong = y.loc[served.index][::-1]
+        said = f"`{name}` must have its rows in the order of `{chosen}`"
+        with pytest.raises(ValueError, match=re.escape(said)) as caught:
+            SparseBatchSequence(x, sampler=kind(wrong, seed=1), rows=rows)
+        assert f"Pass {name}.loc[{chosen}.index], or" in str(caught.value)
+        for right in (wrong.loc[served.index], wrong.to_numpy(), wrong.tolist()):
+            SparseBatchSequence(x, sampler=kind(right, seed=1), rows=rows)
+    with pytest.raises(ValueError, match=f"`{name}` must have its rows in the order"):
+        SparseBatchSequence(np.eye(4), x, sampler=kind(y, seed=1))
+    copied = pickle.loads(pickle.dumps(kind(y, seed=1)))
+    assert copied == kind(y.to_numpy(), seed=1) == kind(y, seed=1)
+
+
+def test_blocks_of_tables_beside_all_labels_in_another_order(tmp_path):
+    x = pd.DataFrame({"a": [0, 1, 2, 3]}, index=[7, 3, 9, 1])
+    y, path = x["a"], tmp_path / "a.store"
+    source = [x[:2], x[2:]]
+    said = r"in the order of `pd.concat\(source\)`.* Pass y.loc\[pd.concat\(source\)"
+    with pytest.raises(ValueError, match=said):
+        convert(source, path, y=y[::-1])
+    with pytest.raises(ValueError, match="`sample_weight` must have its rows in the o"):
+        convert(source, path, y=y, sample_weight=y[::-1])
+    assert not path.exists()
+    mended = y[::-1].loc[pd.concat(source).index]
+    assert convert(source, path, y=mended).y.tolist() == [0, 1, 2, 3]
+    for number, blocks in enumerate(  # of which no index says which rows they are
+        [[x[:2].to_numpy(), x[2:]], [x[:2].reset_index(drop=True), x[2:]]]
+    ):
+        store = convert(blocks, tmp_path / str(number), y=y[::-1])
+        assert store.y.tolist() == [3, 2, 1, 0]
 
 
 def test_rows_that_are_labels_of_an_index():

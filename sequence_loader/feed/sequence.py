@@ -22,7 +22,7 @@ from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.row_ids import checked_subset
 from sequence_loader.order.samplers import Sampler, chosen_sampler
 from sequence_loader.order.seeds import checked_seed
-from sequence_loader.rows.indexes import check_positions
+from sequence_loader.rows.indexes import check_positions, check_sampler
 from sequence_loader.workers.prefetch import Workers
 
 
@@ -148,6 +148,7 @@ class SparseBatchSequence(EpochSequence):
         parts = named_parts(x, y, sample_weight, transform, reader.num_rows)
         check_positions(rows, parts)
         subset = checked_subset(rows, reader.num_rows)
+        check_sampler(sampler, subset, parts)
         as_read = output == "csr" or (output == "sparse" and keras_backend() == "torch")
         pipeline = Pipeline(
             workers=Workers(reader, count, use_multiprocessing, self._queue_size),

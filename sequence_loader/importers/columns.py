@@ -13,6 +13,7 @@ from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
 from sequence_loader.importers.column_files import read_column
 from sequence_loader.importers.labels import Named, named, names_of, placed
+from sequence_loader.rows.indexes import check_order, joined
 from sequence_loader.rows.tables import check_collected, is_table
 from sequence_loader.store.blocks import DenseTargets
 
@@ -43,6 +44,7 @@ class Column:
         classes: bool = False,
     ) -> None:
         self._name, self._file = name, ""
+        self._given, self._beside = given, list[Any]()
         self.class_names: tuple[str, ...] | None = None
         self._values: Any = None
         check_collected(given, name)
@@ -69,6 +71,11 @@ class Column:
                 self.class_names, found = names, placed(found, names)
             self._values = found if name == "y" else _weights(found)
 
+    def note(self, rows: Any) -> None:
+        """Remembers the index of a block, if it has one and what was given as well."""
+        if hasattr(self._given, "iloc"):
+            self._beside.append(joined([rows]))
+
     def part(self, start: int, stop: int, own: Any) -> Any:
         """The entries of some rows; `own`, those of the source, if none were given."""
         if self._values is None:
@@ -78,7 +85,10 @@ class Column:
         return self._values[start:stop]
 
     def check_length(self, num_rows: int) -> None:
-        """Raises ValueError unless what was given is for so many rows."""
+        """Raises ValueError unless what was given is for these rows, and so many."""
+        if self._beside:
+            blocks = "pd.concat(source)", joined(self._beside)
+            check_order((blocks, (self._name, self._given)))
         if self._values is not None and self._values.shape[0] != num_rows:
             # Empty lines at the end of a text are no entries.
             if not (self._file and np.ma.getmaskarray(self._values[num_rows:]).all()):

@@ -41,6 +41,8 @@ def write(
     for block in blocks:
         beside.append(block)
         start, stop = writer.num_rows, writer.num_rows + block.num_rows
+        for column in y, sample_weight:
+            column.note(block.rows)
         labels = y.part(start, stop, block.y)
         weights = sample_weight.part(start, stop, block.sample_weight)
         sparse.add(labels)

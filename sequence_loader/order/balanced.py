@@ -35,6 +35,7 @@ from sequence_loader.order.permutation import (
 from sequence_loader.order.samplers import (
     check_described,
     content_digest,
+    index_of,
     not_computed,
 )
 from sequence_loader.order.seeds import order_seed, settle_seed
@@ -93,9 +94,11 @@ class BalancedSampler:
     _sizes: Integers = field(init=False, repr=False, compare=False)
     _cycle: Integers = field(init=False, repr=False, compare=False)
     digest: bytes = field(init=False, repr=False)
+    described: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         settle_seed(self)
+        object.__setattr__(self, "described", index_of(self.labels))
         for name, maximum in (("num_draws", 2**62), ("max_repeats", 2**31)):
             if getattr(self, name) is not None:
                 number = integer(name, getattr(self, name), minimum=1, maximum=maximum)

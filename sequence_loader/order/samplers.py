@@ -212,6 +212,15 @@ def content_digest(*arrays: Integers) -> bytes:
     return digest.digest()
 
 
+def index_of(given: Any) -> Any:
+    """Of a pandas Series a table of its index alone, which may tell of what rows it is.
+
+    `None` of anything else.
+    """
+    is_series = hasattr(given, "iloc") and hasattr(given, "to_frame")
+    return given.to_frame().iloc[:, :0] if is_series else None
+
+
 def not_computed(sampler: Any, kind: type) -> dict[str, Any]:
     """The attributes of a sampler that `kind` does not compute from the others."""
     state = dict(vars(sampler))

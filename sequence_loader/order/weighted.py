@@ -14,6 +14,7 @@ from sequence_loader.order.permutation import Words, derive_key, keyed_words
 from sequence_loader.order.samplers import (
     check_described,
     content_digest,
+    index_of,
     not_computed,
 )
 from sequence_loader.order.seeds import order_seed, settle_seed
@@ -57,9 +58,11 @@ class WeightedSampler:
     num_draws: int | None = None
     _cumulative: Integers = field(init=False, repr=False, compare=False)
     digest: bytes = field(init=False, repr=False)
+    described: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         settle_seed(self)
+        object.__setattr__(self, "described", index_of(self.weights))
         if self.num_draws is not None:
             draws = integer("num_draws", self.num_draws, minimum=1, maximum=2**62)
             object.__setattr__(self, "num_draws", draws)

@@ -7,7 +7,8 @@ what its user takes it for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,35 @@ def check_positions(rows: Any, named: Iterable[tuple[str, Any]]) -> None:
             f"{name}.index.get_indexer(rows), or rows.to_numpy(), if they are "
             f"positions."
         )
+
+
+def check_sampler(sampler: Any, rows: Any, named: Iterable[tuple[str, Any]]) -> None:
+    """Raises ValueError where what a sampler knows of rows is in another order.
+
+    Args:
+        sampler: One that may have `described`: a table without columns, or `None`.
+        rows: Row ids of those that it knows of; `None` for all.
+        named: The arguments that have these rows.
+    """
+    described = getattr(sampler, "described", None)
+    if described is None:
+        return
+    tables = _tables(named)
+    if rows is not None:
+        tables = [
+            (f"{name}.iloc[rows]", table.index[rows].to_frame())
+            for name, table in tables
+        ]
+    name = next(each.name for each in fields(sampler))
+    check_order([*tables, (name, described)])
+
+
+def joined(tables: Sequence[Any]) -> Any:
+    """A table of the indexes of several, one after another; `None`, if one has none."""
+    if len(_tables([("", each) for each in tables])) < len(tables):
+        return None
+    index = tables[0].index
+    return index.append([each.index for each in tables[1:]]).to_frame()
 
 
 def check_names(
