@@ -154,8 +154,7 @@ def test_a_frame_of_texts_without_a_transform():
     refused(
         TypeError,
         "`x` holds items that are not numbers",
-        "received transform=None with DataFrame",
-        "HashingVectorizer().transform with x=frame[column] of a column of texts",
+        "received a DataFrame with column 'words' of texts. Pass {'others': x.drop",
         call=lambda: sequence(pd.DataFrame({"words": ["a b", "c"], "count": [2, 1]})),
     )
 

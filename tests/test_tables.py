@@ -133,7 +133,7 @@ def test_a_table_of_texts_needs_a_transform(table):
     refused(
         TypeError,
         "`x` holds items that are not numbers",
-        "x=frame[column] of a column of texts",
+        "with column 'words' of texts. Pass {'others': x.drop",
         call=lambda: sequence(table({"words": ["a b", "c"], "count": [2, 1]})),
     )
 
@@ -487,7 +487,7 @@ def test_tables_in_blocks_are_converted(table, tmp_path):
         refused(
             TypeError,
             "`block` must have columns of numbers; received a ",
-            "with others in ['kind', 'b']. Pass block.drop",
+            "with others in ['kind', 'b']: column 'kind' of texts. Pass block.drop",
             call=lambda: convert(source, path),
         )
     later = table({"a": ids, "b": labels})

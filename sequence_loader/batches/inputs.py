@@ -27,7 +27,8 @@ from sequence_loader.rows.indexes import check_transformed
 from sequence_loader.rows.sources import Block, CsrSource, RowSource, traits_of
 from sequence_loader.rows.mends import as_lists
 from sequence_loader.rows.objects import WHOLE, from_objects
-from sequence_loader.rows.tables import check_names, is_table, numbers_alike
+from sequence_loader.rows.odd_columns import odd_column
+from sequence_loader.rows.tables import check_names, numbers_alike
 
 Transform = Callable[[Any], Any]
 
@@ -153,10 +154,16 @@ def make_reader(
 def _check_transform(transform: Any, source: RowSource, name: str) -> None:
     if transform is None and not source.numeric:
         items = getattr(source, "items", source)
+        odd = odd_column(items, name)
+        if odd is not None and (odd.label is not None or odd.kind != "texts"):
+            raise TypeError(
+                f"`{name}` holds items that are not numbers, and has no `transform` "
+                f"that turns them into numbers; received a {type(items).__name__} "
+                f"{f'with {odd.what}' if odd.label is not None else f'of {odd.kind}'}. "
+                f"Pass {odd.input_mend}."
+            )
         dtype = f" of dtype {items.dtype}" if hasattr(items, "dtype") else ""
         vectorizer = "transform=HashingVectorizer().transform"
-        if is_table(items):  # it would read the names of columns as the texts
-            vectorizer += f" with {name}=frame[column] of a column of texts"
         if isinstance(items, np.ndarray) and sp.issparse(items.flat[0]):
             vectorizer = "transform=scipy.sparse.vstack"
         if hasattr(items, "obs"):  # an AnnData
@@ -180,10 +187,15 @@ def _checked_result(
 ) -> CsrRows | Array:
     """What a transform gave, as rows that nothing else refers to."""
     if not sp.issparse(result) and not isinstance(result, np.ndarray):
+        odd = odd_column(result, "rows")
+        found = f"{shown(result)} of type {type(result).__name__}"
+        mend = "the rows as one of those, or as a table of numbers"
+        if odd is not None and odd.label is not None:
+            found = f"a {type(result).__name__} with {odd.what}"
+            mend = f"columns of numbers alone: {odd.without(*odd.others)}"
         raise TypeError(
             f"`transform` of `{name}` must return a scipy sparse matrix or an array; "
-            f"it returned {shown(result)} of type {type(result).__name__}. Return the "
-            f"rows as one of those, or as a table of numbers."
+            f"it returned {found}. Return {mend}."
         )
     check_unmasked(f"transform({name})", result)
     if not sp.issparse(result):

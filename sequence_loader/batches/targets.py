@@ -23,7 +23,13 @@ from sequence_loader.batches.structures import (
 )
 from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.mends import KNOWN, known_rows, label_mend
+from sequence_loader.rows.mends import (
+    KNOWN,
+    known_rows,
+    label_mend,
+    odd_of,
+    rows_differ,
+)
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.sources import Block, DenseSource, RowSource, as_row_source
 from sequence_loader.rows.values import SCALE_DOWN, DoesNotFit, cast, is_long
@@ -216,8 +222,9 @@ def _sources(argument: str, value: Any) -> Structure:
                     mend = label_mend(given, leaf, name)
                 first = leaf[:3].tolist() if leaf.ndim else leaf.item()
                 raise TypeError(
-                    f"`{name}` must hold numbers; received dtype {leaf.dtype}: "
-                    f"{shown(first)}. {mend}."
+                    f"`{name}` must hold numbers; received "
+                    f"{odd_of(given, name) or f'dtype {leaf.dtype}: {shown(first)}'}. "
+                    f"{mend}."
                 )
             if leaf.ndim == 0:
                 # Third in line is where other loaders take the batch size.
@@ -255,7 +262,4 @@ def as_array(value: Any, name: str) -> Array:
     try:
         return array_of(value, name)
     except ValueError:
-        raise ValueError(
-            f"`{name}` must hold rows of one shape; received {shown(value)}, whose "
-            f"rows differ. Pad them to one length."
-        ) from None
+        raise rows_differ(value, name) from None

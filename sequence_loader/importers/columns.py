@@ -65,7 +65,7 @@ class Column:
                         f"{argument(name)} must have one entry for each row; received "
                         f"{shown(given)}. Pass an array of shape (rows, ...)."
                     )
-                found = named(found, numbers=classes, name=name)
+                found = named(found, numbers=classes, name=name, given=given)
             if name == "y" and isinstance(found, Named):
                 names = names_of([found]) if class_names is None else class_names
                 self.class_names, found = names, placed(found, names)

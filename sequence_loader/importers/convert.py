@@ -11,7 +11,7 @@ from typing import Any
 from sequence_loader.arguments import argument
 from sequence_loader.checks import absolute_path
 from sequence_loader.importers.columns import Column
-from sequence_loader.importers.formats import open_files
+from sequence_loader.importers.formats import left_out, open_files
 from sequence_loader.importers.label_rule import LabelRule
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
@@ -266,7 +266,7 @@ def _from_python(
     if given:
         raise TypeError(
             f"{argument(given[0])} is an option of files; received it with a source of "
-            f"blocks. Leave it out."
+            f"blocks. {left_out(given[0])}."
         )
     return read_blocks(blocks)
 

@@ -90,11 +90,22 @@ def open_files(
             owners = [each for each in FORMATS if name in FORMATS[each][2]]
             raise TypeError(
                 f"{argument(name)} is an option of {', '.join(owners)} files; received "
-                f"a file of format {format}. Leave it out."
+                f"a file of format {format}. {left_out(name)}."
             )
     options = options | {name: shared[name] for name in USES.get(format, ())}
     found: list[Source] = reader(files, scratch, **options)
     return found
+
+
+def left_out(name: str) -> str:
+    """What to do with an option of another format than the source has."""
+    if name not in ("multilabel", "label_store"):
+        return "Leave it out"
+    return (
+        f"Leave it out, and pass {argument('y')} with a column of 0 and 1 for each "
+        f"label, as MultiLabelBinarizer(sparse_output=True) of scikit-learn makes it "
+        f"of lists of labels, and its classes_ as {argument('class_names')}"
+    )
 
 
 def format_of(path: Path) -> str:

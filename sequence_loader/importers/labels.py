@@ -20,6 +20,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, check_real, shown
 from sequence_loader.rows.columns import categories_of
+from sequence_loader.rows.mends import no_numbers, rows_differ
 from sequence_loader.rows.objects import from_objects, is_nan
 from sequence_loader.rows.tables import entries_of, is_table
 
@@ -39,7 +40,9 @@ class Named:
     numbers: bool = False
 
 
-def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Array:
+def named(
+    values: Any, *, numbers: bool = False, name: str = "y", given: Any = None
+) -> Named | Array:
     """Tells classes from numbers.
 
     Args:
@@ -47,14 +50,16 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
             column of one; a pandas Categorical.
         numbers: Whether numbers are classes as well.
         name: The argument they came in.
+        given: What the user passed, if `values` were made of it.
 
     Returns:
-        Classes; or numbers, masked where one is missing. Objects that are neither
-        text nor numbers are returned as they are.
+        Classes; or numbers, masked where one is missing.
 
     Raises:
+        TypeError: It holds objects that are neither text nor numbers.
         DoesNotFit: An integer would be rounded beside fractions.
     """
+    given = values if given is None else given
     if is_table(values):
         listed = categories_of(values)
         if listed is not None:
@@ -71,10 +76,12 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
         listed = listed.to_numpy() if kind == "f" else listed.tolist()
         names = tuple(map(number_name, listed))
         return Named(names, np.asarray(values.codes), kind in "iuf")
-    array = _unmasked(values)
+    array = _unmasked(values, name)
     if array.dtype.kind in "OT":
         absent, objects = np.ma.getmaskarray(array), np.ma.getdata(array).astype(object)
         array = _of_objects(np.where(absent, np.array(None), objects), name)
+        if array.dtype.kind == "O":
+            raise no_numbers(given, array, name)
     if array.dtype.kind == "S":
         array = np.ma.array(_decoded(array, name), mask=np.ma.getmaskarray(array))
     if array.dtype.kind not in "OUTcMm":  # which others say more of
@@ -92,10 +99,13 @@ def named(values: Any, *, numbers: bool = False, name: str = "y") -> Named | Arr
     return array
 
 
-def _unmasked(values: Any) -> Array:
+def _unmasked(values: Any, name: str) -> Array:
     """What has a mask of pandas as an array with one of NumPy; others as they are."""
     if not hasattr(values, "isna") or isinstance(values.dtype, np.dtype):
-        return np.asanyarray(values)
+        try:
+            return np.asanyarray(values)
+        except ValueError:  # of lists of several lengths
+            raise rows_differ(values, name) from None
     kind = getattr(values.dtype, "numpy_dtype", None)
     if not isinstance(kind, np.dtype) or kind.kind not in "iuf":
         return np.asarray(values, object)

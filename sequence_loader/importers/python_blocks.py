@@ -15,10 +15,10 @@ import scipy.sparse as sp
 from sequence_loader.checks import check_ordered, check_real, shown
 from sequence_loader.importers.source import Advance, Block, Source
 from sequence_loader.rows.indexes import check_order
+from sequence_loader.rows.odd_columns import matrix_of
 from sequence_loader.rows.tables import (
     check_collected,
     is_table,
-    matrix_of,
     text_names,
 )
 from sequence_loader.store.sparse_store import SparseStore

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
+from sequence_loader.checks import shown
 from sequence_loader.rows.columns import package
 from sequence_loader.rows.objects import is_missing, is_nan
+from sequence_loader.rows.odd_columns import OddColumn, kind_of, odd_column
+from sequence_loader.rows.tables import columns_of
 
 KNOWN = "~np.isnan(np.asarray({name}, float))"
 """Which rows have a number, of most containers."""
@@ -40,6 +44,60 @@ def known_rows(value: Any) -> str:
     return KNOWN.replace("np.asarray({name}", f"np.array({as_lists(value, '{name}')}")
 
 
+def no_numbers(value: Any, array: Array, name: str) -> TypeError:
+    """What is raised of objects that a store cannot hold as targets or weights.
+
+    Args:
+        value: What the user passed.
+        array: The same as an array.
+        name: The argument.
+    """
+    names = "Encode labels as integers, and pass their names as class_names=[...]"
+    if name.startswith("sample_weight"):
+        names = "Pass one number for each row"
+    return TypeError(
+        f"{argument(name)} must hold numbers; received "
+        f"{odd_of(value, name) or f'dtype {array.dtype}'}. "
+        f"{number_mend(value, array, name) or names}."
+    )
+
+
+def odd_of(value: Any, name: str) -> str:
+    """The column of a table that holds dates or the like, in words; or nothing."""
+    odd = _timed_column(value, name)
+    return f"a {type(value).__name__} with {odd.what}" if odd is not None else ""
+
+
+def _timed_column(value: Any, name: str) -> OddColumn | None:
+    """The first column of a table that is none of numbers, if it is no class."""
+    odd = odd_column(value, name)
+    if odd is None or odd.label is None:
+        return None
+    return odd if odd.kind in TIMES else None
+
+
+def _time_mend(value: Any, array: Array, name: str) -> str | None:
+    """What makes numbers of dates and durations, which as classes have no order."""
+    odd = _timed_column(value, name)
+    if odd is None:
+        odd = OddColumn(value, name, None, (), kind_of(array))
+        if odd.kind not in TIMES or hasattr(value, "columns"):
+            return None
+        made = odd.numbers
+        if made is None:
+            return "Pass numbers instead, such as hours since midnight"
+        return f"Convert {odd.kind} to numbers, such as {odd.unit}: {made}"
+    several = len(columns_of(odd.table) or ()) > 1
+    without = f"{odd.without()}" if several else ""
+    if odd.replaced is None:
+        return f"Pass {without or 'numbers instead'}"
+    return f"Pass {odd.unit} as numbers: {odd.replaced}{'; or ' * several}{without}"
+
+
+TIMES = ("dates", "dates with a time zone", "durations", "periods", "times of day")
+"""Kinds of what is never a class."""
+
+
 def number_mend(value: Any, array: Array, name: str) -> str | None:
     """What makes numbers of objects or texts that hold some; `None` if they do not.
 
@@ -48,9 +106,15 @@ def number_mend(value: Any, array: Array, name: str) -> str | None:
         array: The same as an array.
         name: The argument.
     """
+    timed = _time_mend(value, array, name)
+    if timed is not None:
+        return timed
     items = [item for item in array.flat if not is_missing(item)]
-    if any(hasattr(item, "__len__") and not _is_text(item) for item in items):
+    several = [item for item in items if _is_several(item)]
+    if several and _are_rows(several, len(items)):
         return f"Pass rows of one length as an array, np.array({as_lists(value, name)})"
+    if several:
+        return sets_mend(value, name)
     if any(isinstance(item, complex) for item in items):
         return f"Convert it to real numbers, with np.real(np.asarray({name}, complex))"
     try:
@@ -60,6 +124,52 @@ def number_mend(value: Any, array: Array, name: str) -> str | None:
     if "NAType" in {type(item).__name__ for item in array.flat}:
         return None
     return f"Convert text to numbers, with np.asarray({name}, float)" if items else None
+
+
+def rows_differ(value: Any, name: str) -> ValueError:
+    """What is raised of targets or weights whose rows are lists of several lengths."""
+    return ValueError(
+        f"{argument(name)} must hold rows of one shape; received {shown(value)}, whose "
+        f"rows differ. {sets_mend(value, name)}."
+    )
+
+
+def sets_mend(value: Any, name: str) -> str:
+    """What makes numbers of rows that each hold any number of labels, or of numbers.
+
+    Args:
+        value: What the user passed, of rows that differ in length.
+        name: The argument.
+    """
+    pad = "Pad them to one length"
+    if name.startswith("sample_weight"):
+        return pad
+    made = as_lists(value, name)
+    rows = value if isinstance(value, list | tuple) else np.ravel(np.array(value, "O"))
+    if any(row is None for row in rows):
+        made = f"[labels or [] for labels in {made}]"
+    each = (item for row in rows if _is_several(row) for item in row)
+    texts = _is_text(next(each, None))
+    binarizer = (
+        f"a column of 0 and 1 for each label, as sklearn.preprocessing has it: "
+        f"MultiLabelBinarizer(sparse_output=True).fit_transform({made})"
+    )
+    if texts:
+        return f"Pass {binarizer}"
+    return f"{pad}; or, if they are labels, pass {binarizer}"
+
+
+def _is_several(item: Any) -> bool:
+    return hasattr(item, "__len__") and not _is_text(item)
+
+
+def _are_rows(several: list[Any], count: int) -> bool:
+    """Whether NumPy makes rows of an array of items that have a length."""
+    alike = len(several) == count and len(set(map(len, several))) == 1
+    return alike and not any(
+        isinstance(item, set | frozenset) or any(map(_is_text, item))
+        for item in several
+    )
 
 
 def label_mend(value: Any, array: Array, name: str) -> str:

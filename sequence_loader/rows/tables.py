@@ -82,7 +82,7 @@ def numbers_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any
     table = _unnested(table)
     if _is_plain(table):
         return np.asarray(table)  # it may lie in memory like that
-    columns = _columns(table)
+    columns = columns_of(table)
     if columns is None:
         array = numbers_of_column(table, None, name, whole)
         return array if array.dtype.kind in "biuf" else None
@@ -101,31 +101,9 @@ def numbers_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any
     return matrix
 
 
-def matrix_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any:
-    """As `numbers_of`, but raises TypeError where a column is none of numbers."""
-    matrix = numbers_of(table, name, whole)
-    if matrix is not None:
-        return matrix
-    others = [
-        label
-        for label, column in _columns(table) or ()
-        if numbers_of_column(column, label, name, np.dtype(np.float64)).dtype.kind
-        not in "biuf"
-    ]
-    drop = {"polars": "drop({})", "pyarrow": "drop_columns({})"}.get(
-        package(table), "drop(columns={})"
-    )
-    mend = f"{name}.{drop.format(others)}" if others else "numbers"
-    raise TypeError(
-        f"`{name}` must have columns of numbers; received a {type(table).__name__} "
-        f"with others in {shown(others or table)}. Pass {mend}, and as y what is a "
-        f"label; categories as numbers, by OneHotEncoder of scikit-learn."
-    )
-
-
 def text_names(table: Any) -> tuple[str, ...] | None:
     """How its columns are called; `None` if some are no texts, but numbers, say."""
-    labels = [label for label, _ in _columns(table) or ()]
+    labels = [label for label, _ in columns_of(table) or ()]
     texts = all(isinstance(label, str) for label in labels)
     return tuple(map(str, labels)) if labels and texts else None
 
@@ -143,7 +121,7 @@ def entries_of(table: Any, name: str) -> Any:
         pyarrow's.
     """
     check_collected(table, name)
-    columns = _columns(table)
+    columns = columns_of(table)
     if columns is not None:
         matrix = numbers_of(table, name)
         if matrix is not None:
@@ -220,7 +198,7 @@ def check_columns(table: Any, seen: list[tuple[str, ...]], name: str) -> None:
         name: What the table is, for the error message.
     """
     check_collected(table, name)
-    columns = _columns(table) if is_table(table) else None
+    columns = columns_of(table) if is_table(table) else None
     names = tuple(str(label) for label, _ in columns or ())
     if names:
         check_names(names, seen, name)
@@ -249,7 +227,7 @@ def _is_plain(table: Any) -> bool:
     return first.kind in "biuf" and first.isbuiltin != 2
 
 
-def _columns(table: Any) -> list[tuple[Any, Any]] | None:
+def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
     """Names and columns; `None` of what is a column itself."""
     names = getattr(table, "column_names", getattr(table, "columns", None))
     if names is None or getattr(table, "ndim", 2) == 1:

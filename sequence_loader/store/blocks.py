@@ -24,9 +24,10 @@ from sequence_loader.checks import (
 )
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.mends import number_mend
+from sequence_loader.rows.mends import no_numbers, rows_differ
 from sequence_loader.rows.objects import array_of, from_objects
-from sequence_loader.rows.tables import entries_of, is_table, matrix_of
+from sequence_loader.rows.odd_columns import matrix_of
+from sequence_loader.rows.tables import entries_of, is_table
 from sequence_loader.rows.values import (
     SCALE_DOWN,
     DoesNotFit,
@@ -180,10 +181,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
     try:
         array = array_of(values, name)
     except ValueError:
-        raise ValueError(
-            f"{argument(name)} must hold rows of one shape; received {shown(values)}, "
-            f"whose rows differ. Pad them to one length."
-        ) from None
+        raise rows_differ(given, name) from None
     array = from_objects(array, name)
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
@@ -191,11 +189,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
             f"the block; received shape {array.shape}. Pass the entries of these rows."
         )
     if array.dtype.kind in "OUST":
-        names = "Encode labels as integers, and pass their names as class_names=[...]"
-        raise TypeError(
-            f"{argument(name)} must hold numbers; received dtype {array.dtype}. "
-            f"{number_mend(given, array, name) or names}."
-        )
+        raise no_numbers(given, array, name)
     check_real(name, array.dtype)
     dtype = checked_dtype(array.dtype, name)
     if is_floating(array.dtype) and np.isnan(array).any():

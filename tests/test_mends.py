@@ -1,0 +1,306 @@
+"""What an error says is to be done is done here, as it is written, and works."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy
+import scipy.sparse as sp
+import sklearn.feature_extraction.text
+import sklearn.preprocessing
+from refusals import refused
+
+from sequence_loader import SparseBatchSequence, convert
+
+X = sp.csr_array(np.eye(3, 4, dtype="float32"))
+
+LABELS = [["a", "b"], [], ["b"]]
+SETS = {
+    "lists": LABELS,
+    "tuples": [tuple(each) for each in LABELS],
+    "sets": [set(each) for each in LABELS],
+    "array": np.array([*LABELS, None], object)[:3],
+    "Series": pd.Series(LABELS),
+    "polars": pl.Series(LABELS),
+    "pyarrow": pa.array(LABELS),
+    "with None": [["a", "b"], None, ["b"]],
+    "Series with None": pd.Series([["a", "b"], None, ["b"]]),
+}
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_lists_of_labels(kind: str, tmp_path: Path) -> None:
+    """A 0/1 matrix is what they become; none of them can be padded."""
+    y: Any = SETS[kind]
+    calls = {
+        "sequence": lambda: SparseBatchSequence(X, y),
+        "convert": lambda: convert(X, tmp_path / "a.store", y=y),
+        "block": lambda: convert([(X, y)], tmp_path / "a.store", class_names=["a"]),
+    }
+    for call in calls.values():
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        said = str(caught.value)
+        assert len(said) < 500 and "Pad" not in said
+        mend = re.search(r"Pass a column of 0 .* has it: (.*)\.$", said)
+        assert mend is not None, said
+        made = eval(mend[1], {**vars(sklearn.preprocessing), "y": y})
+        assert sp.issparse(made) and made.toarray().tolist() == [[1, 1], [0, 0], [0, 1]]
+        batch = SparseBatchSequence(X, made)[0]
+        assert batch[1].tolist() == [[1, 1], [0, 0], [0, 1]]
+        for source, options in ((X, {"y": made}), ([(X, made)], {})):
+            store = convert(source, tmp_path / "b.store", overwrite=True,
+                            class_names=["a", "b"], **options)
+            assert store.y.tolist() == [[1, 1], [0, 0], [0, 1]]
+            assert store.class_names == ("a", "b")
+
+
+def test_lists_of_numbers_may_be_labels_or_sequences() -> None:
+    y = [[1, 2], [], [3]]
+    said = refused(
+        ValueError,
+        "`y` must hold rows of one shape; received [[1, 2], [], [3]], whose rows "
+        "differ. Pad them to one length; or, if they are labels, pass a column of 0 "
+        "and 1 for each label",
+        call=lambda: SparseBatchSequence(X, y),
+    )
+    mend = re.search(r"has it: (.*)\.$", said)
+    made = eval(mend[1], {**vars(sklearn.preprocessing), "y": y})
+    assert SparseBatchSequence(X, made)[0][1].tolist() == [
+        [1, 1, 0], [0, 0, 0], [0, 0, 1]
+    ]
+    refused(
+        ValueError,
+        "`sample_weight` must hold rows of one shape",
+        "whose rows differ. Pad them to one length.",
+        call=lambda: SparseBatchSequence(X, [0, 1, 2], [[1, 2], [], [3]]),
+    )
+    # Rows of one length are an array, as before.
+    objects = pd.Series([[1, 2], [3, 4], [5, 6]])
+    refused(
+        TypeError,
+        "Pass rows of one length as an array, np.array(y.to_list()).",
+        call=lambda: SparseBatchSequence(X, objects),
+    )
+    made = SparseBatchSequence(X, np.array(objects.to_list()))
+    assert made[0][1].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_multilabel_is_for_files_of_svmlight(tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "x.npz", X)
+    for source in (X, tmp_path / "x.npz"):
+        for option in ({"multilabel": True}, {"label_store": tmp_path / "l.store"}):
+            said = "Leave it out, and pass `y` with a column"
+            with pytest.raises(TypeError, match=said):
+                convert(source, tmp_path / "a.store", y=["a", "b", "b"],
+                        overwrite=True, **option)
+        binarizer = sklearn.preprocessing.MultiLabelBinarizer(sparse_output=True)
+        store = convert(
+            source,
+            tmp_path / "a.store",
+            y=binarizer.fit_transform([["x", "y"], [], ["y"]]),
+            class_names=binarizer.classes_,
+            overwrite=True,
+        )
+        assert store.y.tolist() == [[1, 1], [0, 0], [0, 1]]
+        assert store.class_names == ("x", "y")
+
+
+DATES = [dt.date(2020, 1, 1), dt.date(2020, 1, 2), dt.date(2020, 1, 4)]
+DAYS = [18262.0, 18263.0, 18265.0]
+NAMES = {
+    "np": np, "pd": pd, "scipy": scipy,
+    "HashingVectorizer": sklearn.feature_extraction.text.HashingVectorizer,
+}
+
+
+def tables(columns: dict[str, Any]) -> list[Any]:
+    return [pd.DataFrame(columns), pl.DataFrame(columns), pa.table(columns)]
+
+
+def followed(said: str, begin: str, **names: Any) -> Any:
+    """What the expression behind some words of a message is, up to the next mend."""
+    found = re.search(re.escape(begin) + r"(.*?)(; or|, and as y|\.$)", said)
+    assert found is not None, said
+    return eval(found[1], {**NAMES, **names})
+
+
+def served(x: Any, **options: Any) -> Any:
+    return SparseBatchSequence(x, **options)[0][0]
+
+
+@pytest.mark.parametrize("place", range(3), ids=["pandas", "polars", "pyarrow"])
+def test_a_table_with_a_column_of_dates(place: int, tmp_path: Path) -> None:
+    expected = [[1, 18262], [2, 18263], [3, 18265]]
+    x = tables({"n": [1.0, 2, 3], "when": DATES})[place]
+    for name, call in (
+        ("x", lambda: SparseBatchSequence(x)),
+        ("block", lambda: convert([x], tmp_path / "a.store")),
+    ):
+        said = refused(TypeError, "column 'when' of dates. Pass ", call=call)
+        made = followed(said, "days as numbers: ", **{name: x})
+        assert served(made).tolist() == expected
+        store = convert([made], tmp_path / "b.store", overwrite=True)
+        assert store[:].toarray().tolist() == expected
+        begin = {"x": "the others: ", "block": "Pass "}[name]
+        made = followed(said, begin, **{name: x})
+        assert served(made).tolist() == [[1], [2], [3]]
+    # As y of either: numbers, never classes.
+    for call in (
+        lambda: SparseBatchSequence(X, x),
+        lambda: convert(X, tmp_path / "c.store", y=x),
+        lambda: convert([(X, x)], tmp_path / "c.store"),
+    ):
+        said = refused(
+            TypeError, "`y` must hold numbers; received a", "with column 'when' of "
+            "dates. Pass days as numbers: ", call=call,
+        )
+        made = followed(said, "days as numbers: ", y=x)
+        assert SparseBatchSequence(X, made)[0][1].tolist() == expected
+        store = convert(X, tmp_path / "d.store", y=made, overwrite=True)
+        assert store.y.tolist() == expected
+        made = followed(said, "; or ", y=x)
+        assert SparseBatchSequence(X, made)[0][1].tolist() == [[1], [2], [3]]
+
+
+TIMES = {
+    "NumPy's": pd.to_datetime(DATES),
+    "with a time zone": pd.to_datetime(DATES).tz_localize("UTC"),
+    "objects": np.array(DATES, object),
+    "aware objects": np.array(
+        [dt.datetime(d.year, d.month, d.day, tzinfo=dt.timezone.utc) for d in DATES],
+        object,
+    ),
+    "periods": pd.PeriodIndex(DATES, freq="D"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_dates_of_any_type(kind: str) -> None:
+    frame = pd.DataFrame({"when": TIMES[kind]})
+    for x in (frame, frame["when"]):
+        said = refused(TypeError, call=lambda x=x: SparseBatchSequence({"a": x}))
+        begin = "days as numbers: "
+        made = followed(said, begin, x={"a": x})
+        assert np.ravel(served({"a": made})["a"]).tolist() == DAYS
+    said = refused(TypeError, call=lambda: SparseBatchSequence(X, frame))
+    made = followed(said, "days as numbers: ", y=frame)
+    assert np.ravel(SparseBatchSequence(X, made)[0][1]).tolist() == DAYS
+    if "objects" in kind:
+        y = TIMES[kind].tolist()
+        said = refused(TypeError, "to numbers", call=lambda: SparseBatchSequence(X, y))
+        made = followed(said, "such as days: ", y=y)
+        assert SparseBatchSequence(X, made)[0][1].tolist() == DAYS
+
+
+def test_durations_and_times_of_day() -> None:
+    durations = [dt.timedelta(days=1), dt.timedelta(hours=12)]
+    durations.append(dt.timedelta(seconds=0.25))
+    for x in tables({"n": [1.0, 2, 3], "long": durations}):
+        said = refused(
+            TypeError, "column 'long' of durations", call=lambda: SparseBatchSequence(x)
+        )
+        made = followed(said, "seconds as numbers: ", x=x)
+        assert served(made).tolist() == [[1, 86400], [2, 43200], [3, 0.25]]
+    for x in tables({"n": [1.0, 2, 3], "at": [dt.time(1), dt.time(2), dt.time(3)]}):
+        said = refused(
+            TypeError, "'at' of times of day", call=lambda: SparseBatchSequence(x)
+        )
+        made = followed(said, "Pass the others: ", x=x)
+        assert served(made).tolist() == [[1], [2], [3]]
+        said = refused(TypeError, call=lambda: SparseBatchSequence(X, x))
+        made = followed(said, "Pass ", y=x)
+        assert SparseBatchSequence(X, made)[0][1].tolist() == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("place", range(3), ids=["pandas", "polars", "pyarrow"])
+def test_a_table_with_a_column_of_categories(place: int, tmp_path: Path) -> None:
+    kinds: Any = ["b", "a", "b"]
+    kinds = [
+        pd.Categorical(kinds),
+        pl.Series(kinds, dtype=pl.Enum(["a", "b"])),
+        pa.array(kinds).dictionary_encode(),
+    ][place]
+    table = [pd.DataFrame, pl.DataFrame, pa.table][place]
+    x = table({"n": [1.0, 2, 3], "kind": kinds})
+    codes = [0, 1, 0] if place == 2 else [1, 0, 1]
+    said = refused(
+        TypeError, "with column 'kind' of categories. Pass codes, for an Embedding: ",
+        call=lambda: SparseBatchSequence(x),
+    )
+    made = followed(said, "for an Embedding: ", x=x)
+    batch = served(made)
+    assert batch["others"].tolist() == [[1], [2], [3]]
+    assert batch["kind"].tolist() == codes and batch["kind"].dtype.kind in "iu"
+    alone = table({"kind": kinds})
+    said = refused(TypeError, call=lambda: SparseBatchSequence(alone))
+    made = followed(said, "for an Embedding: ", x=alone)
+    assert served(made).tolist() == codes
+    said = refused(TypeError, call=lambda: SparseBatchSequence({"a": x["kind"]}))
+    made = followed(said, "for an Embedding: ", x={"a": x["kind"]})
+    assert served({"a": made})["a"].tolist() == codes
+    if place < 2:  # one column for each
+        hot = [[1, 0, 1], [2, 1, 0], [3, 0, 1]]
+        made = followed(said := refused(
+            TypeError, call=lambda: SparseBatchSequence(x)
+        ), "a column for each, ", x=x)
+        assert "with column 'kind'" in said
+        found = served(made)
+        assert sorted(map(tuple, found.T.tolist())) == sorted(zip(*hot))
+        said = refused(TypeError, call=lambda: convert([x], tmp_path / "a.store"))
+        made = followed(said, "a column for each category, ", block=x)
+        store = convert([made], tmp_path / "a.store")
+        assert (store[:].toarray() == found).all()
+
+
+TEXTS = ["one two", "six", "one two"]
+
+
+@pytest.mark.parametrize("place", range(3), ids=["pandas", "polars", "pyarrow"])
+def test_a_table_with_a_column_of_texts(place: int, tmp_path: Path) -> None:
+    x = tables({"n": [1.0, 2, 3], "text": TEXTS, "more": list("xyz")})
+    x = x[place]
+    said = refused(
+        TypeError, "`x` holds items that are not numbers", "with column 'text' of texts. Pass {",
+        call=lambda: SparseBatchSequence(x),
+    )
+    x = x.select(["n", "text"]) if place else x[["n", "text"]]
+    said = refused(TypeError, call=lambda: SparseBatchSequence(x))
+    inputs, transform = re.search(r"Pass (.*) with transform=(\{.*?\})", said).groups()
+    inputs = eval(inputs, {**NAMES, "x": x})
+    transform = eval(transform, NAMES)
+    batch = served(inputs, transform=transform)
+    assert batch["others"].tolist() == [[1], [2], [3]]
+    texts = batch["text"]
+    assert texts.shape == (3, 4096) and (texts[0] == texts[2]).all()
+    assert (texts[0] != texts[1]).any()
+    if place < 2:
+        made = followed(said, "of categories, ", x=x)
+        assert served(made).shape == (3, 3)
+        said = refused(TypeError, call=lambda: convert([x], tmp_path / "a.store"))
+        made = followed(said, "; or ", block=x)
+        store = convert([made], tmp_path / "a.store")
+        assert store.shape == (3, 4097)
+        assert store[:].toarray()[:, 0].tolist() == [1, 2, 3]
+
+
+def test_a_transform_that_returns_dates() -> None:
+    def give(rows: Any) -> Any:
+        return pd.DataFrame({"n": rows.toarray()[:, 0], "when": DATES})
+
+    said = refused(
+        TypeError,
+        "it returned a DataFrame with column 'when' of dates. Return columns of num",
+        call=lambda: SparseBatchSequence(X, transform=give)[0],
+    )
+    mended = followed(said, "alone: ", rows=give(X))
+    made = served(X, transform=lambda rows: mended)
+    assert made.tolist() == [[1], [0], [0]]
