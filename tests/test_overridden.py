@@ -206,6 +206,56 @@ def test_an_attribute_changes_neither():
     assert_serves(sequence.to_tf_dataset(), sequence)
 
 
+class Counting(SparseBatchSequence):
+    """Other batches in each epoch, by hooks that call `super` or do not."""
+
+    passes = begun = 0
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + 100 * self.passes + 10_000 * self.begun, y
+
+    def on_epoch_begin(self):
+        self.begun += 1
+
+    def on_epoch_end(self):
+        self.passes += 1
+        super().on_epoch_end()
+
+
+class Jumping(SparseBatchSequence):
+    """Every second epoch."""
+
+    def on_epoch_end(self):
+        super().on_epoch_end()
+        self.set_epoch(self.epoch // 2 * 2 + 2)
+
+
+def test_hooks_of_a_subclass_are_called():
+    """Keras calls those of a sequence, and knows of none of a dataset."""
+    plain, counting = made(SparseBatchSequence), made(Counting)
+    dataset = counting.to_tf_dataset()
+    expected = []
+    for epoch in range(3):
+        plain.set_epoch(epoch)
+        expected.append([x + 100 * epoch + 10_000 * (epoch + 1) for x, _ in plain])
+        for (x, _), right in zip(dataset, expected[-1], strict=True):
+            np.testing.assert_array_equal(x, right)
+    again = made(Counting)
+    repeated = iter(again.to_tf_dataset().repeat())
+    for right in sum(expected, []):
+        np.testing.assert_array_equal(next(repeated)[0], right)
+    for _ in zip(range(2), dataset):  # left before its end
+        pass
+    assert (counting.begun, counting.passes) == (4, 3)
+    jumping, served = made(Jumping), []
+    dataset = jumping.to_tf_dataset()
+    for epoch in (0, 2, 4):
+        plain.set_epoch(epoch)
+        served = [y.numpy().tolist() for _, y in dataset]
+        assert served == [y.tolist() for _, y in plain]
+
+
 def test_one_pass_keeps_its_order():
     sequence = made(Doubled)
     expected = [y.tolist() for _, y in sequence]

@@ -124,6 +124,14 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         finally:
             fixed.epoch, fixed.marks = before
 
+    def _call_hook(self, name: str) -> None:
+        """Calls what a subclass may override, of an iteration that says so itself."""
+        self._fixed.is_told = True
+        try:
+            getattr(self, name)()
+        finally:
+            self._fixed.is_told = False
+
     def _reader(self) -> keras_frames.Reader:
         """Who calls a method of this sequence."""
         found = keras_frames.reader()
@@ -152,6 +160,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
 
     def on_epoch_begin(self) -> None:
         """Called by Keras, or by a wrapper or a loop of your own before a pass."""
+        if self._fixed.is_told:
+            return
         check_epoch(self._plan.shard, self._pipeline.check_same)
         if self._output == "csr" and keras_backend() == "jax":
             check_columns(self._pipeline.reader.num_columns)
@@ -166,6 +176,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         Once all batches were read, the next epoch follows, whoever calls: at once in
         a loop of your own, otherwise where the next pass begins.
         """
+        if self._fixed.is_told:
+            return
         reader = self._reader()
         self._epochs.end(
             reader,

@@ -31,6 +31,7 @@ def dataset_of_override(
     epoch: int,
     begin: Callable[[], tuple[int, int, int]],
     served: Callable[[int, int], None],
+    hook: Callable[[str], None],
 ) -> tf.data.Dataset:
     """Builds the dataset.
 
@@ -42,6 +43,7 @@ def dataset_of_override(
             first batch.
         served: Called with that number and that epoch once the last batch has been
             handed out.
+        hook: Calls a method of that name, which Keras calls of sequences alone.
 
     Returns:
         A dataset of tuples or dicts of tensors, SparseTensors where rows are sparse.
@@ -66,6 +68,8 @@ def dataset_of_override(
 
     def batches() -> Iterator[Any]:
         epoch, iteration, start = begin()
+        if iteration >= 0:  # else it shows what batches are like
+            hook("on_epoch_begin")
         for number in range(start, num_batches):
             with visits:
                 if ended.is_set():
@@ -74,6 +78,8 @@ def dataset_of_override(
                 _check_structure(specs, tf.nest.map_structure(_spec, batch), number)
             if number == num_batches - 1:
                 served(iteration, epoch)
+                if iteration >= 0:
+                    hook("on_epoch_end")
             yield batch
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)

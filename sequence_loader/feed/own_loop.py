@@ -101,7 +101,9 @@ class FixedEpoch(threading.local):
     Attributes:
         epoch: The epoch that the iteration serves; `None` outside of one.
         marks: Whether what it reads counts as read by a loop of the user's own.
+        is_told: Whether the begin and the end of the iteration are known without hooks.
     """
 
     epoch: int | None = None
     marks: bool = False
+    is_told: bool = False

@@ -228,8 +228,10 @@ class SparseBatchSequence(EpochSequence):
         It serves what ``seq[i]`` serves, in order. Each full iteration is followed by
         the next epoch; one that is left early is served again. `workers` batches are
         prepared at once and `max_queue_size` kept ready, of large ones as many as take
-        256 MiB. A subclass that overrides ``seq[i]`` or `len` is asked for one batch
-        after the other instead; its first two batches tell the shapes.
+        256 MiB. A subclass that overrides ``seq[i]``, `len` or a hook is asked for one
+        batch after the other instead; its first two batches tell the shapes. Its
+        `on_epoch_begin` is called before an iteration, and its `on_epoch_end` when the
+        last batch has been read.
 
         Returns:
             ``tf.data.Dataset`` of ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
@@ -255,7 +257,8 @@ class SparseBatchSequence(EpochSequence):
         served = type(self)
         if any(getattr(served, name) is not own for name, own in _SERVING.items()):
             count = len(self) if self.num_batches is None else self.num_batches
-            dataset = dataset_of_override(self._read_at, count, **iterations)
+            hooks = {"hook": self._call_hook, **iterations}
+            dataset = dataset_of_override(self._read_at, count, **hooks)
         else:
             dataset = make_dataset(
                 lambda: self._pipeline, prefetch=self._queue_size, **iterations
@@ -304,6 +307,8 @@ class SparseBatchSequence(EpochSequence):
 
 _SERVING = {
     name: getattr(SparseBatchSequence, name)
-    for name in ("__getitem__", "__len__", "num_batches")
+    for name in (
+        "__getitem__", "__len__", "num_batches", "on_epoch_begin", "on_epoch_end"
+    )
 }
 """What decides on the batches: `to_tf_dataset` asks a subclass that overrides one."""
