@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import sklearn.feature_extraction.text
 import sklearn.preprocessing
 from refusals import refused
 
-from sequence_loader import SparseBatchSequence, convert
+from sequence_loader import SparseBatchSequence, convert, open_store
+from sequence_loader.importers.source import SourceError
 
 X = sp.csr_array(np.eye(3, 4, dtype="float32"))
 
@@ -269,7 +271,9 @@ def test_a_table_with_a_column_of_texts(place: int, tmp_path: Path) -> None:
     x = tables({"n": [1.0, 2, 3], "text": TEXTS, "more": list("xyz")})
     x = x[place]
     said = refused(
-        TypeError, "`x` holds items that are not numbers", "with column 'text' of texts. Pass {",
+        TypeError,
+        "`x` holds items that are not numbers",
+        "with column 'text' of texts. Pass {",
         call=lambda: SparseBatchSequence(x),
     )
     x = x.select(["n", "text"]) if place else x[["n", "text"]]
@@ -304,3 +308,79 @@ def test_a_transform_that_returns_dates() -> None:
     mended = followed(said, "alone: ", rows=give(X))
     made = served(X, transform=lambda rows: mended)
     assert made.tolist() == [[1], [0], [0]]
+
+
+# Of `convert`
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_more_columns_than_like(base: int, tmp_path: Path) -> None:
+    train, later = tmp_path / "a.svm", tmp_path / "c.svm"
+    train.write_text(f"0 {base}:1 {base + 1}:2\n1 {base + 1}:3\n")
+    later.write_text(f"0 {base}:4 {base + 6}:5\n1 {base + 1}:6\n")
+    like = tmp_path / "a.store"
+    convert(train, like, zero_based=base == 0)
+    with pytest.raises(SourceError, match="2 features, counted from") as caught:
+        convert(later, tmp_path / "c.store", like=like)
+    said = str(caught.value)
+    assert said.endswith(", and then these.") and "Leave" not in said
+    mend = re.search(r"again, with num_features=(\d+) and zero_based=(\w+),", said)
+    options: Any = {"num_features": int(mend[1]), "zero_based": eval(mend[2])}
+    first = convert(train, like, overwrite=True, **options)
+    store = convert(later, tmp_path / "c.store", like=like)
+    assert first[:].toarray()[:, :2].tolist() == [[1, 2], [0, 3]]
+    assert first.num_features == store.num_features == 7
+    assert store[0:1].toarray().tolist() == [[4, 0, 0, 0, 0, 0, 5]]
+    assert store[1:2].toarray()[0, 1] == 6
+
+
+def test_more_columns_than_a_store_that_is_not_of_svmlight(tmp_path: Path) -> None:
+    (tmp_path / "c.svm").write_text("0 0:4 6:5\n")
+    x = np.eye(2)
+    convert(x, tmp_path / "a.store")
+    with pytest.raises(SourceError, match="Write that store again with 7 features"):
+        convert(tmp_path / "c.svm", tmp_path / "c.store", like=tmp_path / "a.store")
+    convert(np.eye(2, 7), tmp_path / "a.store", overwrite=True)
+    store = convert(
+        tmp_path / "c.svm", tmp_path / "c.store", like=tmp_path / "a.store",
+        zero_based=True,
+    )
+    assert store[:].toarray().tolist() == [[4, 0, 0, 0, 0, 0, 5]]
+
+
+def test_labels_that_the_store_in_like_has_not(tmp_path: Path) -> None:
+    like = tmp_path / "a.store"
+    convert(X, like, y=["b", "a", "b"])
+    (tmp_path / "y.svm").write_text("7 0:1\n")
+    names = ["a", "b", "z"]
+    for source, options, y in (
+        (X, {"y": ["a", "z", "b"]}, [0, 2, 1]),
+        ([(X, ["a", "z", "b"])], {}, [0, 2, 1]),
+        ([(X, [0, 2, 1])], {}, [0, 2, 1]),
+    ):
+        said = "the class names of the store in `like` must"
+        with pytest.raises(ValueError, match=said) as caught:
+            convert(source, tmp_path / "b.store", like=like, **options)
+        assert "('a', 'b')" in str(caught.value)
+        store = convert(source, tmp_path / "b.store", like=like, class_names=names,
+                        overwrite=True, **options)
+        assert store.y.tolist() == y and store.class_names == tuple(names)
+        store.close()
+        shutil.rmtree(tmp_path / "b.store")
+    with pytest.raises(ValueError, match="^`class_names` must hold every label"):
+        convert(X, tmp_path / "b.store", y=["a", "z", "b"], class_names=["a", "b"])
+
+
+def test_a_store_with_other_names_than_like(tmp_path: Path) -> None:
+    convert(X, tmp_path / "a.store", y=["b", "a", "c"])
+    convert(X, tmp_path / "b.store", y=["b", "c", "c"])
+    said = "in `like`, .'a', 'b', 'c'.; it has"
+    with pytest.raises(ValueError, match=said) as caught:
+        convert(tmp_path / "b.store", tmp_path / "c.store", like=tmp_path / "a.store")
+    found = re.search(r"Pass the labels as y, (.*), where store is (.*)\.$",
+                      str(caught.value))
+    other = eval(found[2], {"open_store": open_store})
+    y = eval(found[1], {"np": np, "store": other})
+    store = convert(tmp_path / "b.store", tmp_path / "c.store", y=y,
+                    like=tmp_path / "a.store")
+    assert store.y.tolist() == [1, 2, 2] and store.class_names == ("a", "b", "c")

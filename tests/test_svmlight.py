@@ -297,7 +297,7 @@ def test_mends_of_another_base_than_that_of_what_must_fit(tmp_path: Path) -> Non
     store = convert(headed, tmp_path / "h.store", multilabel=True)
     assert store[:].toarray().tolist() == [[5, 0, 7], [0, 6, 0]]
     wide = written(tmp_path / "w.svm", "2 3 4\n1,3 0:5 2:7\n2 5:6\n")
-    with pytest.raises(SourceError, match="Leave larger columns out.$"):
+    with pytest.raises(SourceError, match="says 3 features, .* Write 6 there.$"):
         convert(wide, tmp_path / "w.store")
 
 
@@ -318,7 +318,7 @@ def test_a_store_like_another_has_its_features_and_classes(tmp_path: Path) -> No
         (matrix, {"feature_names": list("abdc")}, "'b', 'c', 'd'.; it has .'a', 'b', "),
         (matrix, {"class_names": ["NK", "B", "T"]}, "must begin with those of the"),
         (path, {"class_names": ["B", "NK"]}, "in `like`, .*'NK', 'T'.* Leave `class_"),
-        (matrix, {"y": ["new"] * 6}, "`class_names` must hold .* without .'new'"),
+        (matrix, {"y": ["new"] * 6}, "store in `like` must hold .* without .'new'"),
     ):
         with pytest.raises(ValueError, match=said):
             convert(source, tmp_path / "c.store", like=tmp_path / "a.store", **options)

@@ -13,6 +13,7 @@ from sequence_loader.checks import absolute_path
 from sequence_loader.importers.columns import Column
 from sequence_loader.importers.formats import left_out, open_files
 from sequence_loader.importers.label_rule import LabelRule
+from sequence_loader.importers.labels import NamesOfStore
 from sequence_loader.importers.model import Model
 from sequence_loader.importers.python_blocks import files_or_blocks, read_blocks
 from sequence_loader.importers.side_files import check_free, side_files
@@ -195,7 +196,8 @@ def convert(
     model = None if like is None else Model.of(like)
     names = checked_names("class_names", class_names, None)
     if model is not None:
-        names = model.classes(names)
+        given, names = names, model.classes(names)
+        names = names if given or names is None else NamesOfStore(names)
     rule = LabelRule(names, classes, missing_labels)
     targets = Column("y", y, names, bool(classes))
     weights = Column("sample_weight", sample_weight)

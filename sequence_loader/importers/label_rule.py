@@ -11,7 +11,13 @@ import scipy.sparse as sp
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array
 from sequence_loader.checks import ABSENT, one_of, shown
-from sequence_loader.importers.labels import Named, named, number_of, placed
+from sequence_loader.importers.labels import (
+    Named,
+    NamesOfStore,
+    named,
+    number_of,
+    placed,
+)
 
 MISSING = ("refuse", "zero-weight")
 """What can be done with rows whose label is missing."""
@@ -115,11 +121,14 @@ class LabelRule:
         most = float(known.max()) if places and known.size else -1.0
         needed = int(min(most, 2**62)) + 1  # it may be infinite
         if needed > len(self.class_names or ()):
+            whose, mend = argument("class_names"), "Pass all names, or none"
+            if isinstance(self.class_names, NamesOfStore):
+                whose = f"the class names of the store in {argument('like')}"
+                mend = f"Pass all names as {argument('class_names')}, its own first"
             raise ValueError(
-                f"{argument('class_names')} must name each class, of which "
+                f"{whose} must name each class, of which "
                 f"{argument('y')} has {needed}, counted from 0; received "
-                f"{len(self.class_names or ())}: {shown(self.class_names)}. Pass all "
-                f"names, or none."
+                f"{len(self.class_names or ())}: {shown(self.class_names)}. {mend}."
             )
         short = sample_weight is not None and np.shape(sample_weight)[:1] != (len(y),)
         if self.missing == "refuse" or short:  # which the writer refuses

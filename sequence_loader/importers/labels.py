@@ -40,6 +40,10 @@ class Named:
     numbers: bool = False
 
 
+class NamesOfStore(tuple[str, ...]):
+    """Class names that nobody gave: those of the store that rows must fit to."""
+
+
 def named(
     values: Any, *, numbers: bool = False, name: str = "y", given: Any = None
 ) -> Named | Array:
@@ -203,6 +207,14 @@ def class_places(
         )
     missing = [name for name in names if key(name) not in known]
     if missing:
+        if isinstance(class_names, NamesOfStore):
+            raise ValueError(
+                f"the class names of the store in {argument('like')} must hold every "
+                f"label of the rows; received {shown(tuple(class_names))}, without "
+                f"{shown(missing)}. Correct or leave out those rows, or pass as "
+                f"{argument('class_names')} those of that store, and behind them what "
+                f"is missing."
+            )
         raise ValueError(
             f"{argument('class_names')} must hold every label of the rows; received "
             f"{shown(tuple(class_names))}, without {shown(missing)}. Add what is "

@@ -13,6 +13,7 @@ import numpy as np
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Integers
 from sequence_loader.checks import shown
+from sequence_loader.importers.labels import NamesOfStore
 from sequence_loader.importers.source import Advance, Block, Source
 from sequence_loader.store.blocks import WRITE_PIECE_VALUES
 from sequence_loader.store.format import MANIFEST, SIDE_FILES
@@ -44,10 +45,17 @@ def read_stores(
     with open_store(paths) as store:
         known, has_y = store.class_names, store.y is not None
         if has_y and known is not None and class_names not in (None, known):
+            labels = "the labels as y, np.array(store.class_names)[store.y]"
+            if isinstance(class_names, NamesOfStore):
+                raise ValueError(
+                    f"the class names of {paths[0]} must be those of the store in "
+                    f"{argument('like')}, {shown(class_names)}; it has {shown(known)}. "
+                    f"Pass {labels}, where store is open_store({str(paths[0])!r})."
+                )
             raise ValueError(
                 f"{argument('class_names')} must be those of the store, "
                 f"{shown(known)}; received {shown(class_names)}. Leave it out, or pass "
-                f"the labels as y."
+                f"{labels}."
             )
         return [
             Source(

@@ -220,17 +220,36 @@ def _columns(
             mend = ", or remove its first line, if columns count from 1"
         elif other_base:
             mend = f", or pass {argument('zero_based', False)}"
-        if whose != "num_features":
+        if whose == "like":
             raise SourceError(
                 f"{name} has columns up to {spill.high}, and {argument(whose)} "
-                f"{wanted} features, counted from {shift}. Leave larger columns out"
-                f"{mend}."
+                f"{wanted} features, counted from {shift}. "
+                f"{_wider(found, says == 'like', not shift)}{mend}."
+            )
+        if whose == "source":
+            raise SourceError(
+                f"{name} has columns up to {spill.high}, and its first line says "
+                f"{wanted} features, counted from {shift}. Write {found} there{mend}."
             )
         raise SourceError(
             f"{argument('num_features')} must be at least {found}, for the columns in "
             f"use; received {wanted}. Leave it out{mend}."
         )
     return bool(zero_based), wanted or found
+
+
+def _wider(num_features: int, is_svmlight: bool, zero_based: bool) -> str:
+    """What to do about rows that have more columns than the store in `like`."""
+    if not is_svmlight:
+        return (
+            f"Write that store again with {num_features} features, or this file "
+            f"without the larger columns"
+        )
+    return (
+        f"Convert the files of that store again, with "
+        f"{argument('num_features', num_features)} and "
+        f"{argument('zero_based', zero_based)}, and then these"
+    )
 
 
 def _other_base(num_features: int | None, zero_based: bool) -> str:
