@@ -143,6 +143,8 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
             around = keras_calls.running_call().around
             trains = keras_calls.is_made_by_fit(found.consumer)
             self._epochs.meet(found.consumer, around, is_hooked, trains=trains)
+            if uses_legacy_keras():  # which calls no `on_epoch_begin`
+                self._check_csr()
         if self._epochs.resumes:
             self._check_resumes(found.consumer)
         return found
@@ -158,16 +160,20 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
                 f"state whose `rows_trained` is 0 to train them again."
             )
 
-    def on_epoch_begin(self) -> None:
-        """Called by Keras, or by a wrapper or a loop of your own before a pass."""
-        if self._fixed.is_told:
-            return
-        check_epoch(self._plan.shard, self._pipeline.check_same)
+    def _check_csr(self) -> None:
+        """Refuses scipy matrices that Keras would not take, or take wrongly."""
         if self._output == "csr" and keras_backend() == "jax":
             check_columns(self._pipeline.reader.num_columns)
         elif self._output == "csr":
             rows = self._plan.batch(self.epoch, 0).rows
             check_no_scipy(leaves(self._pipeline.reader.read_features(rows)))
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras, or by a wrapper or a loop of your own before a pass."""
+        if self._fixed.is_told:
+            return
+        check_epoch(self._plan.shard, self._pipeline.check_same)
+        self._check_csr()
         self._epochs.begin(self._reader())
 
     def on_epoch_end(self) -> None:

@@ -135,7 +135,6 @@ def test_torch_does_not_bother_the_user() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=HUNG_SECONDS)
 
 
-@about("keras_3")  # Keras 2 does not say that it begins
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_scipy_matrices_are_refused_where_keras_takes_none(method: str) -> None:
     x = uneven(20, 5)
