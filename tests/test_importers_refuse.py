@@ -316,7 +316,7 @@ def test_damaged_matrix_market(text: str, message: str, tmp_path: Path) -> None:
         ("%%MatrixMarket matrix coordinate real general\n", "it is MatrixMarket. Pass "
          "format='matrix-market'", {}),
         ("2 5 4\n0 1:1\n", "its first line says 2 rows, and it has 1", {}),
-        ("1 5 4\n0 5:1\n", "has columns up to 5, and its first line says 5 features", {}),
+        ("1 5 4\n0 5:1\n", "columns up to 5, and its first line says 5 features", {}),
         ("1 5 4\n4 1:1\n", "('0', '1', '2', '3'), without ['4']", {}),
         ("1 5 4\n3 1:1\n", "`num_features` must be 5", {"num_features": 6}),
         ("1 5 4\n3 1:1\n", "`zero_based` must be True", {"zero_based": False}),

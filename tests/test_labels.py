@@ -182,7 +182,7 @@ def test_numbers_in_a_text_file(
     pieces: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sequence_loader.importers.source.TEXT_BYTES", pieces)
-    monkeypatch.setattr("sequence_loader.importers.column_files.ROWS", 2)
+    monkeypatch.setattr("sequence_loader.importers.csv_column.ROWS", 2)
     for text, y in (
         ("3\n-1\n07\n", np.array([3, -1, 7])),
         ("3\n.5\n1e3\n", np.array([3, 0.5, 1000])),
@@ -692,7 +692,7 @@ def test_empty_lines_at_the_end_of_a_table(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: line 3 is empty"):
         convert([marked(2, 2)], tmp_path / "b.store", y=f"{path}:kind")
     path.write_text("id,kind\n1,a\n2,b\n3,c\n")
-    with pytest.raises(ValueError, match="in their order.$"):
+    with pytest.raises(ValueError, match=f"{path}:NAME if its first line is a name.$"):
         convert([marked(3, 2)], tmp_path / "b.store", y=f"{path}:1")
 
 

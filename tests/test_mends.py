@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import pickle
 import re
 import shutil
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import scipy
+import scipy.io
 import scipy.sparse as sp
 import sklearn.feature_extraction.text
 import sklearn.preprocessing
@@ -384,3 +389,168 @@ def test_a_store_with_other_names_than_like(tmp_path: Path) -> None:
     store = convert(tmp_path / "b.store", tmp_path / "c.store", y=y,
                     like=tmp_path / "a.store")
     assert store.y.tolist() == [1, 2, 2] and store.class_names == ("a", "b", "c")
+
+
+# Files that are y
+
+
+def binary_files(folder: Path) -> dict[str, tuple[str, str]]:
+    """Files and columns that are no text, and what is said of them."""
+    obs = pd.DataFrame({"kind": pd.Categorical(["b", "a", "b"])}, index=list("xyz"))
+    made = anndata.AnnData(X, obs=obs)
+    made.write_h5ad(folder / "c.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the version of zarr's format
+        made.write_zarr(folder / "c.zarr")
+    obs.to_parquet(folder / "c.parquet")
+    obs.reset_index().to_feather(folder / "c.feather")
+    return {
+        "c.h5ad": ("an HDF5 file", "kind"),
+        "c.zarr": ("a zarr directory", "kind"),
+        "c.parquet": ("a parquet file", "kind"),
+        "c.feather": ("an Arrow file", "kind"),
+    }
+
+
+def test_a_column_of_a_binary_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """What the message says is done, in the folder, word for word."""
+    monkeypatch.chdir(tmp_path)
+    for file, (kind, column) in binary_files(tmp_path).items():
+        for y in (f"{file}:{column}", file):
+            with pytest.raises(ValueError, match=f"it is {kind}. Pass ") as caught:
+                convert(X, "a.store", y=y)
+        with pytest.raises(ValueError, match=f"it is {kind}. Pass ") as caught:
+            convert(X, "a.store", y=f"{file}:{column}")
+        said = str(caught.value)
+        found = re.search(r"what (.*) writes, as (y.csv:\w+)\.$", said)
+        eval(found[1], {"pd": pd, "anndata": anndata})
+        store = convert(X, "b.store", y=found[2], overwrite=True)
+        assert store.y.tolist() == [1, 0, 1] and store.class_names == ("a", "b")
+        assert ("label_column='kind' instead" in said) == (file in ("c.h5ad", "c.zarr"))
+        if "label_column" in said:
+            store = convert(file, "b.store", label_column="kind", overwrite=True)
+            assert store.y.tolist() == [1, 0, 1]
+        with pytest.raises(ValueError, match=f"it is {kind}. Pass what ") as caught:
+            convert(X, "a.store", sample_weight=f"{file}:{column}")
+        assert "label_column" not in str(caught.value)
+
+
+def test_other_files_that_are_no_text(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("y.npz", k=[1, 2, 3], y=[4, 5, 6])
+    convert(X, "y.store", y=[4, 5, 6])
+    for file, begin in (
+        ("y.npz", "by itself: "), ("y.npz:y", "by itself: "), ("y.store", "Pass what ")
+    ):
+        with pytest.raises(ValueError, match=begin) as caught:
+            convert(X, "a.store", y=file)
+        mend = re.search(rf"{begin}(.*?\))(\.| writes\.)$", str(caught.value))
+        eval(mend[1], {"np": np, "open_store": open_store})
+        store = convert(X, "b.store", y="y.npy", overwrite=True)
+        assert store.y.tolist() == ([1, 2, 3] if file == "y.npz" else [4, 5, 6])
+    pickled = pickle.dumps(["a", "b", "a"])
+    utf16 = "a\nb\na\n".encode("utf-16")
+    Path("y.pkl").write_bytes(pickled)
+    Path("y.pkl.gz").write_bytes(gzip.compress(pickled))
+    Path("y.txt.gz").write_bytes(gzip.compress(gzip.compress(b"a\nb\na\n")))
+    Path("y16.txt").write_bytes(utf16)
+    Path("latin.txt").write_bytes(b"\xe9\nb\n\xe9\n")
+    with zipfile.ZipFile("y.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    with zipfile.ZipFile("y.zip", "w") as archive:
+        archive.writestr("y.txt", "a\nb\na\n")
+    Path("folder").mkdir()
+    for file, said in (
+        ("y.pkl", "it is a pickle. Write what it holds with numpy.save"),
+        ("y.pkl.gz", "it is a pickle. Write what it holds with numpy.save"),
+        ("y.txt.gz", "it is packed. Unpack it"),
+        ("y16.txt", "it is a text in UTF-16. Write it in UTF-8"),
+        ("latin.txt", "invalid continuation byte. Write it in UTF-8"),
+        ("y.xlsx", "it is an Excel file. Pass what pd.read_excel"),
+        ("y.zip", "it is a zip archive. Unpack it"),
+        ("folder", "it is a directory. Pass a file"),
+        ("folder:y", "it is a directory. Pass a file"),
+    ):
+        for column in ("", ":y") if ":" not in file else ("",):
+            with pytest.raises(ValueError, match=said):
+                convert(X, "a.store", y=file + column)
+    np.save("y.npy", np.asarray(pickle.loads(Path("y.pkl").read_bytes())).astype(str))
+    assert convert(X, "c.store", y="y.npy").y.tolist() == [0, 1, 0]
+
+
+def test_y_of_another_length(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("y.npy", np.arange(4))
+    Path("y.txt").write_text("kind\na\nb\na\n")
+    with pytest.raises(ValueError, match="received 4. Pass the y .* in their order.$"):
+        convert(X, "a.store", y="y.npy")
+    with pytest.raises(ValueError, match="; y.txt:NAME if its first line is a name.$"):
+        convert(X, "a.store", y="y.txt")
+    assert convert(X, "a.store", y="y.txt:kind").y.tolist() == [0, 1, 0]
+
+
+def test_a_matrix_that_may_be_meant_the_other_way(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scipy.io.mmwrite("m.mtx", sp.coo_array(X))
+    four, three = list("abab"), list("aba")
+    Path("y.txt").write_text("a\nb\na\nb\n")
+    for y in (four, "y.txt"):
+        with pytest.raises(ValueError, match="received 4. Pass transpose=True, if the"):
+            convert("m.mtx", "a.store", y=y)
+        store = convert("m.mtx", "b.store", y=y, transpose=True, overwrite=True)
+        assert store.shape == (4, 3) and store.y.tolist() == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="Pass transpose=True, if the 4 columns are "):
+        convert("m.mtx", "a.store", sample_weight=[1, 2, 3, 4])
+    with pytest.raises(ValueError, match="received 3. Leave `transpose` out, if the 3"):
+        convert("m.mtx", "a.store", y=three, transpose=True)
+    assert convert("m.mtx", "a.store", y=three).y.tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="received 5. Pass the y of these rows, in th"):
+        convert("m.mtx", "c.store", y=list("ababa"))
+    sp.save_npz("m.npz", X)  # which has no such option
+    with pytest.raises(ValueError, match="received 4. Pass the y of these rows, in th"):
+        convert("m.npz", "c.store", y=four)
+
+
+def test_a_first_line_that_is_taken_for_names(tmp_path: Path, monkeypatch: Any) -> None:
+    """`1,a` may be names, or a row: then one is lacking, and the error says so."""
+    monkeypatch.chdir(tmp_path)
+    x, file = np.eye(4), Path("ids.csv")
+    for first in (0, 1):
+        file.write_text("".join(f"{first + i},{'abba'[i]}\n" for i in range(4)))
+        said = rf"received 3. .* the first line, \['{first}', 'a'\], was taken for name"
+        with pytest.raises(ValueError, match=said) as caught:
+            convert(x, "b.store", y=f"ids.csv:{first}")
+        assert str(caught.value).endswith(
+            "if it is a row, write names above it, and pass ids.csv:NAME."
+        )
+        file.write_text("id,label\n" + file.read_text())
+        store = convert(x, "a.store", y="ids.csv:label", overwrite=True)
+        assert store.y.tolist() == [0, 1, 1, 0] and store.class_names == ("a", "b")
+        # By number the names would be a row.
+        with pytest.raises(ValueError, match="; ids.csv:NAME if its first line is a"):
+            convert(x, "b.store", y="ids.csv:1")
+    # With too many rows the first line is not why.
+    for y in ("ids.csv:id", "ids.csv:label"):
+        with pytest.raises(ValueError, match="received 4. Pass .*, in their order.$"):
+            convert(X, "b.store", y=y)
+        with pytest.raises(ValueError, match="received 4. Pass .*, in their order.$"):
+            convert(np.eye(5), "b.store", y=y)
+
+
+def test_rows_of_a_list() -> None:
+    for rows, expected in (
+        ([1.0, 2.0], [1, 2]),
+        (np.array([1.0, 2.0]), [1, 2]),
+        (pd.Series([1.0, 2.0]), [1, 2]),
+        (pl.Series([1.0, 2.0]), [1, 2]),
+        ([1.0, 0.0, 1.0], [0, 2]),
+        ([1, 0, 1], [0, 2]),
+    ):
+        with pytest.raises((TypeError, ValueError), match="Convert it with ") as caught:
+            SparseBatchSequence(X, rows=rows)
+        said = str(caught.value)
+        mend = re.search(r"Convert it with (.*?)(, if it is a mask)?\.$", said)
+        made = eval(mend[1], {"np": np, "rows": rows})
+        assert SparseBatchSequence(X, rows=made).batch_rows(0).tolist() == expected

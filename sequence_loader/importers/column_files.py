@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,23 +20,23 @@ from numpy.lib import format as npy
 from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, shown
+from sequence_loader.importers.binary_files import (
+    begins_as_npy,
+    binary_fault,
+    key_of_archive,
+)
+from sequence_loader.importers.csv_column import BETWEEN, Entries, is_table, records
 from sequence_loader.importers.labels import Named
-from sequence_loader.importers.source import PACKED, lines, open_text
+from sequence_loader.importers.source import lines, open_text
 from sequence_loader.importers.text_numbers import INTEGER, MEANT, REAL, beyond
 from sequence_loader.rows.values import DoesNotFit, cast
 
-ROWS = 1 << 16
-"""Records of a csv that are made an array at a time."""
-COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+\Z")
 SVMLIGHT = re.compile(r"\S*\s+[0-9]+:\S")
 PARTED = re.compile(r"[\"';,\t ]")
-BETWEEN = re.compile(r"[\s;,]+")
 QUOTED = re.compile(r"([\"'])([^\"']*)\1\Z")
 LABELLED = re.compile(r"\"?([0-9]{1,12})\"?[\s,;]+\S")
 """The number of a row before its label, as R writes them."""
 IN_QUOTES = re.compile(r'"(?:[^"]|"")*"\Z')
-FIELD = re.compile(r'(^|[;,\t])"[^"]*(""[^"]*)*("|\Z)')
-"""What stands in quotes in a line of a csv."""
 
 
 def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
@@ -64,33 +63,35 @@ def read_column(name: str, given: str, classes: bool = False) -> Array | Named:
     path, column = Path(given), ""
     if not path.exists():
         table, colon, column = given.rpartition(":")
-        if not colon or not os.path.isfile(table):
+        if not colon or not os.path.exists(table):
             raise FileNotFoundError(
                 f"{argument(name)} must be an array, a .npy file, a text with an entry "
                 f"on each line, or table.csv:column; there is no {given}. Check the "
                 f"path."
             )
         path = Path(table)
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    if magic[:4] == b"PK\3\4" or magic == b"\x93NUMPY" or path.suffix == ".npy":
-        return _npy(name, path)
+    if path.is_file() and (begins_as_npy(path) or path.suffix in (".npy", ".npz")):
+        return _npy(name, path, column)
     try:
+        if (fault := binary_fault(name, path, column)) is not None:
+            raise ValueError(fault)
         numbers = _numbers(_texts(path, column), path, None if classes else name)
         if numbers is not None:
             return numbers
-        return _names(_texts(path, column), _is_table(path, column))
+        return _names(_texts(path, column), is_table(path, column))
     except (ValueError, csv.Error, EOFError) as error:
         why = str(error).rstrip(".")
         if isinstance(error, csv.Error):
             why += ". Write a quote within quotes twice"
+        if isinstance(error, UnicodeDecodeError):
+            why += ". Write it in UTF-8"
         raise ValueError(
             f"{argument(name)} must be an array, a .npy file, a text with an entry on "
             f"each line, or table.csv:column; {path} cannot be read: {why}."
         ) from None
 
 
-def _npy(name: str, path: Path) -> Array:
+def _npy(name: str, path: Path, column: str) -> Array:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -105,9 +106,10 @@ def _npy(name: str, path: Path) -> Array:
         ) from None
     if not isinstance(values, np.ndarray):
         values.close()
+        array = f"np.load({str(path)!r})[{key_of_archive(path, column)!r}]"
         raise ValueError(
             f"{argument(name)} must be one array; received {path}, an archive of "
-            f"several. Write the array with numpy.save."
+            f"several. Write the array by itself: np.save('{name}.npy', {array})."
         )
     return values
 
@@ -120,14 +122,10 @@ def _is_npy_of_values(path: Path) -> bool:
     return False
 
 
-Entries = tuple[Sequence[int], list[str]]
-"""Numbers of lines, from 1, and what is in them."""
-
-
 def _texts(path: Path, column: str) -> Iterator[Entries]:
     """The entries, in lists of bounded size."""
-    if _is_table(path, column):
-        yield from _records(path, column)
+    if is_table(path, column):
+        yield from records(path, column)
         return
     with open_text(path) as file:
         decoder, line = codecs.getincrementaldecoder("utf-8-sig")(), 1
@@ -140,40 +138,6 @@ def _texts(path: Path, column: str) -> Iterator[Entries]:
                 entries = [_entry(each, line + i) for i, each in enumerate(entries)]
             yield range(line, line + len(entries)), entries
             line += len(entries)
-
-
-def _is_table(path: Path, column: str) -> bool:
-    suffixes = [each.lower() for each in path.suffixes if each.lower() not in PACKED]
-    return bool(column) or suffixes[-1:] in ([".csv"], [".tsv"])
-
-
-def _records(path: Path, column: str) -> Iterator[Entries]:
-    with io.TextIOWrapper(open_text(path), "utf-8-sig", newline="") as text:
-        head = re.split("[\r\n]", FIELD.sub(r"\1", text.read(1 << 16)), maxsplit=1)[0]
-        text.seek(0)
-        reader = csv.reader(text, delimiter=_delimiter(head), strict=True)
-        first = [each.strip() for each in next(reader, [])]
-        place, named = _place(path, column, first)
-        found, numbers, blank = [], [], 0
-        if not named:
-            found, numbers = [first[place]], [1]
-        for record in reader:
-            blank = blank or reader.line_num * (not record)
-            if not record:  # as at the end of many files
-                continue
-            if blank:
-                raise ValueError(f"line {blank} is empty. Remove it, or complete it")
-            if len(record) != len(first):
-                raise ValueError(
-                    f"line {reader.line_num} has {len(record)} entries, and the first "
-                    f"one {len(first)}. Complete it"
-                )
-            found.append(record[place].strip())
-            numbers.append(reader.line_num)
-            if len(found) >= ROWS:
-                yield numbers, found
-                found, numbers = [], []
-        yield numbers, found
 
 
 def _entry(text: str, line: int) -> str:
@@ -189,37 +153,6 @@ def _entry(text: str, line: int) -> str:
             f"line, or name a column of a csv, as in table.csv:label"
         )
     return text
-
-
-def _delimiter(head: str) -> str:
-    """What stands between the columns, by what the first line has outside quotes."""
-    fields = re.split("[;\t]", head.strip())
-    if len(fields) > 1 and any(map(COMMA.match, fields)):
-        head = head.replace(",", "")  # of decimals, as in 1,5;2
-    counts = {each: head.count(each) for each in ";\t,"}
-    return max(counts, key=counts.__getitem__) if any(counts.values()) else ","
-
-
-def _place(path: Path, column: str, first: list[str]) -> tuple[int, bool]:
-    """Where a column is, and whether by its name in the first line, or its number."""
-    data = all(REAL.match(text) or MEANT.match(text) for text in first)
-    data = data and first != [*map(str, range(len(first)))]
-    numbered = column.isdecimal() and int(column) < len(first)
-    if column and first.count(column) == 1 and not (data and numbered):
-        return first.index(column), True
-    if not column and len(first) == 1:
-        return 0, False
-    if numbered:
-        return int(column), False
-    wrong = f"has {first.count(column)} columns" if column else "has several columns"
-    mend = f"Name one of them, as in {path}:{first[-1] if first else 'label'}"
-    if first.count(column) > 1:
-        mend = "Give each a name of its own"
-    elif len(first) == 1 and column in BETWEEN.split(first[0]):
-        mend = "Write commas or tabs between columns, and a name over each"
-    raise ValueError(
-        f"it {wrong}{f' {column!r}' if column else ''}: {shown(first)}. {mend}"
-    )
 
 
 def _numbers(

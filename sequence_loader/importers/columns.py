@@ -12,6 +12,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.batches.targets import as_array
 from sequence_loader.checks import shown
 from sequence_loader.importers.column_files import read_column
+from sequence_loader.importers.csv_column import header_of
 from sequence_loader.importers.labels import Named, named, names_of, placed
 from sequence_loader.rows.indexes import check_order, joined
 from sequence_loader.rows.tables import check_collected, is_table
@@ -30,6 +31,8 @@ class Column:
 
     Attributes:
         class_names: What the integers stand for, where classes were given.
+        turned: How many rows the source would have if its columns were its rows, and
+            the `transpose` that makes it so; `None` where no option does.
 
     Raises:
         OSError: The file cannot be read.
@@ -46,6 +49,7 @@ class Column:
         self._name, self._file = name, ""
         self._given, self._beside = given, list[Any]()
         self.class_names: tuple[str, ...] | None = None
+        self.turned: tuple[int, bool] | None = None
         self._values: Any = None
         check_collected(given, name)
         if sp.issparse(given):
@@ -95,12 +99,26 @@ class Column:
                 self._refuse(str(num_rows))
 
     def _refuse(self, rows: str) -> None:
-        header = os.path.exists(self._file) and str(self._values.shape[0] - 1) == rows
-        hint = f"; {self._file}:NAME if its first line is a name" if header else ""
+        count = self._values.shape[0]
+        mend = f"Pass the {self._name} of these rows, in their order"
+        if self.turned is not None and self.turned[0] == count:
+            transpose = argument("transpose", self.turned[1])
+            turn = f"Pass {transpose}"
+            if not self.turned[1]:
+                turn = f"Leave {argument('transpose')} out"
+            mend = f"{turn}, if the {count} columns are the rows; or p{mend[1:]}"
+        elif self._file:
+            table, names = header_of(self._file)
+            if names and not rows.isdecimal():  # there may be one row more
+                mend += (
+                    f"; the first line, {shown(names, 60)}, was taken for names: if it "
+                    f"is a row, write names above it, and pass {table}:NAME"
+                )
+            elif table and not names and str(count - 1) == rows:
+                mend += f"; {table}:NAME if its first line is a name"
         raise ValueError(
             f"{argument(self._name)} must have one entry for each row, {rows} in all; "
-            f"received {self._values.shape[0]}. Pass the {self._name} of these rows, "
-            f"in their order{hint}."
+            f"received {count}. {mend}."
         )
 
 

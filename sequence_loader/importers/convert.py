@@ -226,6 +226,9 @@ def convert(
             f"{first.name} has no columns, and a store has at least one feature. "
             f"Check that it is the file that was meant."
         )
+    if len(sources) == 1 and first.transposed is not None:
+        turned = first.num_features, not first.transposed
+        targets.turned = weights.turned = turned
     called = checked_names("feature_names", feature_names, None) or first.feature_names
     if model is not None:
         model.check(first, called)

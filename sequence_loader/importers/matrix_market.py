@@ -138,7 +138,9 @@ def _read(
                 first += rows.num_rows
                 yield Block(rows)
 
-    return Source(str(path), shape[1], stored, blocks, work)
+    return Source(
+        str(path), shape[1], stored, blocks, work, transposed=transpose
+    )
 
 
 @dataclass(frozen=True)

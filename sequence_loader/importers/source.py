@@ -86,6 +86,7 @@ class Source:
         feature_metadata: The same, for each feature.
         row_names: () -> what the rows are called in it, or `None`.
         metadata: What the store is to remember of the source.
+        transposed: Whether rows and columns change places, where an option says so.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Source:
     feature_metadata: dict[str, list[str]] = field(default_factory=dict)
     row_names: Callable[[], list[str]] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    transposed: bool | None = None
 
 
 def first_of_alike(sources: Sequence[Source]) -> Source:

@@ -50,7 +50,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
     if given.dtype.kind not in "iu":
         raise TypeError(
             f"`rows` must hold integers or booleans; received dtype {given.dtype}. "
-            f"{_typed(given, num_rows)}"
+            f"{_typed(rows, given, num_rows)}"
         )
     if int(given.min()) < 0 or int(given.max()) >= num_rows:
         wrong = given[(given < 0) | (given >= num_rows)][0]
@@ -66,7 +66,7 @@ def checked_subset(rows: Any, num_rows: int) -> Integers | None:
         most = counts.argmax()
         mend = "Pass np.unique(rows), or draw with replacement by a sampler."
         if _is_mask(ids, num_rows):
-            mend = "Convert it with rows.astype(bool), if it is a mask."
+            mend = f"Convert it with {_array(rows)}.astype(bool), if it is a mask."
         raise ValueError(
             f"`rows` must hold each row once; received row {values[most]} "
             f"{counts[most]} times. {mend}"
@@ -86,7 +86,12 @@ def _shaped(rows: Any, given: npt.NDArray[Any]) -> str:
     return f"shape {given.shape}. Pass what a scikit-learn splitter gives, or None"
 
 
-def _typed(given: npt.NDArray[Any], num_rows: int) -> str:
+def _array(rows: Any) -> str:
+    """What has the types that NumPy can change."""
+    return "rows" if isinstance(rows, np.ndarray) else "np.asarray(rows)"
+
+
+def _typed(rows: Any, given: npt.NDArray[Any], num_rows: int) -> str:
     """What to make of rows that are neither integers nor booleans."""
     try:
         numbers = given.astype(np.float64)
@@ -96,8 +101,8 @@ def _typed(given: npt.NDArray[Any], num_rows: int) -> str:
         return "Pass row ids or a mask; leave out, or fill, what is missing."
     known = {type(each) for each in given} if given.dtype.kind == "O" else set()
     if known <= {bool, np.bool_} and known or _is_mask(numbers, num_rows):
-        return "Convert it with rows.astype(bool)."
-    return "Convert it with rows.astype('int64')."
+        return f"Convert it with {_array(rows)}.astype(bool)."
+    return f"Convert it with {_array(rows)}.astype('int64')."
 
 
 def _is_mask(numbers: npt.NDArray[Any], num_rows: int) -> bool:
