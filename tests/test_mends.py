@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 import pickle
 import re
 import shutil
@@ -24,7 +25,7 @@ import sklearn.feature_extraction.text
 import sklearn.preprocessing
 from refusals import refused
 
-from sequence_loader import SparseBatchSequence, convert, open_store
+from sequence_loader import SparseBatchSequence, convert, open_store, open_texts
 from sequence_loader.importers.source import SourceError
 
 X = sp.csr_array(np.eye(3, 4, dtype="float32"))
@@ -554,3 +555,50 @@ def test_rows_of_a_list() -> None:
         mend = re.search(r"Convert it with (.*?)(, if it is a mask)?\.$", said)
         made = eval(mend[1], {"np": np, "rows": rows})
         assert SparseBatchSequence(X, rows=made).batch_rows(0).tolist() == expected
+
+
+# Of texts
+
+
+@pytest.mark.parametrize("kind", ["header", "none", "jsonl"])
+def test_a_column_of_ids_as_labels(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """The column is named, and which else there are; each mend is tried."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{i}", f"hello world {i} and more", "ab"[i % 2]) for i in range(60)]
+    names = ("label", "text", "kind")
+    if kind == "jsonl":
+        file = "t.jsonl"
+        text = "".join(json.dumps(dict(zip(names, row))) + "\n" for row in rows)
+        options: Any = {"label_column": "label"}
+        said = "column 'label' holds 60 different ones in 60 rows, such as 'u0'."
+        others: list[Any] = ["text"]
+    else:
+        file = "t.csv"
+        text = "".join(",".join(row) + "\n" for row in rows)
+        options = {"header": kind == "header"}
+        if kind == "header":
+            text = ",".join(names) + "\n" + text
+            options["label_column"] = "label"
+            said = "column 'label' holds 60 different ones in 60 rows, such as 'u0'."
+            others = ["text", "kind"]
+        else:
+            said = "column 0, which was guessed, holds 60 different ones in 60 rows, su"
+            others = [1, 2]
+    Path(file).write_text(text)
+    with pytest.raises(ValueError) as caught:
+        open_texts(file, **options)
+    found = str(caught.value)
+    assert said in found and f"the labels, one of {others}; " in found
+    options.pop("label_column", None)
+    last = "kind" if kind != "none" else 2
+    mended = open_texts(file, label_column=last, text_columns=others[:1], **options)
+    assert mended.y.tolist() == [0, 1] * 30 and mended[1] == "hello world 1 and more"
+    none = open_texts(file, label_column=None, text_columns=others[:1], **options)
+    assert none.y is None and none[1] == "hello world 1 and more"
+    classes = [row[0] for row in rows]
+    first = "label" if kind != "none" else 0
+    known = open_texts(
+        file, label_column=first, class_names=classes, text_columns=others[:1],
+        **options,
+    )
+    assert known.y.tolist() == list(range(60))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sequence_loader.arguments import argument
@@ -58,6 +58,11 @@ class Columns:
         ]
         label = None if self.label is None else called[self.label]
         return label, tuple(called[place] for place in self.texts)
+
+    def beside_label(self) -> tuple[Any, tuple[Any, ...]]:
+        """The label as a user writes it, and so all other columns; of keys the texts."""
+        places = tuple(place for place in range(self.count) if place != self.label)
+        return replace(self, texts=places or self.texts).names()
 
 
 def csv_columns(

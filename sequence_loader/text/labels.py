@@ -56,6 +56,8 @@ class Labels:
         class_names: All names, or `None`.
         first_label: 0 or 1; `None` for names; or ``"auto"``.
         names_from: The file that the names were read from, if nobody named it.
+        column: The column that they stand in, in words.
+        others: What the other columns are called.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Labels:
         class_names: Sequence[str] | None,
         first_label: Any,
         names_from: str = "",
+        column: str = "it",
+        others: Sequence[Any] = (),
     ) -> None:
         self._names_from = names_from
+        self._column, self._others = column, tuple(others)
         self._names = None if class_names is None else tuple(class_names)
         self._first_label = first_label
         self._places = {name: place for place, name in enumerate(self._names or ())}
@@ -157,11 +162,7 @@ class Labels:
                 _mixed(),
             )
         if len(self._found) == MOST_CLASSES:
-            raise ValueError(
-                f"{argument('label_column')} must hold labels; it holds more than "
-                f"{MOST_CLASSES:,} different ones, such as {shown(text)}. Pass the "
-                f"column of the labels, or all of them as {argument('class_names')}."
-            )
+            raise self._no_labels(f"more than {MOST_CLASSES:,} different ones", text)
         self._places[text] = len(self._found)
         self._found.append(text)
         return len(self._found) - 1
@@ -249,12 +250,17 @@ class Labels:
         """Raises ValueError if labels are no classes: ids, or texts."""
         count = len(self._first_places)
         if len(codes) >= 20 and 2 * count > len(codes):
-            raise ValueError(
-                f"{argument('label_column')} must hold labels; it holds {count:,} "
-                f"different ones in {len(codes):,} rows, such as "
-                f"{shown(next(iter(self.known)))}. Pass the column of the labels, or, "
-                f"if it is that, all of them as {argument('class_names')}."
-            )
+            found = f"{count:,} different ones in {len(codes):,} rows"
+            raise self._no_labels(found, next(iter(self.known)))
+
+    def _no_labels(self, found: str, such: str) -> ValueError:
+        others = f", one of {shown(list(self._others))}" if self._others else ""
+        return ValueError(
+            f"{argument('label_column')} must hold labels; {self._column} holds "
+            f"{found}, such as {shown(such, 40)}. Pass the column of the labels"
+            f"{others}; {argument('label_column', None)} if there are none; or, if it "
+            f"is that, all labels as {argument('class_names')}."
+        )
 
     @property
     def is_guessed(self) -> bool:

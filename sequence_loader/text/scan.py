@@ -212,7 +212,12 @@ class _Scan:
             if not sample:
                 return None
             names_from = self._options.names_from
-            self._labels = Labels(sample[:SAMPLE], names, first_label, names_from)
+            place, others = columns.beside_label()
+            told = self._options.label_column != AUTO
+            self._labels = Labels(
+                sample[:SAMPLE], names, first_label, names_from,
+                f"column {place!r}{'' if told else ', which was guessed,'}", others,
+            )
         try:
             return list(map(self._labels.known.__getitem__, map(label, rows)))
         except (KeyError, TypeError):
