@@ -532,6 +532,12 @@ def test_a_first_line_that_is_taken_for_names(tmp_path: Path, monkeypatch: Any) 
         # By number the names would be a row.
         with pytest.raises(ValueError, match="; ids.csv:NAME if its first line is a"):
             convert(x, "b.store", y="ids.csv:1")
+    # It may be as many as there are columns, by chance: then both are said.
+    scipy.io.mmwrite("m.mtx", sp.coo_array(X))
+    file.write_text("1,a\n2,b\n3,b\n4,a\n")
+    with pytest.raises(ValueError, match="Leave `transpose` out.* taken for names: if"):
+        convert("m.mtx", "b.store", y="ids.csv:1", transpose=True)
+    file.write_text("id,label\n" + file.read_text())
     # With too many rows the first line is not why.
     for y in ("ids.csv:id", "ids.csv:label"):
         with pytest.raises(ValueError, match="received 4. Pass .*, in their order.$"):

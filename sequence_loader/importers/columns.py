@@ -102,12 +102,11 @@ class Column:
         count = self._values.shape[0]
         mend = f"Pass the {self._name} of these rows, in their order"
         if self.turned is not None and self.turned[0] == count:
-            transpose = argument("transpose", self.turned[1])
-            turn = f"Pass {transpose}"
-            if not self.turned[1]:
-                turn = f"Leave {argument('transpose')} out"
+            turn = f"Leave {argument('transpose')} out"
+            if self.turned[1]:
+                turn = f"Pass {argument('transpose', True)}"
             mend = f"{turn}, if the {count} columns are the rows; or p{mend[1:]}"
-        elif self._file:
+        if self._file:
             table, names = header_of(self._file)
             if names and not rows.isdecimal():  # there may be one row more
                 mend += (

@@ -150,8 +150,7 @@ def odd_column(table: Any, name: str) -> OddColumn | None:
     """The first column of a table that is none of numbers; `None` if there is none.
 
     Args:
-        table: Anything; only tables are looked at, and of a column by itself only what
-            has another mend than labels or texts have.
+        table: Anything; only tables are looked at. One of one axis is that column.
         name: The argument it came in.
     """
     if not is_table(table):
@@ -159,7 +158,7 @@ def odd_column(table: Any, name: str) -> OddColumn | None:
     columns = columns_of(table)
     if columns is None:
         kind = column_kind(table, name)
-        return kind and OddColumn(table, name, None, (), kind)  # type: ignore
+        return None if kind is None else OddColumn(table, name, None, (), kind)
     found = {}
     for label, column in columns:
         kind = column_kind(column, name)

@@ -60,7 +60,7 @@ class Columns:
         return label, tuple(called[place] for place in self.texts)
 
     def beside_label(self) -> tuple[Any, tuple[Any, ...]]:
-        """The label as a user writes it, and so all other columns; of keys the texts."""
+        """The label as a user writes it, and so all others; of keys, the texts."""
         places = tuple(place for place in range(self.count) if place != self.label)
         return replace(self, texts=places or self.texts).names()
 
