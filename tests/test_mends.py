@@ -608,3 +608,33 @@ def test_a_column_of_ids_as_labels(kind: str, tmp_path: Path, monkeypatch: Any) 
         **options,
     )
     assert known.y.tolist() == list(range(60))
+
+
+@pytest.mark.parametrize("place", range(3), ids=["pandas", "polars", "pyarrow"])
+def test_what_is_missing_among_texts_and_categories(
+    place: int, tmp_path: Path
+) -> None:
+    x = tables({"n": [1.0, 2, 3], "text": ["one two", None, "six"]})[place]
+    said = refused(TypeError, call=lambda: SparseBatchSequence(x))
+    inputs, transform = re.search(r"Pass (.*) with transform=(\{.*?\})", said).groups()
+    inputs = eval(inputs, {**NAMES, "x": x})
+    batch = served(inputs, transform=eval(transform, NAMES))
+    assert batch["others"].tolist() == [[1], [2], [3]]
+    assert np.count_nonzero(batch["text"], axis=1).tolist() == [2, 0, 1]
+    if place < 2:
+        said = refused(TypeError, call=lambda: convert([x], tmp_path / "a.store"))
+        store = convert([followed(said, "; or ", block=x)], tmp_path / "a.store")
+        assert store[:].toarray()[:, 0].tolist() == [1, 2, 3] and store.nnz == 6
+    kinds: Any = ["b", None, "a"]
+    kinds = [
+        pd.Categorical(kinds),
+        pl.Series(kinds, dtype=pl.Enum(["a", "b"])),
+        pa.array(kinds).dictionary_encode(),
+    ][place]
+    x = [pd.DataFrame, pl.DataFrame, pa.table][place]({"n": [1.0, 2, 3], "k": kinds})
+    for given in ({"a": x["k"]}, x):
+        said = refused(TypeError, call=lambda given=given: SparseBatchSequence(given))
+        made = followed(said, "for an Embedding: ", x=given)
+        found = served(made) if given is not x else served(made)["k"]
+        assert found.tolist() == ([1, 0, 2] if place == 2 else [2, 0, 1])
+        assert found.dtype.kind in "iu"

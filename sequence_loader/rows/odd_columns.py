@@ -43,6 +43,7 @@ class OddColumn:
         label: What the column is called, or `None` if the table is that column.
         others: All columns of the table that are none of numbers.
         kind: What it holds, in the plural.
+        lacks: Whether some of it is missing.
     """
 
     table: Any
@@ -50,6 +51,7 @@ class OddColumn:
     label: Any
     others: tuple[Any, ...]
     kind: str
+    lacks: bool = False
 
     @property
     def what(self) -> str:
@@ -73,7 +75,20 @@ class OddColumn:
             if self.label is None and package(self.table) == "pyarrow":
                 made = "{0}.dictionary_encode().unify_dictionaries().combine_chunks()"
                 made += ".indices"
+            if self.lacks:  # it becomes 0, for an Embedding takes no -1
+                made = {
+                    "polars": f"({made} + 1).fill_null(0)",
+                    "pyarrow": f"np.asarray({made}.fill_null(-1)) + 1",
+                }.get(package(self.table), f"{made} + 1")
         return None if made is None else made.format(self._column)
+
+    @property
+    def texts(self) -> str:
+        """The column as texts alone: what is missing is an empty one."""
+        if not self.lacks:
+            return self._column
+        pandas = hasattr(self.table, "iloc")
+        return f"{self._column}.{'fillna' if pandas else 'fill_null'}('')"
 
     @property
     def replaced(self) -> str | None:
@@ -115,14 +130,14 @@ class OddColumn:
             return f"{{'others': {self.without()}, {str(self.label)!r}: {made}}}"
 
         if self.kind == "texts":
-            made = f"{column} with transform={HASHING}"
+            made = f"{self.texts} with transform={HASHING}"
             if not alone:
                 transform = f"{{'others': None, {str(self.label)!r}: {HASHING}}}"
-                made = f"{beside(column)} with transform={transform}"
+                made = f"{beside(self.texts)} with transform={transform}"
         elif self.kind == "categories":
-            made = f"codes, for an Embedding: {self.numbers}"
-            if not alone:
-                made = f"codes, for an Embedding: {beside(str(self.numbers))}"
+            codes = str(self.numbers) if alone else beside(str(self.numbers))
+            absent = ", 0 where one is missing" * self.lacks
+            made = f"codes{absent}, for an Embedding: {codes}"
         elif self.replaced is not None:
             made = f"{self.unit} as numbers: {self.replaced}"
         elif self.kind == "lists":
@@ -158,16 +173,23 @@ def odd_column(table: Any, name: str) -> OddColumn | None:
     columns = columns_of(table)
     if columns is None:
         kind = column_kind(table, name)
-        return None if kind is None else OddColumn(table, name, None, (), kind)
-    found = {}
-    for label, column in columns:
-        kind = column_kind(column, name)
-        if kind is not None:
-            found[label] = kind
+        if kind is None:
+            return None
+        return OddColumn(table, name, None, (), kind, _lacks(table))
+    kinds = [(*each, column_kind(each[1], name)) for each in columns]
+    found = [each for each in kinds if each[2] is not None]
     if not found:
         return None
-    label, kind = next(iter(found.items()))
-    return OddColumn(table, name, label, tuple(found), kind)
+    label, column, kind = found[0]
+    others = tuple(label for label, *_ in found)
+    return OddColumn(table, name, label, others, str(kind), _lacks(column))
+
+
+def _lacks(column: Any) -> bool:
+    if hasattr(column, "isna"):
+        return bool(np.any(column.isna()))
+    count = getattr(column, "null_count", 0)  # of polars a method
+    return bool(count() if callable(count) else count)
 
 
 def column_kind(column: Any, name: str) -> str | None:
@@ -222,7 +244,7 @@ def matrix_of(table: Any, name: str, whole: np.dtype[Any] | None = None) -> Any:
         )
     mend = f"{odd.without(*odd.others)}, and as y what is a label"
     if odd.kind == "texts" and package(table) != "pyarrow":
-        vectors = f"{HASHING}({odd.name}[{odd.label!r}])"
+        vectors = f"{HASHING}({odd.texts})"
         mend += f"; or scipy.sparse.hstack([{odd.without(*odd.others)}, {vectors}])"
     elif odd.kind == "categories" and odd.one_hot is not None:
         mend += f"; or, a column for each category, {odd.one_hot}"
