@@ -920,6 +920,11 @@ def test_what_a_sampler_knows_of_rows_in_another_order(kind, name):
             SparseBatchSequence(x, sampler=kind(right, seed=1), rows=rows)
     with pytest.raises(ValueError, match=f"`{name}` must have its rows in the order"):
         SparseBatchSequence(np.eye(4), x, sampler=kind(y, seed=1))
+    states = [
+        SparseBatchSequence(np.eye(4), seed=1, sampler=kind(given, seed=1)).state_dict()
+        for given in (y, y.to_numpy())
+    ]
+    assert states[0] == states[1]
     copied = pickle.loads(pickle.dumps(kind(y, seed=1)))
     assert copied == kind(y.to_numpy(), seed=1) == kind(y, seed=1)
 

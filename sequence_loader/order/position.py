@@ -128,7 +128,7 @@ def _parameters(sampler: Sampler) -> dict[str, Any]:
     held: Any = sampler  # one of a user's own need not be a dataclass
     if not dataclasses.is_dataclass(held):
         return {}
-    names = [each.name for each in dataclasses.fields(held)]
+    names = [each.name for each in dataclasses.fields(held) if each.init]
     values = {name: getattr(sampler, name) for name in names}
     seed = values.get("seed")
     if isinstance(seed, DrawnSeed):
