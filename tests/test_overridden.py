@@ -256,6 +256,39 @@ def test_hooks_of_a_subclass_are_called():
         assert served == [y.tolist() for _, y in plain]
 
 
+class Planned(SparseBatchSequence):
+    """Epochs of its own, or as many as `planned` has."""
+
+    planned = ()
+
+    def on_epoch_begin(self):
+        if self.planned:
+            self.set_epoch(self.planned[0])
+            self.planned = self.planned[1:]
+        super().on_epoch_begin()
+
+
+def test_a_hook_that_sets_the_epoch_that_begins():
+    plain, sequence = made(SparseBatchSequence), made(Planned)
+    dataset = sequence.to_tf_dataset()
+    sequence.planned = (7, 7, 3)
+    for epoch in (7, 7, 3, 4):
+        plain.set_epoch(epoch)
+        served = [y.numpy().tolist() for _, y in dataset]
+        assert served == [y.tolist() for _, y in plain]
+
+
+def test_a_hook_that_sets_the_epoch_that_is_resumed():
+    """It goes on where that was, as without a hook."""
+    plain, sequence = made(SparseBatchSequence), made(Planned)
+    plain.set_epoch(5)
+    sequence.load_state_dict(plain.state_dict(batches=2))
+    dataset = sequence.to_tf_dataset()
+    sequence.planned = (5,)
+    rest = [y.tolist() for _, y in plain][2:]
+    assert [y.numpy().tolist() for _, y in dataset] == rest
+
+
 def test_one_pass_keeps_its_order():
     sequence = made(Doubled)
     expected = [y.tolist() for _, y in sequence]

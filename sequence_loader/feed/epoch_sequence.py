@@ -124,13 +124,18 @@ class EpochSequence(KerasSequence):  # type: ignore[misc]
         finally:
             fixed.epoch, fixed.marks = before
 
-    def _call_hook(self, name: str) -> None:
-        """Calls what a subclass may override, of an iteration that says so itself."""
-        self._fixed.is_told = True
+    def _call_hook(self, name: str) -> bool:
+        """Calls what a subclass may override, of an iteration that says so itself.
+
+        Returns:
+            Whether it has set the epoch.
+        """
+        before, self._fixed.is_told = self._epochs.times_set, True
         try:
             getattr(self, name)()
         finally:
             self._fixed.is_told = False
+        return self._epochs.times_set > before
 
     def _reader(self) -> keras_frames.Reader:
         """Who calls a method of this sequence."""

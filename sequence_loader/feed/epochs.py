@@ -57,6 +57,7 @@ class EpochTracker:
 
     Attributes:
         is_set: Whether the user has said which epoch is served.
+        times_set: How often that was.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class EpochTracker:
         self._current = Current(epoch, repeats)
         self._passes = Passes(self._current, num_batches)
         self._loop = OwnLoop(self._current, self._passes, num_batches)
-        self.is_set = False
+        self.is_set, self.times_set = False, 0
         self.after_fork()
         self._is_copy = is_copy
         renew_after_fork(self)
@@ -122,6 +123,7 @@ class EpochTracker:
             if self.resumes and epoch == self._current.epoch:
                 return
             self.is_set = True
+            self.times_set += 1
             self._current.move(epoch)
             self._current.place = None
             self._loop.way.stale = True

@@ -31,7 +31,7 @@ def dataset_of_override(
     epoch: int,
     begin: Callable[[], tuple[int, int, int]],
     served: Callable[[int, int], None],
-    hook: Callable[[str], None],
+    hook: Callable[[str], bool],
 ) -> tf.data.Dataset:
     """Builds the dataset.
 
@@ -43,7 +43,8 @@ def dataset_of_override(
             first batch.
         served: Called with that number and that epoch once the last batch has been
             handed out.
-        hook: Calls a method of that name, which Keras calls of sequences alone.
+        hook: Calls a method of that name, which Keras calls of sequences alone; whether
+            it set the epoch.
 
     Returns:
         A dataset of tuples or dicts of tensors, SparseTensors where rows are sparse.
@@ -68,8 +69,9 @@ def dataset_of_override(
 
     def batches() -> Iterator[Any]:
         epoch, iteration, start = begin()
-        if iteration >= 0:  # else it shows what batches are like
-            hook("on_epoch_begin")
+        # Else it shows what batches are like; a resumed one goes on where that was.
+        if iteration >= 0 and hook("on_epoch_begin") and not start:
+            epoch, iteration, start = begin()
         for number in range(start, num_batches):
             with visits:
                 if ended.is_set():

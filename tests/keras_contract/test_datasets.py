@@ -62,6 +62,31 @@ def test_fit_trains_batch_after_batch(output: str, workers: int) -> None:
     assert sequence.epoch == 2  # until the next pass begins
 
 
+class Planned(SparseBatchSequence):
+    planned = [7, 3, 3]
+
+    def on_epoch_begin(self) -> None:
+        self.set_epoch(self.planned[0])
+        self.planned = self.planned[1:]
+        super().on_epoch_begin()
+
+
+def test_a_hook_sets_the_epoch_that_fit_begins() -> None:
+    sequence = Planned(
+        one_hot(ROWS), np.arange(ROWS) % 3, batch_size=5, shuffle=True, seed=4
+    )
+    trained = Trained()
+    counting_model(ROWS).fit(
+        sequence.to_tf_dataset(),
+        epochs=3,
+        callbacks=[trained],
+        shuffle=False,
+        verbose=0,
+    )
+    batches = expected(sequence_of(), 8)
+    assert trained.steps == [*batches[70:], *batches[30:40], *batches[30:40]]
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_batch_rows_tells_which_rows_were_predicted(output: str) -> None:
     sequence = sequence_of(output)
