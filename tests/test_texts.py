@@ -499,6 +499,18 @@ def test_class_numbers_that_may_count_from_0_are_said(write):
         open_texts(write("2,x\n0,y\n"), class_names=["bad", "good"], on_error="skip")
 
 
+@pytest.mark.parametrize("escapes, undone", [(9, False), (10, True)])
+def test_one_line_end_among_many_that_are_written_otherwise(write, escapes, undone):
+    path = write('1,"a\n"\n' + "2,b\\nc\n" * escapes)
+    assert open_texts(path)[1] == ("b\nc" if undone else "b\\nc")
+
+
+@pytest.mark.parametrize("name", ["label_id", "categoryIndex", "TOPIC ID", "class_idx"])
+def test_numbers_of_classes_are_labels(write, name):
+    texts = open_texts(write(f"{name},text\n1,x a\n0,y b\n1,z c\n"), header=True)
+    assert texts.y.tolist() == [1, 0, 1]
+
+
 LONG = "a text that has more words than the name of a column"
 REFUSED = [
     # Numbers that may be of rows, of users, or counts.
@@ -508,6 +520,7 @@ REFUSED = [
     ("helpful,review,score\n1,x,5\n2,y,4\n", {}, "cannot be told from the names"),
     ("votes,review,verdict\n1,x,good\n2,y,bad\n", {}, "cannot be told from the names"),
     ("number,words\n1,x\n2,y\n", {}, "cannot be told from the names"),
+    ("yid,text\n1,x\n2,y\n", {}, "cannot be told from the names"),
     (",text\n0,x\n1,y\n", {"header": True}, "cannot be told from the names"),
     ("1,x\n", {"label_column": 2}, r"`label_column` must be in \[-2, 2\)"),
     ("1,x\n", {"text_columns": "text"}, "by name only where the file has a header"),

@@ -216,7 +216,9 @@ def _may_be_label(plain: Sequence[str], rows: Sequence[list[Any]]) -> bool:
     others = range(1, len(plain))
     texts = [place for place in others if plain[place].endswith(TEXT_NAMES)]
     texts = texts or [place for place in others if not _codes(rows, place)]
-    is_id = plain[0].endswith(ID_NAMES) or plain[0].startswith("unnamed")
+    of = [plain[0].removesuffix(end) for end in ID_NAMES if plain[0].endswith(end)]
+    is_id = any(name not in LABEL_NAMES - {"y"} for name in of)  # unlike label_id
+    is_id |= plain[0].startswith("unnamed")
     return _numbers(rows, 0) and len(texts) == len(others) and bool(plain[0]) > is_id
 
 

@@ -93,10 +93,10 @@ def open_texts(
         encoding: Of the files. Bytes that are not of it become U+FFFD and are counted.
         joiner: Stands between the texts of a row that has several.
         unescape: Whether a literal ``\\n`` becomes a line end and ``\\"`` a quote. By
-            default where nine in ten backslashes are of those, and no field holds a
-            line end as it is: a path such as ``C:\\new``, or a word behind a lone
-            backslash (AG news), would lose its n. In JSON lines, which have escapes
-            of their own, not.
+            default where nine in ten backslashes are of those, and ten times as many
+            as fields hold line ends as they are: a path such as ``C:\\new``, or a word
+            behind a lone backslash (AG news), would lose its n. In JSON lines, which
+            have escapes of their own, not.
         on_error: ``"raise"``: a record that cannot be a row is an error that names
             its file and line. ``"skip"``: it is left out and counted, and one warning
             says how many and which; see `Texts`. Such are: an empty record, no label,

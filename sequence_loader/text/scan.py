@@ -89,7 +89,7 @@ class _Scan:
         self._without_text = 0
         # Backslashes, and those of them that stand for a line end or quote.
         self._slashes = self._escapes = 0
-        self._line_ends = False
+        self._line_ends = 0
         self._doubtful: list[tuple[str, list[str]]] = []
 
     def file(self, number: int, advance: Advance) -> None:
@@ -245,7 +245,7 @@ class _Scan:
             texts = "\0".join([row[place] for row in rows for place in places])
             behind = [piece[:1] for piece in texts.split("\\")[1:]]
             self._slashes += len(behind)
-            self._line_ends |= "\n" in texts
+            self._line_ends += texts.count("\n")
             self._escapes += behind.count("n") + behind.count('"')
 
     def done(self) -> Scanned:
@@ -269,8 +269,10 @@ class _Scan:
             y, class_names, first_label = self._labels.settle(codes)
         unescape = self._options.unescape
         if unescape == AUTO:
-            # Who writes line ends as they are has no need to write them otherwise.
-            unescape = not (self._options.is_json or self._line_ends)
+            # Who writes line ends as they are has no need to write them otherwise; one
+            # row among many may have come another way.
+            unescape = not self._options.is_json
+            unescape &= 10 * self._line_ends <= self._escapes
             unescape &= 10 * self._escapes >= 9 * self._slashes
         return Scanned(
             index, self._columns, y, class_names, first_label, guessed, unescape,
