@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import re
 import shutil
+from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
 
@@ -862,6 +863,12 @@ def test_an_index_of_other_labels_is_not_compared(kind):
         assert SparseBatchSequence(x, y, batch_size=4)[0][1].tolist() == [0, 1, 2, 3]
 
 
+def test_an_index_of_lists_is_not_compared():
+    x = pd.DataFrame({"a": [0.0, 1]}, index=pd.Index([[1], [2]], tupleize_cols=False))
+    y = pd.Series([0, 1], index=pd.Index([[2], [1]], tupleize_cols=False))
+    assert SparseBatchSequence(x, y)[0][1].tolist() == [0, 1]
+
+
 def test_tables_that_are_compared():
     """Not with the first alone, and not those of pandas' own classes alone."""
 
@@ -925,6 +932,9 @@ def test_what_a_sampler_knows_of_rows_in_another_order(kind, name):
         for given in (y, y.to_numpy())
     ]
     assert states[0] == states[1]
+    for copy in (deepcopy, lambda sampler: pickle.loads(pickle.dumps(sampler))):
+        with pytest.raises(ValueError, match=f"`{name}` must have its rows in the or"):
+            SparseBatchSequence(np.eye(4), x, sampler=copy(kind(y, seed=1)))
     copied = pickle.loads(pickle.dumps(kind(y, seed=1)))
     assert copied == kind(y.to_numpy(), seed=1) == kind(y, seed=1)
 

@@ -205,6 +205,7 @@ class BalancedSampler:
         """Computes that again."""
         vars(self).update(state)
         BalancedSampler.__post_init__(self)
+        vars(self)["described"] = state.get("described")
 
 
 def _numbered(classes: Integers, passes: Integers) -> tuple[Integers, Integers]:

@@ -222,10 +222,13 @@ def index_of(given: Any) -> Any:
 
 
 def not_computed(sampler: Any, kind: type) -> dict[str, Any]:
-    """The attributes of a sampler that `kind` does not compute from the others."""
+    """The attributes of a sampler that `kind` does not compute from the others.
+
+    Of what rows it is can be computed of what was given alone, which is not kept.
+    """
     state = dict(vars(sampler))
     for each in fields(kind):
-        if not each.init:
+        if not each.init and each.name != "described":
             del state[each.name]
     return state
 

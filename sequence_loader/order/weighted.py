@@ -94,6 +94,7 @@ class WeightedSampler:
         """Computes that again."""
         vars(self).update(state)
         WeightedSampler.__post_init__(self)
+        vars(self)["described"] = state.get("described")
 
 
 def checked_weights(name: str, given: Any) -> npt.NDArray[np.float64]:

@@ -197,7 +197,10 @@ def _moved(index: Any, other: Any) -> int | None:
         `None`, unless both have the same labels, each as often, in different orders.
     """
     # One code for a label whatever the types of both, and -1 for all that is missing.
-    codes = index.append(other).factorize()[0]
+    try:
+        codes = index.append(other).factorize()[0]
+    except TypeError:  # of lists, which nobody can look up
+        return None
     here, there = codes[: len(index)], codes[len(index) :]
     differ = np.flatnonzero(here != there)
     if len(differ) and np.array_equal(np.sort(here), np.sort(there)):
