@@ -471,3 +471,20 @@ def test_chunks_that_zarr_takes_for_zeros_are_told_of(
     text = f"a.zarr lacks 1 of the 1 chunks of /X/{name}, which zarr reads as zeros"
     with pytest.warns(UserWarning, match=text):
         convert(path, tmp_path / "b.store")
+
+
+@pytest.mark.skipif(not ZARR_3, reason="there are no shards before")
+def test_a_shard_that_is_not_full_lacks_no_chunk(tmp_path: Path) -> None:
+    with anndata.settings.override(zarr_write_format=3):
+        path = saved(cells(["a"] * 6), tmp_path / "a.zarr")
+    group = opened(path)["X"]
+    for name in ("data", "indices"):
+        found = group[name][:]
+        group.create_array(name, data=found, chunks=(2,), shards=(64,), overwrite=True)
+    assert len(found) < 64
+    store = convert(path, tmp_path / "a.store")
+    assert same(store[:], marked(6, 4))
+    (shard,) = (path / "X" / "data" / "c").iterdir()
+    shard.unlink()
+    with pytest.warns(UserWarning, match="chunks of /X/data, which zarr reads as zer"):
+        convert(path, tmp_path / "b.store")

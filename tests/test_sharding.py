@@ -29,7 +29,7 @@ from sequence_loader import (
     open_store,
     open_texts,
 )
-from sequence_loader.backends.current_shard import VARIABLES
+from sequence_loader.backends.current_shard import ALONE, VARIABLES
 
 NAMES = {name for pair in VARIABLES for name in pair}
 NAMES |= {"TF_CONFIG", "SLURM_JOB_ID", "PMIX_RANK"}
@@ -53,7 +53,7 @@ def test_without_a_job_there_is_one_shard():
 @pytest.mark.parametrize(("index", "count"), VARIABLES)
 def test_variables_of_launchers(index, count, monkeypatch):
     monkeypatch.setenv(index, "1")
-    if index != "RANK":
+    if index not in ALONE:
         assert current_shard() == (0, 1)  # half of a pair says nothing
     monkeypatch.setenv(count, "3")
     assert current_shard() == (1, 3)
@@ -120,6 +120,13 @@ def test_pmix_names_a_rank_and_no_count(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")  # as Open MPI's mpirun does
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     assert current_shard() == (2, 4)
+
+
+def test_a_process_of_keras_without_a_count(monkeypatch):
+    """Its engine may find the count out, once it is initialised."""
+    monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "1")
+    refused(ValueError, "`WORLD_SIZE` must be set where KERAS_DISTRIBUTION_PROCESS_ID",
+            "set RANK and WORLD_SIZE", call=current_shard)
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,9 @@ VARIABLES = (
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
-ALONE = ("RANK", "PMIX_RANK")
-"""Ranks that may come without a count: PMIx has no variable for one."""
+ALONE = ("RANK", "PMIX_RANK", "KERAS_DISTRIBUTION_PROCESS_ID")
+"""Ranks that may come without a count: PMIx has no variable for one, and of Keras the
+engine may find it out."""
 
 
 def current_shard() -> Shard:
