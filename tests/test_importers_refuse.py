@@ -659,7 +659,7 @@ def test_class_names_that_do_not_fit(
         convert(marked(3, 2), tmp_path / "a.store", y=y, class_names=names)
     assert not list(tmp_path.iterdir())
     convert(marked(3, 2), tmp_path / "b.store", y=[[0.5], [9], [1]], class_names=["a"])
-    texts = [["a", "b", "a"]] * 3
+    texts = np.array([["a", "b", "a"]] * 3)
     convert(marked(3, 2), tmp_path / "d.store", y=texts, class_names=["a", "b"])
     y = [[2], [0], [1]]
     convert(marked(3, 2), tmp_path / "c.store", y=y, class_names=list("abc"))

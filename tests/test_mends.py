@@ -25,7 +25,13 @@ import sklearn.feature_extraction.text
 import sklearn.preprocessing
 from refusals import refused
 
-from sequence_loader import SparseBatchSequence, convert, open_store, open_texts
+from sequence_loader import (
+    SparseBatchSequence,
+    StoreWriter,
+    convert,
+    open_store,
+    open_texts,
+)
 from sequence_loader.importers.source import SourceError
 
 X = sp.csr_array(np.eye(3, 4, dtype="float32"))
@@ -100,6 +106,30 @@ def test_lists_of_numbers_may_be_labels_or_sequences() -> None:
     )
     made = SparseBatchSequence(X, np.array(objects.to_list()))
     assert made[0][1].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_sets_of_labels_that_are_as_many_in_each_row(tmp_path: Path) -> None:
+    """Each place of the lists was a column of its own: a label had two numbers."""
+    y = [["a", "b"], ["a", "b"], ["c", "a"]]
+    said = "MultiLabelBinarizer(sparse_output=True).fit_transform(y); or np.array(y)"
+    names, path = ["a", "b", "c"], tmp_path / "a.store"
+    writer = StoreWriter(tmp_path / "b.store", X.shape[1])
+    for call in (
+        lambda: SparseBatchSequence(X, y),
+        lambda: convert(X, path, y=y),
+        lambda: convert([(X, list(map(tuple, y)))], path, class_names=names),
+        lambda: writer.append(X, y),
+    ):
+        refused(ValueError, "`y` must have one label in each row", said, call=call)
+    binarizer = sklearn.preprocessing.MultiLabelBinarizer(sparse_output=True)
+    sets = binarizer.fit_transform(y)
+    assert convert(X, path, y=sets, class_names=names).y.tolist() == [
+        [1, 1, 0], [1, 1, 0], [1, 0, 1]
+    ]  # fmt: skip
+    columns = convert(X, tmp_path / "c.store", y=np.array(y), class_names=names)
+    assert columns.y.tolist() == [[0, 1], [0, 1], [2, 0]]
+    one = convert(X, tmp_path / "d.store", y=[["b"], ["a"], ["b"]])
+    assert one.y.tolist() == [[1], [0], [1]] and one.class_names == ("a", "b")
 
 
 def test_multilabel_is_for_files_of_svmlight(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from sequence_loader.checks import is_floating, shown
 from sequence_loader.rows.csr import CsrRows
 from sequence_loader.rows.mends import (
     KNOWN,
+    check_one_label,
     known_rows,
     label_mend,
     odd_of,
@@ -260,6 +261,8 @@ def as_array(value: Any, name: str) -> Array:
     if is_table(value):
         value = entries_of(value, name)
     try:
-        return array_of(value, name)
+        array = array_of(value, name)
     except ValueError:
         raise rows_differ(value, name) from None
+    check_one_label(value, array, name)
+    return array

@@ -20,7 +20,7 @@ from sequence_loader.arguments import argument
 from sequence_loader.arrays import Array, Integers
 from sequence_loader.checks import ABSENT, check_real, shown
 from sequence_loader.rows.columns import categories_of
-from sequence_loader.rows.mends import no_numbers, rows_differ
+from sequence_loader.rows.mends import check_one_label, no_numbers, rows_differ
 from sequence_loader.rows.objects import from_objects, is_nan
 from sequence_loader.rows.tables import entries_of, is_table
 
@@ -107,9 +107,11 @@ def _unmasked(values: Any, name: str) -> Array:
     """What has a mask of pandas as an array with one of NumPy; others as they are."""
     if not hasattr(values, "isna") or isinstance(values.dtype, np.dtype):
         try:
-            return np.asanyarray(values)
+            array: Array = np.asanyarray(values)
         except ValueError:  # of lists of several lengths
             raise rows_differ(values, name) from None
+        check_one_label(values, array, name)
+        return array
     kind = getattr(values.dtype, "numpy_dtype", None)
     if not isinstance(kind, np.dtype) or kind.kind not in "iuf":
         return np.asarray(values, object)

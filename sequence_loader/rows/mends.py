@@ -134,6 +134,23 @@ def rows_differ(value: Any, name: str) -> ValueError:
     )
 
 
+def check_one_label(value: Any, array: Any, name: str) -> None:
+    """Raises ValueError where each row is a list of as many texts: sets, or columns.
+
+    Args:
+        value: What the user passed.
+        array: The same as an array.
+        name: The argument.
+    """
+    several = isinstance(value, list | tuple) and array[:1].size > 1
+    if several and array.dtype.kind in "US":
+        raise ValueError(
+            f"{argument(name)} must have one label in each row, or a column of 0 and 1 "
+            f"for each label; received {shown(value)}. {sets_mend(value, name)}; or "
+            f"np.array({name}), if there is a class in each place."
+        )
+
+
 def sets_mend(value: Any, name: str) -> str:
     """What makes numbers of rows that each hold any number of labels, or of numbers.
 

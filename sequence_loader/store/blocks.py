@@ -24,7 +24,7 @@ from sequence_loader.checks import (
 )
 from sequence_loader.rows.as_csr import check_pointers, from_scipy
 from sequence_loader.rows.csr import CsrRows
-from sequence_loader.rows.mends import no_numbers, rows_differ
+from sequence_loader.rows.mends import check_one_label, no_numbers, rows_differ
 from sequence_loader.rows.objects import array_of, from_objects
 from sequence_loader.rows.odd_columns import matrix_of
 from sequence_loader.rows.tables import entries_of, is_table
@@ -182,6 +182,7 @@ def checked_extra(name: str, values: Any, num_rows: int) -> Array | None:
         array = array_of(values, name)
     except ValueError:
         raise rows_differ(given, name) from None
+    check_one_label(given, array, name)
     array = from_objects(array, name)
     if array.ndim == 0 or len(array) != num_rows:
         raise ValueError(
