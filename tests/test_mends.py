@@ -113,12 +113,16 @@ def test_sets_of_labels_that_are_as_many_in_each_row(tmp_path: Path) -> None:
     y = [["a", "b"], ["a", "b"], ["c", "a"]]
     said = "MultiLabelBinarizer(sparse_output=True).fit_transform(y); or np.array(y)"
     names, path = ["a", "b", "c"], tmp_path / "a.store"
-    writer = StoreWriter(tmp_path / "b.store", X.shape[1])
+
+    def write() -> None:
+        with StoreWriter(tmp_path / "b.store", X.shape[1]) as writer:
+            writer.append(X, y)
+
     for call in (
         lambda: SparseBatchSequence(X, y),
         lambda: convert(X, path, y=y),
         lambda: convert([(X, list(map(tuple, y)))], path, class_names=names),
-        lambda: writer.append(X, y),
+        write,
     ):
         refused(ValueError, "`y` must have one label in each row", said, call=call)
     binarizer = sklearn.preprocessing.MultiLabelBinarizer(sparse_output=True)
