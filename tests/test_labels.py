@@ -6,6 +6,7 @@ import bz2
 import gzip
 import re
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -620,16 +621,16 @@ def test_labels_in_quotes_are_what_is_in_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ['"{}" "{}"', "{} {}", "{},{}", "{}, {}", "{};{}", '{} "{}"']
 )
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("numbers", [range(4), range(1, 5), range(5, 9), [2, 5, 9, 11]])
 def test_numbers_of_rows_are_no_part_of_labels(
-    line: str, first: int, tmp_path: Path
+    line: str, numbers: Sequence[int], tmp_path: Path
 ) -> None:
     path, x = tmp_path / "y.txt", [marked(4, 2)]
-    rows = list(enumerate(["b", "a", "b", "a"], first))
-    path.write_text("".join(line.format(*row) + "\n" for row in rows))
+    rows = list(zip(numbers, ["b", "a", "b", "a"]))
+    path.write_text("".join(line.format(*row) + "\n" for row in rows) + "\n")
     with pytest.raises(ValueError, match="each line has the number of the row before"):
         convert(x, tmp_path / "a.store", y=path)
-    rows[2] = (7, "b")
+    rows[2] = (17, "b")
     path.write_text("".join(line.format(*row) + "\n" for row in rows))
     assert len(labels_of(convert(x, tmp_path / "a.store", y=path))) == 4
 

@@ -520,6 +520,7 @@ REFUSED = [
     ("helpful,review,score\n1,x,5\n2,y,4\n", {}, "cannot be told from the names"),
     ("votes,review,verdict\n1,x,good\n2,y,bad\n", {}, "cannot be told from the names"),
     ("number,words\n1,x\n2,y\n", {}, "cannot be told from the names"),
+    ("year,words\n2010,x\n2011,y\n", {}, "cannot be told from the names"),
     ("yid,text\n1,x\n2,y\n", {}, "cannot be told from the names"),
     (",text\n0,x\n1,y\n", {"header": True}, "cannot be told from the names"),
     ("1,x\n", {"label_column": 2}, r"`label_column` must be in \[-2, 2\)"),

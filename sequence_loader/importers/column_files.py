@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -219,18 +220,20 @@ def _word(text: str, line: int, path: Path, name: str | None) -> str:
 def _names(pieces: Iterator[Entries], table: bool) -> Named:
     """The entries by name, the names in the order of their text."""
     places: dict[str, int] = {}
-    codes, ahead = list[Integers](), set[int | None]()
-    for numbers, texts in pieces:
-        if len(ahead) < 2:
-            found = zip(numbers, map(LABELLED.match, texts))
-            ahead |= {match and line - int(match[1]) for line, match in found}
+    codes, numbered, last = list[Integers](), not table, -1
+    for _, texts in pieces:
+        if numbered:
+            found = [LABELLED.match(text) for text in texts if text]
+            rows = [last, *[int(match[1]) for match in found if match]]
+            rising = all(one < other for one, other in itertools.pairwise(rows))
+            numbered, last = rising and len(rows) == len(found) + 1, rows[-1]
         made = [places.setdefault(text, len(places)) for text in texts]
         codes.append(np.array(made, np.int32))
     plain = {text: text for text in places}
     kept = plain.keys() - ABSENT
     if any(map(SVMLIGHT.match, kept)):
         raise ValueError("it looks like rows of svmlight. Pass labels alone")
-    if not table and len(ahead) == 1 and ahead <= {0, 1} and len(places) > 2:
+    if numbered and len(places) > 2:
         raise ValueError(
             f"each line has the number of the row before its label: "
             f"{shown(next(iter(places)), 40)}. Write labels alone, one on each line"

@@ -28,6 +28,9 @@ AUTO = "auto"
 MOST_UNNAMED = 4
 """Columns of a file without a header that may all be texts, but for the label."""
 
+MOST_GUESSED = 999
+"""The largest class number in a column of an unknown name: years are larger."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -211,15 +214,19 @@ def _chosen(
 def _may_be_label(plain: Sequence[str], rows: Sequence[list[Any]]) -> bool:
     """Whether the first column is of labels, for nothing else can be.
 
-    It holds numbers and is not called like ids, and all others are texts.
+    It holds small numbers and is not called like ids, and all others are texts.
     """
+    if not _numbers(rows, 0):
+        return False
     others = range(1, len(plain))
     texts = [place for place in others if plain[place].endswith(TEXT_NAMES)]
     texts = texts or [place for place in others if not _codes(rows, place)]
     of = [plain[0].removesuffix(end) for end in ID_NAMES if plain[0].endswith(end)]
     is_id = any(name not in LABEL_NAMES - {"y"} for name in of)  # unlike label_id
     is_id |= plain[0].startswith("unnamed")
-    return _numbers(rows, 0) and len(texts) == len(others) and bool(plain[0]) > is_id
+    numbers = [class_number(row[0]) or 0 for row in rows if row]
+    is_id |= max(numbers) > MOST_GUESSED
+    return len(texts) == len(others) and bool(plain[0]) > is_id
 
 
 def _numbers(rows: Sequence[list[Any]], place: int) -> bool:
