@@ -19,8 +19,8 @@ HEAVY = {"tensorflow", "keras", "tf_keras", "jax", "torch", "sklearn", "pandas"}
 HEAVY |= {"anndata", "h5py", "matplotlib", "rich", "ml_dtypes"}
 
 NEED_KERAS = {
-    "feed.sequence", "feed.epoch_sequence", "feed.dataset_layout", "feed.dataset",
-    "feed.dataset_functions", "feed.overridden",
+    "feed.sequence", "feed.epoch_sequence", "feed.stateful_sequence",
+    "feed.dataset_layout", "feed.dataset", "feed.dataset_functions", "feed.overridden",
 }  # fmt: skip
 NEED_KERAS |= {"feed.checkpoint", "feed.checkpoint_state", "layers"}
 NEED_KERAS |= {"feed.checkpoint_variables", "feed.checkpoint_fit"}

@@ -15,8 +15,8 @@ from sequence_loader.batches.groups import GroupReader
 from sequence_loader.batches.reader import BatchReader
 from sequence_loader.batches.structures import Structure, named_parts
 from sequence_loader.checks import integer, one_of, shown
-from sequence_loader.feed.epoch_sequence import EpochSequence
 from sequence_loader.feed.pipeline import Pipeline
+from sequence_loader.feed.stateful_sequence import StatefulSequence
 from sequence_loader.feed.stats import FeedCounters, FeedStats
 from sequence_loader.order.plan import BatchPlan
 from sequence_loader.order.row_ids import checked_subset
@@ -26,7 +26,7 @@ from sequence_loader.rows.indexes import check_positions, check_sampler
 from sequence_loader.workers.prefetch import Workers
 
 
-class SparseBatchSequence(EpochSequence):
+class SparseBatchSequence(StatefulSequence):
     """Batches of sparse rows for Keras, every row exactly once per epoch.
 
     A ``tf.keras.utils.Sequence``: pass it to `fit`, `evaluate` or `predict`, or
