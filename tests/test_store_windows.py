@@ -392,6 +392,29 @@ class TestWindows:
             assert run_python(code, tmp_path / "a.store").strip() == "done"
 
 
+def test_the_interpreter_can_end_while_threads_read(tmp_path: Path) -> None:
+    """`np.unique` aborts a process that ends while a daemon thread is in it."""
+    written(tmp_path / "a.store", marked(4000, 30)).close()
+    code = """
+        import sys, threading, time
+        import numpy as np
+        from sequence_loader.store.opening import open_store
+
+        def read(memory):
+            store, rows = open_store(sys.argv[1], memory=memory), np.arange(4000)[::-3]
+            while True:
+                store.read(rows)
+                store._parts.advise(rows)
+
+        for memory in ("auto", 40_000):
+            threading.Thread(target=read, args=(memory,), daemon=True).start()
+        time.sleep(0.3)
+        print("done")
+    """
+    for _ in range(3):
+        assert run_python(code, tmp_path / "a.store").strip() == "done"
+
+
 def test_private_memory_is_bounded_in_every_epoch(tmp_path: Path) -> None:
     """A store of 48 MB through 6 MB, and one of which nothing need be read ahead.
 

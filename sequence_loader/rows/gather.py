@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequence_loader.arrays import Array, Integers
+from sequence_loader.arrays import Array, Integers, distinct
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.rows.csr import (
     MOST,
@@ -151,7 +151,7 @@ def _cuts(found: _Spans, most: int) -> list[tuple[int, int]]:
         return [(0, count)] if count else []
     cuts = np.searchsorted(found.ends, np.arange(0, total, most), side="right") - 1
     # Empty rows at the beginning, or beside a cut, need not be in a piece.
-    bounds = np.unique(np.append(cuts, count)).tolist()
+    bounds = distinct(np.append(cuts, count)).tolist()
     return list(zip(bounds, bounds[1:]))
 
 

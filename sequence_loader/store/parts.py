@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequence_loader.arrays import Array, Integers
+from sequence_loader.arrays import Array, Integers, distinct
 from sequence_loader.checks import shown
 from sequence_loader.memory.buffers import BufferPool
 from sequence_loader.memory.page_cache import File
@@ -123,7 +123,7 @@ class StoreParts:
         Raises:
             StoreError: An ``indptr.npy`` is damaged.
         """
-        located = self.locate(np.unique(rows))
+        located = self.locate(distinct(rows))
         cuts = np.searchsorted(located.owners, np.arange(len(self.list) + 1)).tolist()
         for part, start, stop in zip(self.list, cuts, cuts[1:]):
             part.advise(located.starts[start:stop], located.stops[start:stop])
@@ -177,7 +177,7 @@ class StoreParts:
         borders = np.arange(FILL_PIECE_BYTES, total, FILL_PIECE_BYTES)
         long = np.searchsorted(ends, borders)
         many = np.arange(FILL_PIECE_ROWS, len(starts), FILL_PIECE_ROWS)
-        bounds = np.unique(np.concatenate([cuts, long, many])).tolist()
+        bounds = distinct(np.concatenate([cuts, long, many])).tolist()
         pieces = [
             (self.list[located.owners[start]], slice(start, stop))
             for start, stop in zip(bounds, bounds[1:])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_loader.arrays import Array, Integers
+from sequence_loader.arrays import Array, Integers, distinct
 from sequence_loader.checks import shown
 from sequence_loader.text.describing import described
 from sequence_loader.text.files import (
@@ -125,7 +125,7 @@ class Texts:
             cuts = (starts[first:end] - at).tolist()
             raw += map(data.__getitem__, map(slice, cuts, [*cuts[1:], size]))
         # Behind the reading: what was read before a change is what was indexed.
-        for number in np.unique(numbers).tolist():
+        for number in distinct(numbers).tolist():
             self._files.check(number)
         files = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
         for first, end in zip([0, *files.tolist()], [*files.tolist(), len(rows)]):
